@@ -1,0 +1,3 @@
+//! `watchpost`: builds, supervises and changes per-camera pipelines.
+
+fn main() {}

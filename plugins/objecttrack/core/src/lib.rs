@@ -1,0 +1,1 @@
+//! Object tracking for surveillance cameras: Kalman, association, lifecycle, resting objects; no GStreamer.

@@ -1,0 +1,1 @@
+//! Shared-memory frame ring: layout, writer, reader, handshake and wake-up; no GStreamer.
