@@ -1,4 +1,22 @@
 //! Detections, regions and tracks as GStreamer buffer metadata, events and messages.
 //!
-//! The only place that knows the exact layouts of `docs/design/contracts.md`. Registers no GObject type, because each plugin
-//! library has its own copy of this crate; the one custom meta it registers by name is guarded.
+//! The one place that knows the exact layouts of `docs/design/contracts.md`, so that elements agree without depending on
+//! each other and other people's software can read what they write. Every box here is in fractions of the frame (0..1).
+//!
+//! Each plugin library has its own copy of this crate. It therefore registers no GObject type; the one custom meta it
+//! registers by name is guarded by a look whether somebody else has done so.
+
+#[cfg(feature = "v1_24")]
+mod analytics;
+mod messages;
+mod regions;
+mod rois;
+mod tracks_event;
+
+pub use messages::{MotionMessage, TrackMessage};
+pub use regions::{REGIONS_META, looked_at, register_regions_meta, set_looked_at};
+pub use rois::{
+    DetectionRoi, FrameSize, MOTION_ROI, add_detection, add_motion, assign_object_ids, detections,
+    motion_boxes,
+};
+pub use tracks_event::{TRACKS_EVENT, TrackHint, TracksEvent};

@@ -61,6 +61,20 @@ impl TrackChange {
             Self::Ended => "ended",
         }
     }
+
+    /// The change such a word names.
+    pub fn from_word(word: &str) -> Option<Self> {
+        [
+            Self::Started,
+            Self::Updated,
+            Self::Stationary,
+            Self::Moving,
+            Self::Lost,
+            Self::Ended,
+        ]
+        .into_iter()
+        .find(|change| change.as_str() == word)
+    }
 }
 
 /// One object's identity at one moment.

@@ -1,0 +1,54 @@
+//! What the detector looked at in a frame: the custom meta `watchpost-regions`.
+
+use detection::BBox;
+use gst::prelude::*;
+
+/// Name of the custom meta. Field `regions`: a GstArray of GstArrays of four doubles x, y, w, h in fractions of the frame.
+/// An empty array says that nothing was looked at; no meta says that the whole frame was.
+pub const REGIONS_META: &str = "watchpost-regions";
+
+/// Registers the meta unless another library in this process has. Call it once before reading or writing.
+pub fn register_regions_meta() {
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    ONCE.call_once(|| {
+        if !gst::meta::CustomMeta::is_registered(REGIONS_META) {
+            // No tags: the fractions hold for every copy of the buffer, whatever is done to its pixels.
+            gst::meta::CustomMeta::register(REGIONS_META, &[]);
+        }
+    });
+}
+
+/// Writes what was looked at, replacing what an upstream detector said.
+pub fn set_looked_at(buffer: &mut gst::BufferRef, regions: impl IntoIterator<Item = BBox>) {
+    let regions = gst::Array::new(regions.into_iter().map(|r| {
+        gst::Array::new([r.x1, r.y1, r.width(), r.height()].map(|v| f64::from(v).to_send_value()))
+            .to_send_value()
+    }));
+    if let Ok(mut meta) = gst::meta::CustomMeta::from_mut_buffer(buffer, REGIONS_META) {
+        meta.mut_structure().set("regions", regions);
+        return;
+    }
+    if let Ok(mut meta) = gst::meta::CustomMeta::add(buffer, REGIONS_META) {
+        meta.mut_structure().set("regions", regions);
+    }
+}
+
+/// What was looked at in this frame. `None`: the whole frame (there is no meta). Entries that are not four finite numbers
+/// are passed over.
+pub fn looked_at(buffer: &gst::BufferRef) -> Option<Vec<BBox>> {
+    let meta = gst::meta::CustomMeta::from_buffer(buffer, REGIONS_META).ok()?;
+    let regions = meta.structure().get::<gst::Array>("regions").ok()?;
+    Some(regions.iter().filter_map(region).collect())
+}
+
+fn region(value: &glib::SendValue) -> Option<BBox> {
+    let numbers = value.get::<gst::Array>().ok()?;
+    let mut xywh = [0.0; 4];
+    if numbers.len() != xywh.len() {
+        return None;
+    }
+    for (to, from) in xywh.iter_mut().zip(numbers.iter()) {
+        *to = from.get::<f64>().ok().filter(|v| v.is_finite())? as f32;
+    }
+    Some(BBox::from_xywh(xywh[0], xywh[1], xywh[2], xywh[3]))
+}

@@ -1,0 +1,172 @@
+//! Detections and motion boxes as `GstVideoRegionOfInterestMeta`, the form DL Streamer and others read.
+
+use detection::BBox;
+use gst_video::VideoRegionOfInterestMeta;
+
+/// `roi_type` of a motion box; such a meta has no `detection` structure.
+pub const MOTION_ROI: &str = "motion";
+
+/// Size of the frame a buffer holds, in pixels: needed because ROI metas are in pixels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FrameSize {
+    /// Pixels across.
+    pub width: u32,
+    /// Pixels down.
+    pub height: u32,
+}
+
+/// One detection as it lies on a buffer.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct DetectionRoi<'a> {
+    /// `roi_type`: name of the class.
+    pub label: &'a str,
+    /// `detection.label_id`: number of the class in the model's labels, -1 where the writer gave none.
+    pub label_id: i32,
+    /// `detection.confidence`, 0..=1; 1 where the writer gave none.
+    pub confidence: f64,
+    /// Where, in fractions of the frame.
+    pub bbox: BBox,
+    /// `object_id.id`, once a tracker has given one.
+    pub object_id: Option<i32>,
+}
+
+/// Adds a detection: a ROI meta with `roi_type` = label and the structure `detection` {label_id int, confidence double,
+/// x_min, x_max, y_min, y_max double}, and under `v1_24` the matching entry of `GstAnalyticsRelationMeta`
+/// (`roi.id` is then its id). An `object_id` that is given is written as by [`assign_object_ids`].
+pub fn add_detection(buffer: &mut gst::BufferRef, frame: FrameSize, detection: &DetectionRoi) {
+    let rect = to_pixels(&detection.bbox, frame);
+    #[cfg(feature = "v1_24")]
+    let od = crate::analytics::add_object(buffer, detection.label, rect, detection.confidence);
+
+    let mut roi = VideoRegionOfInterestMeta::add(buffer, detection.label, rect);
+    roi.add_param(
+        gst::Structure::builder("detection")
+            .field("label_id", detection.label_id)
+            .field("confidence", detection.confidence)
+            .field("x_min", f64::from(detection.bbox.x1))
+            .field("x_max", f64::from(detection.bbox.x2))
+            .field("y_min", f64::from(detection.bbox.y1))
+            .field("y_max", f64::from(detection.bbox.y2))
+            .build(),
+    );
+    if let Some(id) = detection.object_id {
+        roi.add_param(object_id_structure(id));
+        roi.set_id(id);
+    }
+    #[cfg(feature = "v1_24")]
+    if let Some(od) = od {
+        roi.set_id(od);
+        drop(roi);
+        if let Some(id) = detection.object_id {
+            crate::analytics::add_tracking(buffer, od, id);
+        }
+    }
+}
+
+/// Adds a motion box: a ROI meta of type [`MOTION_ROI`] without a `detection` structure.
+pub fn add_motion(buffer: &mut gst::BufferRef, frame: FrameSize, bbox: &BBox) {
+    VideoRegionOfInterestMeta::add(buffer, MOTION_ROI, to_pixels(bbox, frame));
+}
+
+/// The motion boxes on a buffer, in fractions of the frame.
+pub fn motion_boxes(buffer: &gst::BufferRef, frame: FrameSize) -> impl Iterator<Item = BBox> + '_ {
+    buffer
+        .iter_meta::<VideoRegionOfInterestMeta>()
+        .filter(|roi| roi.roi_type() == MOTION_ROI && roi.param("detection").is_none())
+        .map(move |roi| from_pixels(roi.rect(), frame))
+}
+
+/// The detections on a buffer, whoever wrote them, in the order they were added. A ROI without a `detection` structure
+/// is none. A structure without coordinates takes them from the ROI's rectangle; boxes that are not finite are passed over.
+pub fn detections(
+    buffer: &gst::BufferRef,
+    frame: FrameSize,
+) -> impl Iterator<Item = DetectionRoi<'_>> + '_ {
+    buffer
+        .iter_meta::<VideoRegionOfInterestMeta>()
+        .filter_map(move |roi| read_detection(&roi, frame))
+}
+
+/// Gives ids to detections: `id_for` sees each detection in the order of [`detections`] with its index and answers with
+/// the id, or `None` to leave it without. Written as structure `object_id` {id int} and in `roi.id`; under `v1_24` as a
+/// tracking entry related to the object's (`roi.id` then stays the id of that entry, as readers of it expect).
+pub fn assign_object_ids(
+    buffer: &mut gst::BufferRef,
+    frame: FrameSize,
+    mut id_for: impl FnMut(usize, &DetectionRoi) -> Option<i32>,
+) {
+    let mut index = 0;
+    #[cfg(feature = "v1_24")]
+    let mut tracked = Vec::new();
+    for mut roi in buffer.iter_meta_mut::<VideoRegionOfInterestMeta>() {
+        let Some(detection) = read_detection(&roi, frame) else {
+            continue;
+        };
+        let id = id_for(index, &detection);
+        index += 1;
+        let Some(id) = id else { continue };
+        roi.add_param(object_id_structure(id));
+        #[cfg(feature = "v1_24")]
+        tracked.push((roi.id(), id));
+        #[cfg(not(feature = "v1_24"))]
+        roi.set_id(id);
+    }
+    #[cfg(feature = "v1_24")]
+    for (od, id) in tracked {
+        crate::analytics::add_tracking(buffer, od, id);
+    }
+}
+
+fn object_id_structure(id: i32) -> gst::Structure {
+    gst::Structure::builder("object_id").field("id", id).build()
+}
+
+fn read_detection<'a>(
+    roi: &VideoRegionOfInterestMeta,
+    frame: FrameSize,
+) -> Option<DetectionRoi<'a>> {
+    let detection = roi.param("detection")?;
+    let rect = from_pixels(roi.rect(), frame);
+    let coordinate =
+        |name: &str, otherwise: f32| detection.get::<f64>(name).map_or(otherwise, |v| v as f32);
+    let bbox = BBox::new(
+        coordinate("x_min", rect.x1),
+        coordinate("y_min", rect.y1),
+        coordinate("x_max", rect.x2),
+        coordinate("y_max", rect.y2),
+    );
+    bbox.is_valid().then(|| DetectionRoi {
+        label: roi.roi_type(),
+        label_id: detection.get("label_id").unwrap_or(-1),
+        confidence: detection.get("confidence").unwrap_or(1.0),
+        bbox,
+        // The newest one counts, should a second tracker have added its own.
+        object_id: roi
+            .params()
+            .filter(|p| p.name() == "object_id")
+            .filter_map(|p| p.get("id").ok())
+            .last(),
+    })
+}
+
+/// Whole pixels around the box, inside the frame and at least one pixel in size.
+fn to_pixels(bbox: &BBox, frame: FrameSize) -> (u32, u32, u32, u32) {
+    let pixel = |fraction: f32, size: u32| {
+        (f64::from(fraction) * f64::from(size))
+            .round()
+            .clamp(0.0, f64::from(size))
+    };
+    let (x1, x2) = (pixel(bbox.x1, frame.width), pixel(bbox.x2, frame.width));
+    let (y1, y2) = (pixel(bbox.y1, frame.height), pixel(bbox.y2, frame.height));
+    (
+        x1 as u32,
+        y1 as u32,
+        (x2 - x1).max(1.0) as u32,
+        (y2 - y1).max(1.0) as u32,
+    )
+}
+
+fn from_pixels((x, y, w, h): (u32, u32, u32, u32), frame: FrameSize) -> BBox {
+    let (width, height) = (frame.width.max(1) as f32, frame.height.max(1) as f32);
+    BBox::from_xywh(x as f32, y as f32, w as f32, h as f32).scaled(1.0 / width, 1.0 / height)
+}

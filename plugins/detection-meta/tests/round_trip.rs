@@ -1,0 +1,188 @@
+//! What is written on buffers, in events and in messages reads back as it was, and other people's forms are understood.
+
+use detection::{BBox, TrackChange};
+use detection_meta::*;
+
+const FRAME: FrameSize = FrameSize {
+    width: 640,
+    height: 360,
+};
+
+fn init() {
+    gst::init().unwrap();
+    register_regions_meta();
+}
+
+fn person(object_id: Option<i32>) -> DetectionRoi<'static> {
+    let bbox = BBox::new(0.25, 0.125, 0.5, 0.75);
+    DetectionRoi {
+        label: "person",
+        label_id: 0,
+        confidence: 0.875,
+        bbox,
+        object_id,
+    }
+}
+
+#[test]
+fn a_detection_reads_back_and_gets_its_id() {
+    init();
+    let mut buffer = gst::Buffer::new();
+    let buffer = buffer.get_mut().unwrap();
+    add_motion(buffer, FRAME, &BBox::new(0.0, 0.0, 0.5, 0.5));
+    add_detection(buffer, FRAME, &person(None));
+    add_detection(
+        buffer,
+        FRAME,
+        &DetectionRoi {
+            label: "car",
+            label_id: 2,
+            ..person(None)
+        },
+    );
+
+    assign_object_ids(buffer, FRAME, |index, detection| {
+        assert_eq!(detection.label, ["person", "car"][index]);
+        (index == 0).then_some(41)
+    });
+
+    let read: Vec<_> = detections(buffer, FRAME).collect();
+    assert_eq!(read[0], person(Some(41)));
+    assert_eq!(read[1].object_id, None);
+    assert_eq!(
+        motion_boxes(buffer, FRAME).collect::<Vec<_>>(),
+        [BBox::new(0.0, 0.0, 0.5, 0.5)]
+    );
+}
+
+#[test]
+fn roi_rectangles_are_pixels_and_carry_the_documented_structures() {
+    init();
+    let mut buffer = gst::Buffer::new();
+    let buffer = buffer.get_mut().unwrap();
+    add_detection(buffer, FRAME, &person(Some(7)));
+
+    let roi = buffer
+        .meta::<gst_video::VideoRegionOfInterestMeta>()
+        .unwrap();
+    assert_eq!(
+        (roi.roi_type(), roi.rect()),
+        ("person", (160, 45, 160, 225))
+    );
+    let detection = roi.param("detection").unwrap();
+    assert_eq!(detection.get::<f64>("x_max"), Ok(0.5));
+    assert_eq!(detection.get::<i32>("label_id"), Ok(0));
+    assert_eq!(roi.param("object_id").unwrap().get::<i32>("id"), Ok(7));
+    #[cfg(not(feature = "v1_24"))]
+    assert_eq!(roi.id(), 7);
+}
+
+#[cfg(feature = "v1_24")]
+#[test]
+fn objects_and_tracking_entries_are_related() {
+    use gst_analytics::prelude::*;
+    use gst_analytics::*;
+    init();
+    let mut buffer = gst::Buffer::new();
+    let buffer = buffer.get_mut().unwrap();
+    add_detection(buffer, FRAME, &person(None));
+    assign_object_ids(buffer, FRAME, |_, _| Some(41));
+
+    let roi_id = buffer
+        .meta::<gst_video::VideoRegionOfInterestMeta>()
+        .unwrap()
+        .id();
+    let relations = buffer.meta::<AnalyticsRelationMeta>().unwrap();
+    let object = relations.iter::<AnalyticsODMtd>().next().unwrap();
+    let tracking = relations.iter::<AnalyticsTrackingMtd>().next().unwrap();
+    assert_eq!(i32::try_from(object.id()), Ok(roi_id));
+    assert_eq!(tracking.info().0, 41);
+    assert_eq!(
+        relations.relation(object.id(), tracking.id()),
+        RelTypes::RELATE_TO
+    );
+}
+
+#[test]
+fn a_detection_without_coordinates_takes_the_rectangle() {
+    init();
+    let mut buffer = gst::Buffer::new();
+    let buffer = buffer.get_mut().unwrap();
+    let mut roi = gst_video::VideoRegionOfInterestMeta::add(buffer, "dog", (64, 36, 320, 180));
+    roi.add_param(
+        gst::Structure::builder("detection")
+            .field("confidence", 0.5)
+            .build(),
+    );
+    drop(roi);
+
+    let read: Vec<_> = detections(buffer, FRAME).collect();
+    assert_eq!(read.len(), 1);
+    assert!(read[0].bbox.iou(&BBox::new(0.1, 0.1, 0.6, 0.6)) > 0.999);
+    assert_eq!(read[0].label_id, -1);
+}
+
+#[test]
+fn nothing_looked_at_is_not_the_whole_frame() {
+    init();
+    let mut buffer = gst::Buffer::new();
+    let buffer = buffer.get_mut().unwrap();
+    assert_eq!(looked_at(buffer), None);
+    set_looked_at(buffer, []);
+    assert_eq!(looked_at(buffer), Some(vec![]));
+    let regions = [
+        BBox::new(0.0, 0.0, 0.5, 0.75),
+        BBox::new(0.5, 0.25, 1.0, 1.0),
+    ];
+    set_looked_at(buffer, regions);
+    assert_eq!(looked_at(buffer), Some(regions.to_vec()));
+    assert_eq!(
+        looked_at(&buffer.copy()),
+        Some(regions.to_vec()),
+        "a copied buffer keeps them"
+    );
+}
+
+#[test]
+fn the_tracks_event_reads_back() {
+    init();
+    let event = TracksEvent {
+        pts: Some(gst::ClockTime::from_mseconds(1200)),
+        tracks: vec![TrackHint {
+            id: 3,
+            label: "car".into(),
+            bbox: BBox::new(0.25, 0.25, 0.5, 0.5),
+            stationary: true,
+        }],
+    };
+    assert_eq!(TracksEvent::parse(&event.to_event()), Some(event));
+    assert_eq!(TracksEvent::parse(&gst::event::FlushStart::new()), None);
+}
+
+#[test]
+fn messages_read_back() {
+    init();
+    let motion = MotionMessage {
+        active: true,
+        pts: None,
+    };
+    assert_eq!(MotionMessage::parse(&motion.to_structure()), Some(motion));
+    let track = TrackMessage {
+        change: TrackChange::Stationary,
+        id: 9,
+        label: "person".into(),
+        score: 0.75,
+        bbox: BBox::new(0.25, 0.25, 0.5, 0.5),
+        path_length: 1.5,
+        first_seen: Some(gst::ClockTime::from_seconds(1)),
+        last_seen: None,
+        zones: vec!["yard".into()],
+        entered: vec![],
+        left: vec!["street".into()],
+    };
+    assert_eq!(
+        TrackMessage::parse(&track.to_structure()),
+        Some(track.clone())
+    );
+    assert_eq!(MotionMessage::parse(&track.to_structure()), None);
+}
