@@ -56,7 +56,6 @@ pub fn add_detection(buffer: &mut gst::BufferRef, frame: FrameSize, detection: &
     #[cfg(feature = "v1_24")]
     if let Some(od) = od {
         roi.set_id(od);
-        drop(roi);
         if let Some(id) = detection.object_id {
             crate::analytics::add_tracking(buffer, od, id);
         }

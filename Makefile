@@ -1,0 +1,48 @@
+# Two commands do everything on a fresh machine: `make run` and `make test`.
+# Each target first installs what it needs (scripts/setup.sh) and is quick when nothing is missing.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+
+CARGO ?= cargo
+FEATURES = $$(scripts/gst-features.sh)
+
+CONFIG ?= pipelines/examples/demo.yaml
+
+.PHONY: help
+help: ## What can be made
+	@grep -hE '^[a-z0-9.-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+.PHONY: setup
+setup: ## Install what building and testing needs
+	@scripts/setup.sh build test meson
+
+.PHONY: run
+run: ## Build and start the demo (or CONFIG=your.yaml)
+	@scripts/setup.sh build
+	$(CARGO) build --release --locked --package watchpost $$(scripts/gst-features.sh watchpost)
+	target/release/watchpost run -c $(CONFIG)
+
+.PHONY: plugins
+plugins: ## Release build of the three plugins in target/gst-plugins, a valid GST_PLUGIN_PATH
+	@scripts/setup.sh build
+	@scripts/build-plugins.sh
+
+.PHONY: check
+check: ## Format, lints, docs and licences
+	@scripts/setup.sh build test
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --locked $(FEATURES) -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --locked $(FEATURES)
+	@if $(CARGO) deny --version >/dev/null 2>&1; then $(CARGO) deny check bans licenses sources; \
+	else echo "check: cargo-deny is not installed; licences and sources were not checked (cargo install cargo-deny)"; fi
+
+.PHONY: test
+test: ## Everything that is tested on every change
+	@scripts/setup.sh build test meson
+	@scripts/test.sh
+
+.PHONY: audit
+audit: ## Known vulnerabilities in what we depend on (needs the internet and cargo-deny)
+	@$(CARGO) deny --version >/dev/null 2>&1 || { echo "audit: needs cargo-deny: cargo install cargo-deny"; exit 1; }
+	$(CARGO) deny check advisories
