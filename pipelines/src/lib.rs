@@ -1,1 +1,12 @@
 //! What a camera is (serde types) and how its GStreamer pipelines are built.
+//!
+//! [`camera`] is the camera as the configuration file tells it, [`spec`] what a worker is handed. Depends on no other
+//! crate of ours; the orchestrator depends on this one.
+
+pub mod camera;
+pub mod model;
+pub mod secret;
+pub mod spec;
+
+pub use camera::CameraConfig;
+pub use model::ModelConfig;

@@ -1,0 +1,54 @@
+//! The configuration as the file tells it.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use watchpost_pipelines::camera::{CameraConfig, DetectConfig, MotionConfig, ObjectsConfig};
+use watchpost_pipelines::model::ModelConfig;
+
+/// The whole configuration.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// The HTTP interface.
+    pub http: HttpConfig,
+    /// Where region grids, events and media are kept; without it `$STATE_DIRECTORY`, else `$XDG_DATA_HOME/watchpost`,
+    /// else `~/.local/share/watchpost`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub data_dir: Option<PathBuf>,
+    /// Where the cameras' sockets are; without it `$RUNTIME_DIRECTORY`, else `$XDG_RUNTIME_DIR/watchpost`, else a private
+    /// folder in `/tmp`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub run_dir: Option<PathBuf>,
+    /// The model all cameras share; without it no objects are found, only motion.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub model: Option<ModelConfig>,
+    /// What every camera's `detect` section starts from.
+    pub detect: DetectConfig,
+    /// What every camera's `motion` section starts from.
+    pub motion: MotionConfig,
+    /// What every camera's `objects` section starts from.
+    pub objects: ObjectsConfig,
+    /// The cameras by name. A name has letters, digits, `-` and `_`, begins with a letter or digit and is at most 64 long.
+    pub cameras: BTreeMap<String, CameraConfig>,
+}
+
+/// The HTTP interface.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct HttpConfig {
+    /// Address and port to listen on; port 0 takes a free one.
+    #[schemars(with = "String")]
+    pub listen: SocketAddr,
+}
+
+impl Default for HttpConfig {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 8480)),
+        }
+    }
+}

@@ -1,0 +1,3 @@
+//! The parts of `watchpost`, apart from its command line.
+
+pub mod config;
