@@ -108,13 +108,11 @@ fn a_detection_without_coordinates_takes_the_rectangle() {
     init();
     let mut buffer = gst::Buffer::new();
     let buffer = buffer.get_mut().unwrap();
-    let mut roi = gst_video::VideoRegionOfInterestMeta::add(buffer, "dog", (64, 36, 320, 180));
-    roi.add_param(
+    gst_video::VideoRegionOfInterestMeta::add(buffer, "dog", (64, 36, 320, 180)).add_param(
         gst::Structure::builder("detection")
             .field("confidence", 0.5)
             .build(),
     );
-    drop(roi);
 
     let read: Vec<_> = detections(buffer, FRAME).collect();
     assert_eq!(read.len(), 1);
