@@ -42,6 +42,20 @@ test: ## Everything that is tested on every change
 	@scripts/setup.sh build test meson
 	@scripts/test.sh
 
+.PHONY: test-1.26
+test-1.26: ## The same tests in a Debian 13 root (GStreamer 1.26), for what is behind v1_24; needs root
+	@scripts/setup.sh debian13
+	@scripts/test-debian13.sh
+
+.PHONY: check-arm64
+check-arm64: ## Type-check for aarch64 and run the cores' tests there under qemu-user
+	@scripts/setup.sh build arm64
+	@scripts/check-arm64.sh
+
+.PHONY: fuzz
+fuzz: ## Fuzz the parsers of untrusted input (needs a nightly toolchain and cargo-fuzz); SECONDS_EACH=60
+	@scripts/fuzz.sh
+
 .PHONY: audit
 audit: ## Known vulnerabilities in what we depend on (needs the internet and cargo-deny)
 	@$(CARGO) deny --version >/dev/null 2>&1 || { echo "audit: needs cargo-deny: cargo install cargo-deny"; exit 1; }

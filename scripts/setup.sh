@@ -18,9 +18,7 @@ TEST_PACKAGES=(
     python3-gi python3-gst-1.0 python3-numpy python3-scipy gstreamer1.0-rtsp procps
 )
 MESON_PACKAGES=(meson ninja-build)
-ARM64_PACKAGES=(
-    gcc-aarch64-linux-gnu qemu-user libc6-arm64-cross
-)
+ARM64_PACKAGES=(gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user)
 DEBIAN13_PACKAGES=(debootstrap)
 
 say() { printf 'setup: %s\n' "$*" >&2; }
@@ -50,7 +48,7 @@ require_rust() {
     fi
 }
 
-# `-dev` packages name the architecture they are for, pip the wheel: so both are asked, not guessed.
+# The system's library where there is one or the distribution has one, else the shared library of the official wheel.
 install_onnxruntime() {
     local folder=.deps/onnxruntime version=1.31.1 sha256 platform
     [ -e "$folder/libonnxruntime.so" ] && return
@@ -86,7 +84,12 @@ install_onnxruntime() {
 require_rust
 for part in "${@:-build}"; do
     case "$part" in
-    build) install_packages "${BUILD_PACKAGES[@]}"; install_onnxruntime ;;
+    build)
+        install_packages "${BUILD_PACKAGES[@]}"
+        # Analytics metadata came with 1.24, and its headers are in a package that pulls in much else.
+        if pkg-config --atleast-version=1.24 gstreamer-1.0; then install_packages libgstreamer-plugins-bad1.0-dev; fi
+        install_onnxruntime
+        ;;
     test) install_packages "${TEST_PACKAGES[@]}" ;;
     meson) install_packages "${MESON_PACKAGES[@]}" ;;
     arm64) install_packages "${ARM64_PACKAGES[@]}" ;;

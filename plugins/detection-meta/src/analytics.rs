@@ -33,12 +33,15 @@ pub fn add_tracking(buffer: &mut gst::BufferRef, object: i32, id: i32) {
         return;
     };
     let seen = buffer.pts().unwrap_or_default();
+    let known = |relations: gst::MetaRef<AnalyticsRelationMeta>| {
+        relations.mtd::<AnalyticsODMtd>(object).is_some()
+    };
+    if !buffer.meta::<AnalyticsRelationMeta>().is_some_and(known) {
+        return;
+    }
     let Some(mut relations) = buffer.meta_mut::<AnalyticsRelationMeta>() else {
         return;
     };
-    if relations.mtd::<AnalyticsODMtd>(object).is_none() {
-        return;
-    }
     let Ok(tracking) = relations
         .add_tracking_mtd(tracking_id, seen)
         .map(|t| t.id())

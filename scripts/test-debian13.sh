@@ -1,0 +1,41 @@
+#!/bin/bash
+# The tests of `make test` in a Debian 13 root (GStreamer 1.26, ONNX Runtime 1.21), so that everything behind v1_24 is
+# compiled and run. The root stays in .deps/debian13. Needs root (chroot, mount); uses this machine's Rust and crates.
+#   scripts/test-debian13.sh [COMMAND...]     (default: scripts/test.sh workspace)
+set -euo pipefail
+cd "$(dirname "$0")/.."
+[ $# -gt 0 ] || set -- scripts/test.sh workspace
+[ "$(id -u)" -eq 0 ] || { echo "test-1.26: needs root for chroot and mount"; exit 1; }
+export root=$PWD/.deps/debian13
+
+if ! [ -e "$root/.ready" ]; then
+    rm -rf "$root"
+    mkdir -p .deps
+    echo "test-1.26: making a Debian 13 root in $root"
+    debootstrap --variant=minbase --include=ca-certificates trixie "$root" >.deps/debootstrap.log 2>&1 \
+        || { tail .deps/debootstrap.log; exit 1; }
+    touch "$root/.ready"
+fi
+# How this machine reaches packages holds for the root too.
+cp -L /etc/resolv.conf "$root/etc/resolv.conf"
+cp -L /etc/ssl/certs/ca-certificates.crt "$root/etc/ssl/certs/"
+find /etc/apt/apt.conf.d -iname '*prox*' -exec cp {} "$root/etc/apt/apt.conf.d/" \;
+
+rust=$(rustc --print sysroot) shared=$(realpath -m ../shared)
+export rust shared workspace="$PWD" cargo_home="${CARGO_HOME:-$HOME/.cargo}"
+# Mounts live in a namespace of their own and vanish with it, however this ends.
+exec unshare --mount bash -euc '
+    bind() { mkdir -p "$root/$2"; mount --rbind "$1" "$root/$2"; }
+    bind "$workspace" src/watchpost
+    bind "$rust" opt/rust
+    bind "$cargo_home" opt/cargo
+    if [ -d "$shared" ]; then bind "$shared" src/shared; fi
+    bind /dev dev
+    bind /sys sys
+    mount -t proc proc "$root/proc"
+    mount -t tmpfs tmpfs "$root/tmp"
+    exec chroot "$root" /usr/bin/env -i HOME=/root TERM="${TERM:-dumb}" CI="${CI:-}" \
+        PATH=/opt/rust/bin:/opt/cargo/bin:/usr/sbin:/usr/bin:/sbin:/bin \
+        CARGO_HOME=/opt/cargo CARGO_TARGET_DIR=/src/watchpost/target/debian13 \
+        bash -euc '\''cd /src/watchpost; scripts/setup.sh build test; exec "$@"'\'' watchpost "$@"
+' test-debian13 "$@"
