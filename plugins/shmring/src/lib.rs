@@ -4,6 +4,9 @@
 
 use gst::glib;
 
+mod raw;
+pub mod wire;
+
 fn plugin_init(_plugin: &gst::Plugin) -> Result<(), glib::BoolError> {
     Ok(())
 }
