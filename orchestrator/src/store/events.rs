@@ -1,0 +1,277 @@
+//! Object events: one for each object, from its first confirmation to its end.
+
+use detection::{BBox, TrackChange};
+use rusqlite::types::Value;
+use rusqlite::{Connection, OptionalExtension, Row, params_from_iter};
+use serde::Serialize;
+
+use super::Result;
+
+/// The most events one query answers.
+pub const MAX_PAGE: usize = 1000;
+
+/// Points kept of an object's path; of a longer one every second point goes.
+pub(super) const MAX_PATH: usize = 256;
+
+/// A point is worth keeping when the object has moved this far (of the frame) since the last one.
+const PATH_STEP: f64 = 0.02;
+
+/// A change of a track, as it comes from the analysis.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TrackRecord {
+    /// The camera.
+    pub camera: String,
+    /// The object's id, unique per camera.
+    pub object_id: i64,
+    /// What happened.
+    pub change: TrackChange,
+    /// Its class.
+    pub label: String,
+    /// Confidence, 0..=1.
+    pub score: f64,
+    /// Where, in fractions of the frame.
+    pub bbox: BBox,
+    /// Way so far, in fractions of the frame's width.
+    pub path_length: f64,
+    /// Seconds since 1970.
+    pub first_seen: f64,
+    /// Seconds since 1970.
+    pub last_seen: f64,
+    /// Zones it is in.
+    pub zones: Vec<String>,
+}
+
+/// An object event as it is stored.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Event {
+    /// Number of the event, over all cameras; newer ones are higher.
+    pub id: i64,
+    /// The camera.
+    pub camera: String,
+    /// The object's id, unique per camera.
+    pub object_id: i64,
+    /// Its class.
+    pub label: String,
+    /// active, stationary, lost or ended.
+    pub state: String,
+    /// Seconds since 1970.
+    pub start_time: f64,
+    /// When it was last seen; seconds since 1970.
+    pub last_time: f64,
+    /// Seconds since 1970; null while it lasts.
+    pub end_time: Option<f64>,
+    /// The best confidence it had, 0..=1.
+    pub score: f64,
+    /// When that was; seconds since 1970.
+    pub best_time: f64,
+    /// Where it was then: x1, y1, x2, y2 in fractions of the frame.
+    pub best_box: [f64; 4],
+    /// All zones it has been in.
+    pub zones: Vec<String>,
+    /// Bottom centres [time, x, y] along its way, in fractions of the frame, thinned.
+    pub path: Vec<[f64; 3]>,
+    /// Length of its way, in fractions of the frame's width.
+    pub path_length: f64,
+}
+
+/// Which events are wanted; everything that is set must hold.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct EventFilter {
+    /// Of this camera.
+    pub camera: Option<String>,
+    /// Of this class.
+    pub label: Option<String>,
+    /// That have been in this zone.
+    pub zone: Option<String>,
+    /// That lasted until this time or later (seconds since 1970).
+    pub after: Option<f64>,
+    /// That started before this time (seconds since 1970).
+    pub before: Option<f64>,
+    /// With a lower number than this one: the next page.
+    pub before_id: Option<i64>,
+    /// At most this many (default 100, at most [`MAX_PAGE`]).
+    pub limit: Option<usize>,
+}
+
+const COLUMNS: &str = "id, camera, object_id, label, state, start_time, last_time, end_time, score, best_time, best_box, \
+                       zones, path, path_length";
+
+/// Brings an event up to date with a change of its track, or begins it. `None`: the change says nothing of a known event.
+pub fn record(connection: &Connection, track: &TrackRecord) -> Result<Option<Event>> {
+    let known = connection
+        .prepare_cached(&format!(
+            "SELECT {COLUMNS} FROM events WHERE camera = ?1 AND object_id = ?2"
+        ))?
+        .query_row((&track.camera, track.object_id), read)
+        .optional()?;
+    let mut event = match known {
+        Some(event) => event,
+        None if track.change == TrackChange::Ended => return Ok(None),
+        None => begin(track),
+    };
+    advance(&mut event, track);
+    let json = |value: serde_json::Result<String>| value.unwrap_or_default(); // numbers and strings always serialise
+    event.id = connection
+        .prepare_cached(
+            "INSERT INTO events (camera, object_id, label, state, start_time, last_time, end_time, score, best_time, best_box,
+                                 zones, path, path_length)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)
+             ON CONFLICT (camera, object_id) DO UPDATE SET label = ?3, state = ?4, last_time = ?6, end_time = ?7, score = ?8,
+                 best_time = ?9, best_box = ?10, zones = ?11, path = ?12, path_length = ?13
+             RETURNING id",
+        )?
+        .query_row(
+            rusqlite::params![
+                event.camera,
+                event.object_id,
+                event.label,
+                event.state,
+                event.start_time,
+                event.last_time,
+                event.end_time,
+                event.score,
+                event.best_time,
+                json(serde_json::to_string(&event.best_box)),
+                json(serde_json::to_string(&event.zones)),
+                json(serde_json::to_string(&event.path)),
+                event.path_length,
+            ],
+            |row| row.get(0),
+        )?;
+    Ok(Some(event))
+}
+
+pub fn get(connection: &Connection, id: i64) -> Result<Option<Event>> {
+    let mut statement =
+        connection.prepare_cached(&format!("SELECT {COLUMNS} FROM events WHERE id = ?1"))?;
+    Ok(statement.query_row([id], read).optional()?)
+}
+
+pub fn query(connection: &Connection, filter: &EventFilter) -> Result<Vec<Event>> {
+    let mut conditions = vec!["1"];
+    let mut values: Vec<Value> = Vec::new();
+    let mut add = |condition: &'static str, value: Option<Value>| {
+        if let Some(value) = value {
+            conditions.push(condition);
+            values.push(value);
+        }
+    };
+    add("camera = ?", filter.camera.clone().map(Value::from));
+    add("label = ?", filter.label.clone().map(Value::from));
+    add(
+        "EXISTS (SELECT 1 FROM json_each(zones) WHERE value = ?)",
+        filter.zone.clone().map(Value::from),
+    );
+    add(
+        "coalesce(end_time, last_time) >= ?",
+        filter.after.map(Value::from),
+    );
+    add("start_time < ?", filter.before.map(Value::from));
+    add("id < ?", filter.before_id.map(Value::from));
+    let limit = filter.limit.unwrap_or(100).min(MAX_PAGE);
+    let sql = format!(
+        "SELECT {COLUMNS} FROM events WHERE {} ORDER BY id DESC LIMIT {limit}",
+        conditions.join(" AND ")
+    );
+    let mut statement = connection.prepare_cached(&sql)?;
+    let rows = statement.query_map(params_from_iter(values), read)?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+fn begin(track: &TrackRecord) -> Event {
+    Event {
+        id: 0,
+        camera: track.camera.clone(),
+        object_id: track.object_id,
+        label: track.label.clone(),
+        state: String::new(),
+        start_time: track.first_seen,
+        last_time: track.last_seen,
+        end_time: None,
+        score: -1.0, // any score is better
+        best_time: track.last_seen,
+        best_box: [0.0; 4],
+        zones: Vec::new(),
+        path: Vec::new(),
+        path_length: 0.0,
+    }
+}
+
+fn advance(event: &mut Event, track: &TrackRecord) {
+    event.label.clone_from(&track.label);
+    event.last_time = event.last_time.max(track.last_seen);
+    event.path_length = track.path_length;
+    event.state = match track.change {
+        TrackChange::Started | TrackChange::Moving => "active",
+        TrackChange::Updated
+            if event.state.is_empty() || event.state == "lost" || event.state == "ended" =>
+        {
+            "active"
+        }
+        TrackChange::Updated => event.state.as_str(),
+        TrackChange::Stationary => "stationary",
+        TrackChange::Lost => "lost",
+        TrackChange::Ended => "ended",
+    }
+    .to_owned();
+    event.end_time = (track.change == TrackChange::Ended).then_some(event.last_time);
+    for zone in &track.zones {
+        if !event.zones.contains(zone) {
+            event.zones.push(zone.clone());
+        }
+    }
+    if matches!(track.change, TrackChange::Lost | TrackChange::Ended) {
+        return; // its box says where it was, not where it is
+    }
+    if track.score > event.score {
+        event.score = track.score;
+        event.best_time = track.last_seen;
+        event.best_box =
+            [track.bbox.x1, track.bbox.y1, track.bbox.x2, track.bbox.y2].map(f64::from);
+    }
+    let (x, y) = track.bbox.bottom_centre();
+    let (x, y) = (f64::from(x), f64::from(y));
+    if event
+        .path
+        .last()
+        .is_none_or(|[_, px, py]| (x - px).hypot(y - py) >= PATH_STEP)
+    {
+        event.path.push([track.last_seen, x, y]);
+    }
+    if event.path.len() > MAX_PATH {
+        let mut keep = false;
+        event.path.retain(|_| {
+            keep = !keep;
+            keep
+        });
+    }
+}
+
+fn read(row: &Row) -> rusqlite::Result<Event> {
+    let json = |index: usize| -> rusqlite::Result<String> { row.get(index) };
+    let bad = |index: usize| {
+        move |error: serde_json::Error| {
+            rusqlite::Error::FromSqlConversionFailure(
+                index,
+                rusqlite::types::Type::Text,
+                Box::new(error),
+            )
+        }
+    };
+    Ok(Event {
+        id: row.get(0)?,
+        camera: row.get(1)?,
+        object_id: row.get(2)?,
+        label: row.get(3)?,
+        state: row.get(4)?,
+        start_time: row.get(5)?,
+        last_time: row.get(6)?,
+        end_time: row.get(7)?,
+        score: row.get(8)?,
+        best_time: row.get(9)?,
+        best_box: serde_json::from_str(&json(10)?).map_err(bad(10))?,
+        zones: serde_json::from_str(&json(11)?).map_err(bad(11))?,
+        path: serde_json::from_str(&json(12)?).map_err(bad(12))?,
+        path_length: row.get(13)?,
+    })
+}
