@@ -2,6 +2,9 @@
 
 #![allow(missing_docs)] // on what plugin_define! itself makes
 
+#[allow(dead_code)] // until both elements are registered
+mod motion_state;
+
 use gst::glib;
 
 fn plugin_init(_plugin: &gst::Plugin) -> Result<(), glib::BoolError> {

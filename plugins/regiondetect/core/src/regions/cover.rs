@@ -1,0 +1,189 @@
+//! Covering boxes with few squares, none so large that a box in it becomes too small to see.
+
+use detection::BBox;
+
+/// A box that should be looked at.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Want {
+    /// What must be seen whole, in frame pixels, inside the frame.
+    pub(super) bbox: BBox,
+    /// The same with some of its surroundings.
+    pub(super) grown: BBox,
+    /// Side a region of its own should have.
+    pub(super) side: f32,
+    /// Largest side of a region it may be shown in, at the most demanding level; see [`Want::limit`].
+    pub(super) comfort: f32,
+    /// Its limit may grow with the level (its size is known).
+    pub(super) elastic: bool,
+    /// A region of this side is always allowed.
+    pub(super) floor: f32,
+}
+
+impl Want {
+    /// Largest side of a region it may be shown in when objects may be `ease` (>= 1) times smaller than is comfortable.
+    pub(super) fn limit(&self, ease: f32) -> f32 {
+        let limit = if self.elastic {
+            self.comfort * ease
+        } else {
+            self.comfort
+        };
+        limit.max(self.floor).max(longest(&self.grown))
+    }
+}
+
+/// A square-to-be: what it must hold and how large it may get.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Group {
+    /// Box around its members with their surroundings.
+    pub(super) around: BBox,
+    /// Side its members would like.
+    pub(super) side: f32,
+    /// Largest side all members allow.
+    pub(super) limit: f32,
+    /// Members.
+    pub(super) members: u16,
+}
+
+/// Longer side.
+pub(super) fn longest(b: &BBox) -> f32 {
+    b.width().max(b.height())
+}
+
+pub(super) fn union(a: &BBox, b: &BBox) -> BBox {
+    BBox::new(
+        a.x1.min(b.x1),
+        a.y1.min(b.y1),
+        a.x2.max(b.x2),
+        a.y2.max(b.y2),
+    )
+}
+
+/// Assigns every want to a group: seeds in input order, each taking in whatever keeps it smallest for as long as all its
+/// members allow. `of[i]` becomes the group of want `i`.
+pub(super) fn greedy(
+    wants: &[Want],
+    ease: f32,
+    max_side: f32,
+    groups: &mut Vec<Group>,
+    of: &mut Vec<u16>,
+) {
+    const NONE: u16 = u16::MAX;
+    groups.clear();
+    of.clear();
+    of.resize(wants.len(), NONE);
+    for seed in 0..wants.len() {
+        if of[seed] != NONE {
+            continue;
+        }
+        let index = groups.len() as u16;
+        let first = &wants[seed];
+        let mut group = Group {
+            around: first.grown,
+            side: first.side,
+            limit: first.limit(ease),
+            members: 1,
+        };
+        of[seed] = index;
+        loop {
+            let mut best: Option<(usize, f32)> = None;
+            for (i, want) in wants.iter().enumerate().skip(seed + 1) {
+                if of[i] != NONE {
+                    continue;
+                }
+                let side = longest(&union(&group.around, &want.grown));
+                let limit = group.limit.min(want.limit(ease)).min(max_side);
+                if side <= limit && best.is_none_or(|(_, least)| side < least) {
+                    best = Some((i, side));
+                }
+            }
+            let Some((i, _)) = best else { break };
+            group.around = union(&group.around, &wants[i].grown);
+            group.limit = group.limit.min(wants[i].limit(ease));
+            group.side = group.side.max(wants[i].side);
+            group.members += 1;
+            of[i] = index;
+        }
+        groups.push(group);
+    }
+}
+
+/// The same for a crowd: rows of squares of one side, swept from top to bottom and left to right. Wants that need a
+/// larger square, or do not allow one of this size, get their own.
+pub(super) fn sweep(
+    wants: &[Want],
+    ease: f32,
+    side: f32,
+    order: &mut Vec<u16>,
+    groups: &mut Vec<Group>,
+    of: &mut Vec<u16>,
+) {
+    const NONE: u16 = u16::MAX;
+    groups.clear();
+    of.clear();
+    of.resize(wants.len(), NONE);
+    let add = |groups: &mut Vec<Group>, i: usize| {
+        let want = &wants[i];
+        groups.push(Group {
+            around: want.grown,
+            side: want.side,
+            limit: want.limit(ease),
+            members: 1,
+        });
+        groups.len() as u16 - 1
+    };
+    order.clear();
+    for (i, want) in wants.iter().enumerate() {
+        if longest(&want.grown) > side || want.limit(ease) < side {
+            of[i] = add(groups, i);
+        } else {
+            order.push(i as u16);
+        }
+    }
+    order.sort_unstable_by(|a, b| {
+        let top = |i: &u16| wants[usize::from(*i)].grown.y1;
+        top(a).total_cmp(&top(b))
+    });
+    let mut done = 0;
+    while done < order.len() {
+        // The row that begins with the topmost box left; what reaches below it waits for the next row.
+        let lower = wants[usize::from(order[done])].grown.y1 + side;
+        let inside = |i: u16| wants[usize::from(i)].grown.y2 <= lower;
+        let mut end = done;
+        for at in done..order.len() {
+            if inside(order[at]) {
+                order.swap(at, end);
+                end += 1;
+            }
+        }
+        order[done..end].sort_unstable_by(|a, b| {
+            let left = |i: &u16| wants[usize::from(*i)].grown.x1;
+            left(a).total_cmp(&left(b))
+        });
+        let mut at = done;
+        while at < end {
+            let index = add(groups, usize::from(order[at]));
+            let right = wants[usize::from(order[at])].grown.x1 + side;
+            let mut kept = at;
+            for next in at..end {
+                let i = usize::from(order[next]);
+                if wants[i].grown.x2 <= right {
+                    let group = &mut groups[usize::from(index)];
+                    group.around = union(&group.around, &wants[i].grown);
+                    group.limit = group.limit.min(wants[i].limit(ease));
+                    group.side = group.side.max(wants[i].side);
+                    group.members += u16::from(next != at);
+                    of[i] = index;
+                    // Keeps the rest in order behind what is done.
+                    order[kept..=next].rotate_right(1);
+                    kept += 1;
+                }
+            }
+            at = kept;
+        }
+        done = end;
+        order[done..].sort_unstable_by(|a, b| {
+            let top = |i: &u16| wants[usize::from(*i)].grown.y1;
+            top(a).total_cmp(&top(b))
+        });
+    }
+}

@@ -1,0 +1,272 @@
+//! From wants to model inputs: tries the ways of covering them, takes the one with the fewest inputs, and puts small
+//! regions side by side.
+
+use detection::{BBox, PixelBox};
+
+use super::cover::{Group, Want, greedy, longest, sweep};
+use super::{FrameSize, Input, Placement, Plan, PlanSettings, Reason};
+
+/// How many times smaller than is comfortable objects may become, tried in this order. The first level with the fewest
+/// inputs is taken, so objects stay as large as the number of inputs allows.
+const LEVELS: [f32; 3] = [1.0, 1.5, 2.0];
+/// From this many wants on the sweep is tried too; fewer are always served best by the greedy way.
+const CROWD: usize = 6;
+/// More wants than this are swept only: the greedy way takes quadratic time.
+const MULTITUDE: usize = 64;
+/// Small regions that share an input: two rows of two.
+const SHARED: usize = 4;
+
+/// Groups, and which of them each want is in.
+#[derive(Debug, Default)]
+struct Cover {
+    groups: Vec<Group>,
+    of: Vec<u16>,
+}
+
+/// A group with what decides about its place.
+#[derive(Debug, Clone, Copy)]
+struct Square {
+    group: u16,
+    /// Its most urgent member.
+    want: u16,
+    place: Place,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// An input of its own.
+    Full,
+    /// A quarter of an input will do.
+    Small,
+    /// Has been placed.
+    Done,
+}
+
+/// Working memory for laying out one frame's wants.
+#[derive(Debug, Default)]
+pub(super) struct Layout {
+    best: Cover,
+    trial: Cover,
+    order: Vec<u16>,
+    limits: Vec<f32>,
+    squares: Vec<Square>,
+    plan: Plan,
+}
+
+impl Layout {
+    /// Lays out wants, most urgent first. `reason_of` names a want's reason.
+    pub(super) fn arrange(
+        &mut self,
+        wants: &[Want],
+        settings: &PlanSettings,
+        reason_of: impl Fn(usize) -> Reason,
+    ) {
+        self.plan.clear();
+        if wants.is_empty() {
+            return;
+        }
+        let max_side = settings.max_region as f32;
+        let mut least = usize::MAX;
+        for ease in LEVELS {
+            if wants.len() <= MULTITUDE {
+                let Cover { groups, of } = &mut self.trial;
+                greedy(wants, ease, max_side, groups, of);
+                least = self.keep_better(least, settings);
+            }
+            if wants.len() >= CROWD && least > 1 {
+                let side = self.typical_limit(wants, ease).min(max_side);
+                let Cover { groups, of } = &mut self.trial;
+                sweep(wants, ease, side, &mut self.order, groups, of);
+                least = self.keep_better(least, settings);
+            }
+            if least <= 1 {
+                break;
+            }
+        }
+        self.place(settings, reason_of);
+    }
+
+    /// How many inputs the layout needs.
+    pub(super) fn inputs(&self) -> usize {
+        self.plan.inputs.len()
+    }
+
+    /// One placement shows the whole of this want, large enough.
+    pub(super) fn shows(&self, want: &Want, settings: &PlanSettings) -> bool {
+        shows(&self.plan, want, settings)
+    }
+
+    /// Writes the first `allowed` inputs to `plan`.
+    pub(super) fn keep(&self, allowed: usize, plan: &mut Plan) {
+        for input in self.plan.inputs.iter().take(allowed) {
+            let first = plan.placements.len();
+            plan.placements
+                .extend_from_slice(self.plan.placements(input));
+            plan.inputs.push(Input { first, ..*input });
+        }
+    }
+
+    fn keep_better(&mut self, least: usize, settings: &PlanSettings) -> usize {
+        let mut small = 0;
+        let mut full = 0;
+        for group in &self.trial.groups {
+            if is_small(group, settings) {
+                small += 1;
+            } else {
+                full += 1;
+            }
+        }
+        let inputs = full + small_inputs(small);
+        if inputs < least {
+            std::mem::swap(&mut self.best, &mut self.trial);
+        }
+        inputs.min(least)
+    }
+
+    /// A side that three quarters of the wants allow.
+    fn typical_limit(&mut self, wants: &[Want], ease: f32) -> f32 {
+        self.limits.clear();
+        self.limits
+            .extend(wants.iter().map(|want| want.limit(ease)));
+        let at = self.limits.len() / 4;
+        *self.limits.select_nth_unstable_by(at, f32::total_cmp).1
+    }
+
+    fn place(&mut self, settings: &PlanSettings, reason_of: impl Fn(usize) -> Reason) {
+        self.squares.clear();
+        for (index, group) in self.best.groups.iter().enumerate() {
+            self.squares.push(Square {
+                group: index as u16,
+                want: u16::MAX,
+                place: if is_small(group, settings) {
+                    Place::Small
+                } else {
+                    Place::Full
+                },
+            });
+        }
+        for (want, group) in self.best.of.iter().enumerate() {
+            let square = &mut self.squares[usize::from(*group)];
+            square.want = square.want.min(want as u16);
+        }
+        self.squares.sort_unstable_by_key(|square| square.want);
+        let mut small = self
+            .squares
+            .iter()
+            .filter(|square| square.place == Place::Small)
+            .count();
+        for at in 0..self.squares.len() {
+            let square = self.squares[at];
+            let reason = reason_of(usize::from(square.want));
+            match square.place {
+                Place::Done => {}
+                Place::Small if small > 1 => {
+                    small -= self.share_input(at, settings, reason);
+                }
+                Place::Small | Place::Full => {
+                    small -= usize::from(square.place == Place::Small);
+                    let group = &self.best.groups[usize::from(square.group)];
+                    let placement = Placement {
+                        source: square_around(
+                            settings.frame,
+                            &group.around,
+                            full_side(group, settings),
+                        ),
+                        dest: PixelBox::new(0, 0, settings.input, settings.input),
+                    };
+                    self.push_input(&[placement], reason);
+                }
+            }
+        }
+    }
+
+    /// Makes one input of the small square `from` and the next ones; says how many went into it.
+    fn share_input(&mut self, from: usize, settings: &PlanSettings, reason: Reason) -> usize {
+        let half = settings.input / 2;
+        let first = self.plan.placements.len();
+        for square in &mut self.squares[from..] {
+            let count = self.plan.placements.len() - first;
+            if count == SHARED {
+                break;
+            }
+            if square.place != Place::Small {
+                continue;
+            }
+            square.place = Place::Done;
+            let group = &self.best.groups[usize::from(square.group)];
+            let (x, y) = (count as i32 % 2 * half, count as i32 / 2 * half);
+            self.plan.placements.push(Placement {
+                source: square_around(settings.frame, &group.around, small_side(group, settings)),
+                dest: PixelBox::new(x, y, x + half, y + half),
+            });
+        }
+        let count = self.plan.placements.len() - first;
+        self.plan.inputs.push(Input {
+            first,
+            count,
+            reason,
+        });
+        count
+    }
+
+    fn push_input(&mut self, placements: &[Placement], reason: Reason) {
+        self.plan.inputs.push(Input {
+            first: self.plan.placements.len(),
+            count: placements.len(),
+            reason,
+        });
+        self.plan.placements.extend_from_slice(placements);
+    }
+}
+
+/// One placement of the plan shows the whole of this want, no smaller than the least demanding level allows.
+pub(super) fn shows(plan: &Plan, want: &Want, settings: &PlanSettings) -> bool {
+    let limit = want.limit(LEVELS[LEVELS.len() - 1]).max(want.side);
+    plan.shows(&want.bbox, limit, settings.input)
+}
+
+/// Inputs that so many small regions fill.
+fn small_inputs(small: usize) -> usize {
+    small.div_ceil(SHARED)
+}
+
+/// What a group needs at least to be seen with its surroundings.
+fn needed_side(group: &Group, settings: &PlanSettings) -> f32 {
+    longest(&group.around).max(settings.min_region as f32 / 2.0)
+}
+
+/// Its objects stay large enough in a quarter of an input.
+fn is_small(group: &Group, settings: &PlanSettings) -> bool {
+    settings.pack && needed_side(group, settings) * 2.0 <= group.limit
+}
+
+fn small_side(group: &Group, settings: &PlanSettings) -> f32 {
+    let wished = group
+        .side
+        .max(settings.min_region as f32)
+        .min(settings.max_region as f32);
+    wished
+        .min(group.limit / 2.0)
+        .max(needed_side(group, settings))
+}
+
+fn full_side(group: &Group, settings: &PlanSettings) -> f32 {
+    group
+        .side
+        .max(settings.min_region as f32)
+        .min(settings.max_region as f32)
+        .max(longest(&group.around))
+}
+
+/// The square of this side, in steps of 4 pixels, about a box's centre, pushed into the frame. Holds the box if that lies
+/// inside the frame and is no longer than `side`.
+fn square_around(frame: FrameSize, b: &BBox, side: f32) -> PixelBox {
+    let side = ((side.min(1e6) / 4.0).ceil() as i32 * 4).max(4);
+    let (cx, cy) = b.centre();
+    let offset = |centre: f32, dim: i32| {
+        let offset = (centre - side as f32 / 2.0).floor() as i32;
+        offset.clamp(0, (dim - side).max(0))
+    };
+    let (x, y) = (offset(cx, frame.width), offset(cy, frame.height));
+    PixelBox::new(x, y, x + side, y + side)
+}

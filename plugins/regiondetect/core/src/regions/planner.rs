@@ -1,0 +1,567 @@
+//! The [`Planner`]: which model inputs to make of a frame.
+
+use detection::{BBox, Detection, PixelBox};
+
+use super::cover::{Want, longest};
+use super::layout::{Layout, shows};
+use super::memory::{Fruitless, Looked};
+use super::scan::Scan;
+use super::{Deferred, Look, Plan, PlanSettings, Reason, clipped};
+use crate::grid::RegionGrid;
+
+/// Surroundings shown with an object, as a share of its longer side, on each side: a region of 1.35 times its size.
+const OBJECT_MARGIN: f32 = 0.175;
+/// The same for motion, which is rarely the whole object.
+const MOTION_MARGIN: f32 = 0.25;
+/// At the most demanding level an object is shown this many times larger than the settings demand.
+const COMFORT: f32 = 2.0;
+/// Scan tiles per frame during the first pass, and afterwards.
+const SCAN_TILES: (i32, i32) = (2, 1);
+/// Motion larger than this many scan tiles is looked at as a whole and in tiles in turn, until something is found.
+const LARGE_MOTION: f32 = 1.6;
+/// A detection without a track is looked at so many frames in a row.
+const UNTRACKED_FRAMES: u8 = 3;
+/// What waits for longer than this is no longer news.
+const WAIT: u64 = 5_000_000_000;
+/// More than this is not planned for in one frame; the rest is not even looked at as deferred.
+const MAX_WANTS: usize = 256;
+/// Scores below this neither make anybody look again nor count as found.
+const SURE: f32 = 0.5;
+/// Scores below this do not teach the grid.
+const TEACHES: f32 = 0.7;
+/// Largest frame side that is planned for.
+const MAX_FRAME: i32 = 65_536;
+/// Boxes that overlap more than this are taken for the same thing.
+const SAME: f32 = 0.3;
+
+/// One want with what the planner needs to know of it besides its geometry.
+#[derive(Debug, Clone, Copy)]
+struct Tag {
+    reason: Reason,
+    /// Waiting since; wants that wait longest come first.
+    since: u64,
+    /// It waited for budget in the last frame.
+    waited: bool,
+    /// Order among wants of one reason.
+    rank: u64,
+}
+
+/// Chooses, frame by frame, the fewest model inputs that show everything worth looking at. Keeps its working memory, so
+/// that planning allocates nothing once it has seen its largest frame.
+#[derive(Debug)]
+pub struct Planner {
+    settings: PlanSettings,
+    plan: Plan,
+    layout: Layout,
+    scan: Scan,
+    looked: Looked,
+    fruitless: Fruitless,
+    /// Detections to look at again, and for how many frames that has gone on.
+    untracked: Vec<(BBox, u8)>,
+    waiting: Vec<Deferred>,
+    tracks: Vec<BBox>,
+    learned: [BBox; 32],
+    learned_next: usize,
+    started: bool,
+    calibrating: bool,
+    scan_wanted: i32,
+    time: u64,
+    tokens: f32,
+    wants: Vec<(Want, Tag)>,
+    bare: Vec<Want>,
+}
+
+impl Planner {
+    /// A planner before its first frame.
+    pub fn new(settings: PlanSettings) -> Self {
+        let settings = checked(settings);
+        Self {
+            scan: Scan::new(settings.frame, settings.input),
+            plan: Plan::default(),
+            layout: Layout::default(),
+            looked: Looked::default(),
+            fruitless: Fruitless::default(),
+            untracked: Vec::new(),
+            waiting: Vec::new(),
+            tracks: Vec::new(),
+            learned: [BBox::default(); 32],
+            learned_next: 0,
+            started: false,
+            calibrating: false,
+            scan_wanted: 0,
+            time: 0,
+            tokens: 0.0,
+            wants: Vec::new(),
+            bare: Vec::new(),
+            settings,
+        }
+    }
+
+    /// The settings in use.
+    pub fn settings(&self) -> &PlanSettings {
+        &self.settings
+    }
+
+    /// Other settings from the next frame on. Another frame or input size starts from the beginning.
+    pub fn set_settings(&mut self, settings: PlanSettings) {
+        let settings = checked(settings);
+        let fresh = settings.frame != self.settings.frame || settings.input != self.settings.input;
+        self.settings = settings;
+        if fresh {
+            self.restart();
+        }
+    }
+
+    /// Forgets what was seen and begins with the start-up scan again: after a seek, or another view.
+    pub fn restart(&mut self) {
+        self.scan = Scan::new(self.settings.frame, self.settings.input);
+        self.looked.clear();
+        self.fruitless.clear();
+        self.untracked.clear();
+        self.waiting.clear();
+        self.started = false;
+    }
+
+    /// The inputs to make of this frame. Every wanted box lies inside one of their placements or is reported as deferred;
+    /// motion larger than a few tiles may be covered by several.
+    pub fn plan(&mut self, look: &Look, grid: &RegionGrid) -> &Plan {
+        self.plan.clear();
+        self.refill(look.time);
+        self.gather(look, grid);
+        self.arrange();
+        if !look.calibrating
+            && let Some(motion) = look.motion
+            && self.gather_motion(look.time, motion, grid)
+        {
+            self.arrange();
+        }
+        let allowed = self.allowed();
+        self.layout.keep(allowed, &mut self.plan);
+        self.settle(look, grid);
+        &self.plan
+    }
+
+    /// The plan made last.
+    pub fn last(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// What was found in the inputs of the last plan, in frame pixels: says where to look again, what looking was in vain,
+    /// and teaches the grid.
+    pub fn report(&mut self, found: &[Detection], grid: &mut RegionGrid) {
+        let sure = |d: &&Detection| d.score >= SURE && d.bbox.is_valid();
+        for (want, tag) in &self.wants {
+            if tag.reason == Reason::Motion && shows(&self.plan, want, &self.settings) {
+                let hit = found
+                    .iter()
+                    .filter(sure)
+                    .any(|d| d.bbox.intersection(&want.grown).is_some());
+                self.fruitless
+                    .looked(self.settings.frame, &want.bbox, self.time, hit);
+            }
+        }
+        let before = self.untracked.len();
+        for detection in found.iter().filter(sure) {
+            let cut = self.cut_by_region(&detection.bbox);
+            let known = self.tracks.iter().any(|t| t.iou(&detection.bbox) > SAME);
+            if cut || (!known && !self.tracks.is_empty()) {
+                self.look_again(&detection.bbox, before);
+            }
+            if !cut && detection.score >= TEACHES {
+                self.teach(&detection.bbox, grid);
+            }
+        }
+        self.untracked.drain(..before);
+    }
+
+    fn refill(&mut self, time: u64) {
+        let elapsed = time.saturating_sub(self.time) as f32 / 1e9;
+        self.time = time;
+        if let Some(budget) = self.settings.budget {
+            self.tokens = if self.started {
+                (self.tokens + elapsed * budget).min(budget.max(1.0))
+            } else {
+                budget.max(1.0)
+            };
+        }
+    }
+
+    fn allowed(&mut self) -> usize {
+        let wanted = self.layout.inputs().min(self.settings.max_inputs);
+        if self.settings.budget.is_none() {
+            return wanted;
+        }
+        let allowed = wanted.min(self.tokens as usize);
+        self.tokens -= allowed as f32;
+        allowed
+    }
+
+    /// Everything but motion.
+    fn gather(&mut self, look: &Look, grid: &RegionGrid) {
+        self.wants.clear();
+        self.scan_wanted = 0;
+        self.tracks.clear();
+        if let Some(tracks) = look.tracks {
+            self.looked.retain(|id| tracks.iter().any(|t| t.id == id));
+            for track in tracks {
+                self.tracks.push(track.bbox);
+                let last = self.looked.last(track.id);
+                let waited = last.map_or(0, |last| look.time.saturating_sub(last));
+                let due = !track.stationary
+                    || last.is_none()
+                    || waited >= self.settings.stationary_interval
+                    // Time went back: a seek.
+                    || last > Some(look.time);
+                if due {
+                    let reason = if track.stationary {
+                        Reason::Stationary
+                    } else {
+                        Reason::Track
+                    };
+                    let tag = Tag {
+                        reason,
+                        since: last.unwrap_or(look.time),
+                        waited: false,
+                        rank: last.unwrap_or(0),
+                    };
+                    self.want_object(&track.bbox, tag);
+                }
+            }
+        }
+        for i in 0..self.untracked.len() {
+            let (bbox, _) = self.untracked[i];
+            if !self.tracks.iter().any(|t| t.iou(&bbox) > SAME) {
+                self.want_object(&bbox, now(Reason::Untracked, look.time));
+            }
+        }
+        if !self.started {
+            self.started = true;
+            self.want_startup(look.time, grid);
+        } else if look.motion.is_none() {
+            self.want_frame(now(Reason::Scan, look.time));
+        }
+        if look.calibrating && !self.calibrating {
+            self.scan.start();
+        }
+        self.calibrating = look.calibrating;
+        if look.motion.is_some() {
+            let first = self.scan.is_first();
+            let tiles = match (first, look.calibrating) {
+                (true, _) => SCAN_TILES.0.min(self.scan.left()),
+                (false, true) => SCAN_TILES.1,
+                (false, false) => SCAN_TILES.1.min(self.scan.left()),
+            };
+            for ahead in 0..tiles {
+                let tile = self.scan.peek(ahead).to_bbox();
+                let tag = Tag {
+                    rank: ahead as u64,
+                    ..now(Reason::Scan, look.time)
+                };
+                self.want_square(&tile, tag);
+            }
+            self.scan_wanted = tiles;
+        }
+        self.waiting
+            .retain(|w| look.time.saturating_sub(w.since) < WAIT);
+        for i in 0..self.waiting.len() {
+            let Deferred {
+                bbox,
+                reason,
+                since,
+                ..
+            } = self.waiting[i];
+            let tag = Tag {
+                reason,
+                since,
+                waited: true,
+                rank: 0,
+            };
+            match reason {
+                Reason::Motion if longest(&bbox) > self.large_motion() => {
+                    self.want_object(&bbox, tag);
+                }
+                Reason::Motion => self.want_motion(&bbox, tag, grid),
+                _ => self.want_square(&bbox, tag),
+            }
+        }
+    }
+
+    /// Motion that what is planned so far does not show. True if there is any.
+    fn gather_motion(&mut self, time: u64, motion: &[BBox], grid: &RegionGrid) -> bool {
+        let frame = self.settings.frame;
+        let (width, height) = (frame.width as f32, frame.height as f32);
+        let before = self.wants.len();
+        'boxes: for b in motion {
+            let b = b.clamped(width, height);
+            if !b.is_valid() || self.fruitless.pausing(frame, &b, time) {
+                continue;
+            }
+            let want = motion_want(&b, &self.settings, grid);
+            if self.layout.shows(&want, &self.settings) {
+                continue;
+            }
+            for (known, tag) in &mut self.wants[..before] {
+                // The same motion a frame later: it goes on waiting in its new place.
+                if tag.waited && tag.reason == Reason::Motion && known.bbox.iou(&b) > SAME {
+                    *known = want;
+                    continue 'boxes;
+                }
+            }
+            if longest(&b) <= self.large_motion() {
+                self.push(want, now(Reason::Motion, time));
+            } else if self.fruitless.count(frame, &b).is_multiple_of(2) {
+                self.want_object(&b, now(Reason::Motion, time));
+            } else {
+                for ahead in 0..self.scan.tiles() {
+                    let tile = self.scan.peek(ahead).to_bbox();
+                    if tile.intersection(&b).is_some() {
+                        self.want_square(&tile, now(Reason::Motion, time));
+                    }
+                }
+            }
+        }
+        self.wants.len() > before || self.wants.iter().any(|(_, tag)| tag.waited)
+    }
+
+    fn large_motion(&self) -> f32 {
+        self.scan.side() as f32 * LARGE_MOTION
+    }
+
+    /// Sorts the wants by urgency and lays them out.
+    fn arrange(&mut self) {
+        self.wants.sort_unstable_by_key(|(want, tag)| {
+            (
+                !tag.waited,
+                if tag.waited { tag.since } else { 0 },
+                tag.reason,
+                tag.rank,
+                // Any fixed order will do; without one equal wants would make plans flicker.
+                (want.bbox.x1 as i32, want.bbox.y1 as i32),
+            )
+        });
+        self.bare.clear();
+        self.bare.extend(self.wants.iter().map(|(want, _)| *want));
+        let wants = &self.wants;
+        self.layout
+            .arrange(&self.bare, &self.settings, |i| wants[i].1.reason);
+    }
+
+    /// After the budget: what was looked at, and what has to wait.
+    fn settle(&mut self, look: &Look, grid: &RegionGrid) {
+        self.waiting.clear();
+        for (want, tag) in &self.wants {
+            if shows(&self.plan, want, &self.settings) {
+                continue;
+            }
+            let deferred = Deferred {
+                bbox: want.bbox,
+                reason: tag.reason,
+                since: tag.since,
+                waits: true,
+            };
+            self.plan.deferred.push(deferred);
+            // Tracks and tiles come again by themselves.
+            if matches!(
+                tag.reason,
+                Reason::Motion | Reason::Untracked | Reason::Startup
+            ) && self.waiting.len() < MAX_WANTS
+            {
+                self.waiting.push(deferred);
+            }
+        }
+        let mut scanned = 0;
+        while scanned < self.scan_wanted {
+            let tile = square_want(&self.scan.peek(scanned).to_bbox(), &self.settings);
+            if !shows(&self.plan, &tile, &self.settings) {
+                break;
+            }
+            scanned += 1;
+        }
+        self.scan.advance(scanned);
+        for track in look.tracks.unwrap_or(&[]) {
+            let want = object_want(&track.bbox, &self.settings);
+            if shows(&self.plan, &want, &self.settings) {
+                self.looked.set(track.id, look.time);
+            }
+        }
+        if look.calibrating {
+            return;
+        }
+        for b in look.motion.unwrap_or(&[]) {
+            let b = clamped(b, &self.settings);
+            let want = motion_want(&b, &self.settings, grid);
+            let wanted = || self.wants.iter().any(|(want, _)| want.bbox.contains(&b));
+            let large = longest(&b) > self.large_motion();
+            if !b.is_valid() || large || shows(&self.plan, &want, &self.settings) || wanted() {
+                continue;
+            }
+            // Either a pause, or it would have been seen with something that has to wait.
+            let pausing = self.fruitless.pausing(self.settings.frame, &b, look.time);
+            let deferred = Deferred {
+                bbox: b,
+                reason: Reason::Motion,
+                since: look.time,
+                waits: !pausing,
+            };
+            self.plan.deferred.push(deferred);
+            if !pausing && self.waiting.len() < MAX_WANTS {
+                self.waiting.push(deferred);
+            }
+        }
+    }
+
+    fn want_object(&mut self, b: &BBox, tag: Tag) {
+        self.push(object_want(b, &self.settings), tag);
+    }
+
+    fn want_motion(&mut self, b: &BBox, tag: Tag, grid: &RegionGrid) {
+        self.push(motion_want(b, &self.settings, grid), tag);
+    }
+
+    fn want_square(&mut self, square: &BBox, tag: Tag) {
+        self.push(square_want(square, &self.settings), tag);
+    }
+
+    fn want_frame(&mut self, tag: Tag) {
+        let frame = self.settings.frame;
+        let whole = BBox::new(0.0, 0.0, frame.width as f32, frame.height as f32);
+        self.want_square(&whole, tag);
+    }
+
+    fn want_startup(&mut self, time: u64, grid: &RegionGrid) {
+        self.want_frame(now(Reason::Startup, time));
+        let regions = grid.startup_regions(self.settings.frame, self.settings.min_region);
+        for region in regions {
+            self.want_square(&region.to_bbox(), now(Reason::Startup, time));
+        }
+    }
+
+    fn push(&mut self, want: Want, tag: Tag) {
+        if want.bbox.is_valid() && self.wants.len() < MAX_WANTS {
+            self.wants.push((want, tag));
+        }
+    }
+
+    /// A detection that ends where its region ends, inside the frame: most likely cut off.
+    fn cut_by_region(&self, b: &BBox) -> bool {
+        let (cx, cy) = b.centre();
+        let frame = self.settings.frame;
+        let b = PixelBox::new(b.x1 as i32, b.y1 as i32, b.x2 as i32, b.y2 as i32);
+        let mut regions = self.plan.placements.iter().filter(|p| {
+            let s = p.source.to_bbox();
+            cx >= s.x1 && cx < s.x2 && cy >= s.y1 && cy < s.y2
+        });
+        let Some(first) = regions.next() else {
+            return false;
+        };
+        // Whole in one of them is enough.
+        clipped(&b, &first.source, frame) && regions.all(|p| clipped(&b, &p.source, frame))
+    }
+
+    fn look_again(&mut self, b: &BBox, before: usize) {
+        let frames = self.untracked[..before]
+            .iter()
+            .filter(|(known, _)| known.iou(b) > SAME)
+            .map(|(_, frames)| *frames)
+            .max()
+            .unwrap_or(0);
+        let full = self.untracked.len() >= before + MAX_WANTS;
+        if frames < UNTRACKED_FRAMES && !full {
+            self.untracked.push((*b, frames + 1));
+        }
+    }
+
+    /// Shows the grid an object, unless it is one of the last ones shown: a parked car is one object, not one per frame.
+    fn teach(&mut self, b: &BBox, grid: &mut RegionGrid) {
+        if self.learned.iter().any(|known| known.iou(b) > SAME) {
+            return;
+        }
+        self.learned[self.learned_next] = *b;
+        self.learned_next = (self.learned_next + 1) % self.learned.len();
+        let corners = (
+            f64::from(b.x1),
+            f64::from(b.y1),
+            f64::from(b.x2),
+            f64::from(b.y2),
+        );
+        grid.learn(self.settings.frame, corners, self.settings.min_region);
+    }
+}
+
+/// An object of known size.
+fn object_want(b: &BBox, settings: &PlanSettings) -> Want {
+    let b = clamped(b, settings);
+    let side = longest(&b);
+    let demanded = settings.min_object as f32 * COMFORT;
+    Want {
+        bbox: b,
+        grown: with_margin(&b, side * OBJECT_MARGIN),
+        side: side * (1.0 + 2.0 * OBJECT_MARGIN),
+        comfort: side * settings.input as f32 / demanded,
+        elastic: true,
+        floor: settings.min_region as f32,
+    }
+}
+
+/// A square to be looked at as it is.
+fn square_want(square: &BBox, settings: &PlanSettings) -> Want {
+    let b = clamped(square, settings);
+    Want {
+        bbox: b,
+        grown: b,
+        side: longest(square),
+        comfort: longest(square),
+        elastic: false,
+        floor: 0.0,
+    }
+}
+
+/// Motion of unknown origin: a region of twice its size, or as large as objects usually need here, shown no smaller than
+/// it is.
+fn motion_want(b: &BBox, settings: &PlanSettings, grid: &RegionGrid) -> Want {
+    let b = clamped(b, settings);
+    let own = longest(&b);
+    let input = settings.input as f32;
+    // What is that large is hardly part of something twice as large.
+    let twice = (own * 2.0).min((own * (1.0 + 2.0 * OBJECT_MARGIN)).max(input));
+    let usual = grid.expected_width(settings.frame, b.centre());
+    let side = twice.max(usual.unwrap_or(0.0));
+    Want {
+        bbox: b,
+        grown: with_margin(&b, own * MOTION_MARGIN),
+        side,
+        comfort: input.max(side).max(own * 3.0),
+        elastic: false,
+        floor: settings.min_region as f32,
+    }
+}
+
+fn clamped(b: &BBox, settings: &PlanSettings) -> BBox {
+    b.clamped(settings.frame.width as f32, settings.frame.height as f32)
+}
+
+fn with_margin(b: &BBox, margin: f32) -> BBox {
+    BBox::new(b.x1 - margin, b.y1 - margin, b.x2 + margin, b.y2 + margin)
+}
+
+fn now(reason: Reason, time: u64) -> Tag {
+    Tag {
+        reason,
+        since: time,
+        waited: false,
+        rank: 0,
+    }
+}
+
+/// Settings that planning can rely on.
+fn checked(mut settings: PlanSettings) -> PlanSettings {
+    settings.frame.width = settings.frame.width.clamp(1, MAX_FRAME);
+    settings.frame.height = settings.frame.height.clamp(1, MAX_FRAME);
+    settings.input = settings.input.clamp(16, 8192);
+    settings.min_region = settings.min_region.clamp(4, MAX_FRAME);
+    settings.max_region = settings
+        .max_region
+        .clamp(settings.min_region, 4 * MAX_FRAME);
+    settings.min_object = settings.min_object.clamp(1, settings.input);
+    settings
+}
