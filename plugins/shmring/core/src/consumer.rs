@@ -1,0 +1,263 @@
+//! A reader's half of the protocol: finding the next event, leasing its slot, waiting.
+
+use crate::layout::{CLOSED, Control, Entry, Kind, LEASES, MOVED, NONE, RawHeader, View};
+use crate::sync::{AtomicU64, Ordering, fence};
+use std::time::Duration;
+
+/// Which frames a reader wants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Policy {
+    /// All of them in order, but the newest as soon as the reader is more than `max_lag` behind.
+    EveryFrame {
+        /// Frames it may be behind.
+        max_lag: u64,
+    },
+    /// Always the newest; older ones not yet seen are skipped.
+    Newest,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self::EveryFrame { max_lag: 8 }
+    }
+}
+
+/// Which of its leases a reader has in use. Shared with the frames, which give theirs back from any thread.
+pub struct LeaseTable {
+    used: AtomicU64,
+    granted: u32,
+}
+
+impl LeaseTable {
+    /// A table for so many leases, all free.
+    pub fn new(granted: u32) -> Self {
+        Self {
+            used: AtomicU64::new(0),
+            granted: granted.clamp(1, LEASES as u32),
+        }
+    }
+
+    /// Leases granted.
+    pub fn granted(&self) -> u32 {
+        self.granted
+    }
+
+    /// Leases in use.
+    pub fn held(&self) -> u32 {
+        self.used.load(Ordering::Relaxed).count_ones()
+    }
+
+    fn take(&self) -> Option<u32> {
+        let used = self.used.load(Ordering::Acquire); // PAIR lease-table
+        let lease = used.trailing_ones();
+        if lease >= self.granted {
+            return None;
+        }
+        // Only the one consumer takes, so between load and this nobody else can have set the bit.
+        self.used.fetch_or(1 << lease, Ordering::Relaxed);
+        Some(lease)
+    }
+
+    /// Gives a lease back: the slot may be overwritten from here on.
+    pub fn release(&self, control: &Control, lease: u32) {
+        control.lease[lease as usize].store(0, Ordering::Release); // PAIR lease-release
+        self.used.fetch_and(!(1 << lease), Ordering::Release); // PAIR lease-table
+    }
+}
+
+/// What [`Consumer::poll`] found.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Poll {
+    /// A frame; its slot does not change until the lease is given back.
+    Frame {
+        /// Lease to give back.
+        lease: u32,
+        /// Slot it lies in.
+        slot: u32,
+        /// Its event number.
+        seq: u64,
+        /// Its header, not yet checked.
+        header: RawHeader,
+    },
+    /// Nothing for a while.
+    Gap {
+        /// Start.
+        pts: Option<u64>,
+        /// Length.
+        duration: Option<u64>,
+    },
+    /// End of stream.
+    Eos,
+    /// Nothing new.
+    Empty,
+    /// All of this ring was seen and it goes on in another.
+    Moved,
+    /// All of this ring was seen and its writer is gone.
+    Closed,
+}
+
+/// A reader's place in a ring.
+pub struct Consumer {
+    cursor: u64,
+    policy: Policy,
+}
+
+impl Consumer {
+    /// Starts right before the newest frame, so that it comes at once.
+    pub fn new(ring: View<'_>, policy: Policy) -> Self {
+        let newest = ring.head.newest.load(Ordering::Acquire); // PAIR head-newest
+        let frame = ring.head.newest_frame.load(Ordering::Relaxed);
+        Self {
+            cursor: if frame == 0 {
+                newest
+            } else {
+                frame.saturating_sub(1)
+            },
+            policy,
+        }
+    }
+
+    /// A reader without a ring.
+    pub fn unconnected(policy: Policy) -> Self {
+        Self { cursor: 0, policy }
+    }
+
+    /// Goes on in the next generation of a ring, whose first event follows the last of this one.
+    pub fn follow(&mut self, base: u64) {
+        self.cursor = base;
+    }
+
+    /// Changes the policy from the next event on.
+    pub fn set_policy(&mut self, policy: Policy) {
+        self.policy = policy;
+    }
+
+    /// The policy in force.
+    pub fn policy(&self) -> Policy {
+        self.policy
+    }
+
+    /// Number of the last event seen.
+    pub fn cursor(&self) -> u64 {
+        self.cursor
+    }
+
+    /// Takes the next event, if there is one. Bounded work, whatever the shared memory says.
+    pub fn poll(&mut self, ring: View<'_>, control: &Control, leases: &LeaseTable) -> Poll {
+        let state = ring.head.state.load(Ordering::Acquire); // PAIR head-state
+        for _ in 0..2 * ring.entries.len() {
+            let newest = ring.head.newest.load(Ordering::Acquire); // PAIR head-newest
+            if newest <= self.cursor {
+                return match state {
+                    MOVED => Poll::Moved,
+                    CLOSED => Poll::Closed,
+                    _ => Poll::Empty,
+                };
+            }
+            // Older events are out of the index.
+            self.cursor = self
+                .cursor
+                .max(newest.saturating_sub(ring.entries.len() as u64));
+            let jump = match self.policy {
+                Policy::Newest => true,
+                Policy::EveryFrame { max_lag } => newest - self.cursor > max_lag.max(1),
+            };
+            if jump {
+                self.cursor = self.newest_frame(ring, newest) - 1;
+            }
+            let seq = self.cursor + 1;
+            let found = self.take(ring, control, leases, seq);
+            if matches!(found, Some(Poll::Empty)) {
+                return Poll::Empty; // no lease left: keep the place
+            }
+            self.cursor = seq;
+            control.cursor.store(seq, Ordering::Relaxed);
+            if let Some(found) = found {
+                return found;
+            }
+        }
+        Poll::Empty
+    }
+
+    /// The newest frame not yet seen, else the next event.
+    fn newest_frame(&self, ring: View<'_>, newest: u64) -> u64 {
+        let mut seq = newest;
+        while seq > self.cursor + 1 {
+            let word = ring.entry(seq).word.load(Ordering::Relaxed);
+            if let Some(Kind::Frame(_)) = Entry::unpack(word, seq, ring.slots.len()) {
+                break;
+            }
+            seq -= 1;
+        }
+        seq
+    }
+
+    /// Event `seq`; `None` if it was overwritten.
+    fn take(
+        &self,
+        ring: View<'_>,
+        control: &Control,
+        leases: &LeaseTable,
+        seq: u64,
+    ) -> Option<Poll> {
+        let entry = ring.entry(seq);
+        let word = entry.word.load(Ordering::Acquire); // PAIR gap-seqlock
+        match Entry::unpack(word, seq, ring.slots.len())? {
+            Kind::Eos => Some(Poll::Eos),
+            Kind::Gap => {
+                let some = |value| (value != NONE).then_some(value);
+                let pts = some(entry.a.load(Ordering::Relaxed));
+                let duration = some(entry.b.load(Ordering::Relaxed));
+                fence(Ordering::Acquire); // PAIR gap-seqlock
+                (entry.word.load(Ordering::Relaxed) == word).then_some(Poll::Gap { pts, duration })
+            }
+            Kind::Frame(slot) => {
+                let Some(lease) = leases.take() else {
+                    return Some(Poll::Empty);
+                };
+                let meta = &ring.slots[slot as usize];
+                // Release, so that a writer that reads this value also sees the lease of another slot end that used
+                // the word before.
+                control.lease[lease as usize].store(slot + 1, Ordering::Release); // PAIR lease-release
+                fence(Ordering::SeqCst); // PAIR lease-claim
+                if meta.seq.load(Ordering::Acquire) != seq {
+                    // PAIR slot-publish
+                    leases.release(control, lease);
+                    return None;
+                }
+                Some(Poll::Frame {
+                    lease,
+                    slot,
+                    seq,
+                    header: meta.header.read(),
+                })
+            }
+        }
+    }
+
+    /// Sleeps until the writer has something to say, `woken` is true (set it, then wake the control page), or the
+    /// limit passes. May return early for no reason.
+    pub fn wait(
+        &self,
+        ring: View<'_>,
+        control: &Control,
+        stream_version: u64,
+        woken: impl Fn() -> bool,
+        limit: Option<Duration>,
+    ) {
+        let seen = control.wake.value();
+        if woken() {
+            return;
+        }
+        control.waiting.store(1, Ordering::Relaxed);
+        fence(Ordering::SeqCst); // PAIR wake-up
+        let head = ring.head;
+        if head.newest.load(Ordering::Relaxed) <= self.cursor
+            && head.state.load(Ordering::Relaxed) == crate::layout::OPEN
+            && (stream_version != 0 || head.stream_version.load(Ordering::Relaxed) == 0)
+        {
+            control.wake.wait(seen, limit);
+        }
+        control.waiting.store(0, Ordering::Relaxed);
+    }
+}

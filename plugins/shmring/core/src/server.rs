@@ -1,0 +1,283 @@
+//! The writer's handshake thread: lets readers in, and notices when they are gone. Frames never wait for it.
+
+use crate::layout::MAX_READERS;
+use crate::producer::Link;
+use crate::socket::{self, Listener};
+use crate::wire::{self, Hello, WireError};
+use crate::writer::{Core, Peer, control_page};
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::fd::{AsFd, OwnedFd};
+use rustix::io::Errno;
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use zerocopy::IntoBytes;
+
+/// Connections that have not said what they want, at most; the oldest goes when one more comes.
+const MAX_PENDING: usize = 64;
+/// Monitors of one ring, at most.
+const MAX_MONITORS: usize = 16;
+/// Time to say what one wants.
+const HANDSHAKE: Duration = Duration::from_secs(2);
+
+/// The running thread.
+pub(crate) struct Server {
+    stop: Arc<OwnedFd>,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Server {
+    /// Ends the thread and removes the socket.
+    pub(crate) fn stop(&mut self) {
+        let _ = rustix::io::write(&*self.stop, &1u64.to_ne_bytes());
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+pub(crate) fn start(listener: Listener, core: Arc<Core>) -> io::Result<Server> {
+    let stop = Arc::new(rustix::event::eventfd(
+        0,
+        rustix::event::EventfdFlags::CLOEXEC,
+    )?);
+    let mut work = Work {
+        listener,
+        core,
+        stop: stop.clone(),
+        pending: Vec::new(),
+        connected: Vec::new(),
+        next_id: 1,
+        accept_paused: None,
+    };
+    let thread = std::thread::Builder::new()
+        .name("shmring".into())
+        .spawn(move || work.run())?;
+    Ok(Server {
+        stop,
+        thread: Some(thread),
+    })
+}
+
+struct Work {
+    listener: Listener,
+    core: Arc<Core>,
+    stop: Arc<OwnedFd>,
+    pending: Vec<(OwnedFd, Instant)>,
+    connected: Vec<(u64, Arc<OwnedFd>)>,
+    next_id: u64,
+    /// Set while the process is out of descriptors: a listener that stays readable must not spin.
+    accept_paused: Option<Instant>,
+}
+
+impl Work {
+    fn run(&mut self) {
+        loop {
+            let (stop, accept, greeted, spoke) = self.wait();
+            if stop {
+                return;
+            }
+            // Those that are gone first, so that their leases and places are free for those that come.
+            for id in spoke {
+                self.disconnect(id);
+            }
+            for index in greeted.into_iter().rev() {
+                let (socket, _) = self.pending.remove(index);
+                self.greet(socket);
+            }
+            let now = Instant::now();
+            let before = self.pending.len();
+            self.pending.retain(|(_, deadline)| now < *deadline);
+            self.core.lock().stats.misbehaved += (before - self.pending.len()) as u64;
+            if accept {
+                self.accept();
+            }
+        }
+    }
+
+    /// Waits for something to do: to stop, to accept, pending connections (by index) that spoke, connected ones (by
+    /// id) that closed or said what they should not.
+    fn wait(&mut self) -> (bool, bool, Vec<usize>, Vec<u64>) {
+        let now = Instant::now();
+        if self.accept_paused.is_some_and(|until| until <= now) {
+            self.accept_paused = None;
+        }
+        let until = self
+            .pending
+            .iter()
+            .map(|(_, deadline)| *deadline)
+            .chain(self.accept_paused)
+            .min();
+        let limit = until.map(|until| {
+            let limit = until.saturating_duration_since(now) + Duration::from_millis(1);
+            Timespec {
+                tv_sec: limit.as_secs() as i64,
+                tv_nsec: limit.subsec_nanos().into(),
+            }
+        });
+        let accept_events = match self.accept_paused {
+            None => PollFlags::IN,
+            Some(_) => PollFlags::empty(),
+        };
+        let mut fds = vec![
+            PollFd::new(&*self.stop, PollFlags::IN),
+            PollFd::new(&self.listener.fd, accept_events),
+        ];
+        fds.extend(
+            self.pending
+                .iter()
+                .map(|(socket, _)| PollFd::new(socket, PollFlags::IN)),
+        );
+        fds.extend(
+            self.connected
+                .iter()
+                .map(|(_, socket)| PollFd::new(&**socket, PollFlags::IN)),
+        );
+        if rustix::event::poll(&mut fds, limit.as_ref()).is_err() {
+            return (false, false, Vec::new(), Vec::new()); // interrupted
+        }
+        let hit = |fd: &PollFd<'_>| !fd.revents().is_empty();
+        let (pending, connected) = fds[2..].split_at(self.pending.len());
+        let greeted = (0..pending.len()).filter(|at| hit(&pending[*at])).collect();
+        let spoke = self
+            .connected
+            .iter()
+            .zip(connected)
+            .filter(|(_, fd)| hit(fd))
+            .map(|((id, _), _)| *id)
+            .collect();
+        (hit(&fds[0]), hit(&fds[1]), greeted, spoke)
+    }
+
+    fn accept(&mut self) {
+        // Bounded, so that a flood of connections does not keep those that are connected from being noticed.
+        for _ in 0..MAX_PENDING {
+            let flags = rustix::net::SocketFlags::CLOEXEC | rustix::net::SocketFlags::NONBLOCK;
+            match rustix::net::accept_with(&self.listener.fd, flags) {
+                Ok(socket) => {
+                    if self.pending.len() == MAX_PENDING {
+                        self.pending.remove(0);
+                        self.core.lock().stats.misbehaved += 1;
+                    }
+                    self.pending.push((socket, Instant::now() + HANDSHAKE));
+                }
+                Err(Errno::AGAIN) => return,
+                Err(Errno::INTR | Errno::CONNABORTED) => {}
+                Err(_) => {
+                    self.accept_paused = Some(Instant::now() + Duration::from_millis(200));
+                    return;
+                }
+            }
+        }
+    }
+
+    fn greet(&mut self, socket: OwnedFd) {
+        let mut buffer = [0; 256];
+        let (len, _) = match socket::receive(socket.as_fd(), &mut buffer) {
+            Ok(got) => got,
+            Err(Errno::AGAIN | Errno::INTR) => {
+                self.pending.push((socket, Instant::now() + HANDSHAKE));
+                return;
+            }
+            Err(_) => return,
+        };
+        if len == 0 {
+            self.core.lock().stats.misbehaved += 1;
+            return;
+        }
+        let socket = Arc::new(socket);
+        let status = match wire::parse_hello(&buffer[..len.min(buffer.len())]) {
+            Ok(hello) => self.admit(&socket, &hello),
+            Err(WireError::Version(_)) => Err(wire::REFUSED_VERSION),
+            Err(_) => Err(wire::REFUSED_GREETING),
+        };
+        if let Err(status) = status {
+            let mut inner = self.core.lock();
+            inner.stats.refused += 1;
+            let welcome = inner.welcome(self.core.instance, status, 0);
+            drop(inner);
+            let _ = socket::send(socket.as_fd(), welcome.as_bytes(), &[]);
+        }
+    }
+
+    /// Lets a reader or monitor in, or says why not.
+    fn admit(&mut self, socket: &Arc<OwnedFd>, hello: &Hello) -> Result<(), u32> {
+        let pid = rustix::net::sockopt::socket_peercred(socket)
+            .map_or(0, |peer| peer.pid.as_raw_nonzero().get());
+        let peer = Peer {
+            id: self.next_id,
+            pid,
+            socket: socket.clone(),
+        };
+        self.next_id += 1;
+        let id = peer.id;
+        let mut guard = self.core.lock();
+        let inner = &mut *guard;
+        if hello.role == wire::ROLE_MONITOR {
+            if inner.monitors.len() == MAX_MONITORS {
+                return Err(wire::REFUSED_READERS);
+            }
+            let welcome = inner.welcome(self.core.instance, wire::ACCEPTED, 0);
+            let fds = [inner.generation.fd.as_fd()];
+            if socket::send(socket.as_fd(), welcome.as_bytes(), &fds).is_ok() {
+                inner.monitors.push(peer);
+                inner.stats.accepted += 1;
+                drop(guard);
+                self.connected.push((id, socket.clone()));
+            }
+            return Ok(());
+        }
+        if inner.links.len() == MAX_READERS {
+            return Err(wire::REFUSED_READERS);
+        }
+        let wanted = match hello.leases {
+            0 => self.core.max_lease,
+            leases => leases.min(self.core.max_lease),
+        };
+        let granted = inner.producer.grant(&inner.links, wanted);
+        if granted == 0 {
+            return Err(wire::REFUSED_FULL);
+        }
+        let newest = inner.producer.last_seq();
+        // Two microseconds of system calls under the lock, once per reader: the grant must hold until it is entered.
+        let Ok((fd, control)) = control_page(granted, newest) else {
+            return Err(wire::REFUSED_FULL);
+        };
+        let slots = inner.generation.map.geometry().slots();
+        inner.links.push(Link {
+            control,
+            granted,
+            history: hello.history.min(slots - 2),
+        });
+        inner.peers.push(peer);
+        let welcome = inner.welcome(self.core.instance, wire::ACCEPTED, granted);
+        let fds = [inner.generation.fd.as_fd(), fd.as_fd()];
+        if socket::send(socket.as_fd(), welcome.as_bytes(), &fds).is_err() {
+            inner.links.pop();
+            inner.peers.pop();
+            return Ok(());
+        }
+        inner.stats.accepted += 1;
+        inner.note_readers();
+        drop(guard);
+        self.connected.push((id, socket.clone()));
+        Ok(())
+    }
+
+    fn disconnect(&mut self, id: u64) {
+        self.connected.retain(|(other, _)| *other != id);
+        let mut inner = self.core.lock();
+        if let Some(index) = inner.peers.iter().position(|peer| peer.id == id) {
+            inner.peers.remove(index);
+            inner.links.remove(index);
+        }
+        inner.monitors.retain(|monitor| monitor.id != id);
+        inner.note_readers();
+    }
+}
