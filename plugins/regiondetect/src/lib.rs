@@ -7,6 +7,8 @@ mod motion_state;
 
 use gst::glib;
 
+pub mod engine;
+
 fn plugin_init(_plugin: &gst::Plugin) -> Result<(), glib::BoolError> {
     Ok(())
 }

@@ -1,0 +1,465 @@
+//! Tells model families apart.
+
+use std::fmt;
+use std::str::FromStr;
+
+use detection::Labels;
+
+use super::boxes::{BoxForm, Boxes};
+use super::grid::{self, STRIDES_3, STRIDES_4};
+use super::nanodet::NanoDet;
+use super::yolo::{Flat, Yolo};
+use super::{Heads, InputSpec, Model, ModelError, ModelInfo, TensorInfo, TensorView, labels};
+
+/// A family of models: what their outputs look like and how they were trained to be fed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ModelType {
+    /// YOLOX.
+    Yolox,
+    /// YOLOv5 and others with three anchors per cell.
+    Yolov5,
+    /// YOLOv8, v9, v11 and later without anchors.
+    Yolov8,
+    /// Heads that do their own suppression (YOLOv10, YOLO26, exports with `nms`).
+    EndToEnd,
+    /// YOLO-NAS with flat predictions, as Frigate asks for.
+    YoloNas,
+    /// SSD with post-processing.
+    Ssd,
+    /// RT-DETR.
+    RtDetr,
+    /// D-FINE (and RT-DETR exported the same way).
+    Dfine,
+    /// RF-DETR.
+    RfDetr,
+    /// NanoDet and NanoDet-Plus.
+    NanoDet,
+}
+
+impl ModelType {
+    /// All families, in the order they are tried.
+    pub const ALL: [Self; 10] = [
+        Self::NanoDet,
+        Self::Ssd,
+        Self::Dfine,
+        Self::RtDetr,
+        Self::RfDetr,
+        Self::EndToEnd,
+        Self::YoloNas,
+        Self::Yolov8,
+        Self::Yolov5,
+        Self::Yolox,
+    ];
+
+    /// The shapes its outputs have.
+    pub fn shapes(self) -> &'static str {
+        match self {
+            Self::Yolox => "[N,cells,5+C], cells of strides 8, 16, 32",
+            Self::Yolov5 => "[N,3*cells,5+C]",
+            Self::Yolov8 => "[N,4+C,cells]",
+            Self::EndToEnd => "[N,K,6]: x1,y1,x2,y2,score,class",
+            Self::YoloNas => "[K,7]: image,x1,y1,x2,y2,score,class",
+            Self::Ssd => "boxes [N,K,4], classes [N,K], scores [N,K], count [N]",
+            Self::RtDetr => "logits [N,K,C] and boxes [N,K,4]",
+            Self::Dfine => "labels [N,K], boxes [N,K,4], scores [N,K]",
+            Self::RfDetr => "dets [N,K,4] and labels [N,K,C]",
+            Self::NanoDet => {
+                "three class heads [N,cells,C] and three distribution heads [N,cells,32] of strides 8, 16, 32, or one \
+                 [N,cells,C+32] of strides 8, 16, 32, 64"
+            }
+        }
+    }
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Yolox => "yolox",
+            Self::Yolov5 => "yolov5",
+            Self::Yolov8 => "yolov8",
+            Self::EndToEnd => "end-to-end",
+            Self::YoloNas => "yolonas",
+            Self::Ssd => "ssd",
+            Self::RtDetr => "rtdetr",
+            Self::Dfine => "dfine",
+            Self::RfDetr => "rfdetr",
+            Self::NanoDet => "nanodet",
+        }
+    }
+}
+
+impl fmt::Display for ModelType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for ModelType {
+    type Err = String;
+
+    /// Our names and those of Frigate. Frigate's `yolo-generic` is what it names YOLOv8, v9 and the like.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(match text.trim().to_ascii_lowercase().as_str() {
+            "yolox" => Self::Yolox,
+            "yolov5" | "yolov7" => Self::Yolov5,
+            "yolov8" | "yolov9" | "yolo11" | "yolov11" | "yolo12" | "yolo-generic" => Self::Yolov8,
+            "end-to-end" | "yolov10" | "yolo26" => Self::EndToEnd,
+            "yolonas" => Self::YoloNas,
+            "ssd" => Self::Ssd,
+            "rtdetr" | "rt-detr" => Self::RtDetr,
+            "dfine" | "d-fine" => Self::Dfine,
+            "rfdetr" | "rf-detr" => Self::RfDetr,
+            "nanodet" => Self::NanoDet,
+            _ => {
+                return Err(format!(
+                    "model-type {text:?} is not known; known are auto, {} (and Frigate's yolo-generic)",
+                    Self::ALL.map(|t| t.to_string()).join(", ")
+                ));
+            }
+        })
+    }
+}
+
+/// Everything known about a model's outputs when its family is asked for.
+struct Evidence<'a> {
+    outputs: &'a [TensorInfo],
+    /// What a run on a grey picture gave; empty if there was none.
+    probe: &'a [TensorView<'a>],
+    /// Names of classes from the metadata.
+    names: Option<&'a Labels>,
+    input: &'a InputSpec,
+    /// The family was named, so doubtful shapes are taken for it.
+    asked: bool,
+}
+
+impl Model {
+    /// Recognises a model from what its file says. `outputs` of `info` should have the dimensions of the probe run where
+    /// the file leaves them open; `probe` are the outputs of that run on a grey picture, and may be empty where there
+    /// was none. `side` is the side of the input where the file leaves it open (then: metadata `imgsz`, else 640).
+    pub fn recognise(
+        info: &ModelInfo,
+        asked: Option<ModelType>,
+        side: Option<usize>,
+        probe: &[TensorView],
+    ) -> Result<Self, ModelError> {
+        let input = InputSpec::of(info, side)?;
+        let names = info
+            .metadata
+            .get("names")
+            .and_then(|text| labels::names_from_metadata(text));
+        let evidence = Evidence {
+            outputs: &info.outputs,
+            probe,
+            names: names.as_ref(),
+            input: &input,
+            asked: asked.is_some(),
+        };
+        let (model_type, heads) = match asked {
+            Some(asked) => heads_as(asked, &evidence).map(|heads| (asked, heads)),
+            None => ModelType::ALL
+                .into_iter()
+                .find_map(|t| heads_as(t, &evidence).map(|heads| (t, heads))),
+        }
+        .ok_or_else(|| ModelError::outputs(info, asked))?;
+        let mut model = Self {
+            model_type,
+            input: input.colours_of(model_type),
+            labels: Labels::new(Vec::new()),
+            heads,
+        };
+        model.labels = names.unwrap_or_else(|| model.default_labels());
+        Ok(model)
+    }
+
+    /// COCO in the numbering the outputs suggest, else plain numbers.
+    fn default_labels(&self) -> Labels {
+        let zero_based_91 =
+            || Labels::new(labels::coco91().iter().skip(1).map(str::to_owned).collect());
+        match (self.model_type, self.classes()) {
+            (ModelType::Ssd, _) => match &self.heads {
+                Heads::Boxes(boxes) if boxes.counts_from_zero() => zero_based_91(),
+                _ => labels::coco91(),
+            },
+            (_, Some(80) | None) => Labels::coco80(),
+            (_, Some(91)) => labels::coco91(),
+            (_, Some(90)) => zero_based_91(),
+            (_, Some(classes)) => Labels::new((0..classes).map(|n| format!("class {n}")).collect()),
+        }
+    }
+}
+
+/// The heads, if the outputs can be those of this family.
+fn heads_as(family: ModelType, evidence: &Evidence) -> Option<Heads> {
+    match family {
+        ModelType::NanoDet => nanodet(evidence).map(Heads::NanoDet),
+        ModelType::Ssd => ssd(evidence).map(Heads::Boxes),
+        ModelType::Dfine => boxes_labels_scores(evidence).map(Heads::Boxes),
+        ModelType::RtDetr | ModelType::RfDetr => queries(evidence, family).map(Heads::Boxes),
+        ModelType::EndToEnd => end_to_end(evidence).map(Heads::Yolo),
+        ModelType::YoloNas => flat(evidence).map(Heads::Yolo),
+        ModelType::Yolov8 => yolov8(evidence).map(Heads::Yolo),
+        ModelType::Yolov5 => yolov5(evidence).map(Heads::Yolo),
+        ModelType::Yolox => yolox(evidence).map(Heads::Yolo),
+    }
+}
+
+/// The two dimensions after the batch, both positive.
+fn matrix(output: &TensorInfo) -> Option<[usize; 2]> {
+    match *output.dims.as_slice() {
+        [_, a, b] if a > 0 && b > 0 => Some([usize::try_from(a).ok()?, usize::try_from(b).ok()?]),
+        _ => None,
+    }
+}
+
+/// The first output, where others may follow that are masks or feature maps.
+fn first_matrix(evidence: &Evidence) -> Option<[usize; 2]> {
+    let (first, rest) = evidence.outputs.split_first()?;
+    rest.iter()
+        .all(|o| o.dims.len() != 3)
+        .then(|| matrix(first))?
+}
+
+fn levels(evidence: &Evidence, strides: &[usize]) -> Vec<grid::Level> {
+    let tensor = &evidence.input.tensor;
+    grid::levels(tensor.width, tensor.height, strides)
+}
+
+fn yolox(evidence: &Evidence) -> Option<Yolo> {
+    let [rows, columns] = first_matrix(evidence)?;
+    let levels = levels(evidence, STRIDES_3);
+    if rows != grid::cells(&levels) || columns < 6 {
+        return None;
+    }
+    // Exports with `decode_in_inference` give centres in pixels; all others offsets within a cell, which are small.
+    let largest = evidence.probe.first().map_or(0.0, |probe| {
+        let centres = probe.data.iter().step_by(columns);
+        centres
+            .copied()
+            .filter(|v| v.is_finite())
+            .fold(0.0, f32::max)
+    });
+    let decoded = largest > evidence.input.tensor.width as f32 / 2.0;
+    Some(Yolo::Objectness {
+        rows,
+        columns,
+        classes: columns - 5,
+        levels: if decoded { Vec::new() } else { levels },
+    })
+}
+
+fn yolov5(evidence: &Evidence) -> Option<Yolo> {
+    let [rows, columns] = first_matrix(evidence)?;
+    let fits = [STRIDES_3, STRIDES_4]
+        .iter()
+        .any(|strides| rows == 3 * grid::cells(&levels(evidence, strides)));
+    if columns < 6 || !(fits || evidence.asked) {
+        return None;
+    }
+    let classes = evidence
+        .names
+        .map_or(columns - 5, |names| names.len().min(columns - 5));
+    Some(Yolo::Objectness {
+        rows,
+        columns,
+        classes,
+        levels: Vec::new(),
+    })
+}
+
+fn yolov8(evidence: &Evidence) -> Option<Yolo> {
+    let [a, b] = first_matrix(evidence)?;
+    let fits = |cells| {
+        [STRIDES_3, STRIDES_4, &STRIDES_3[1..]]
+            .iter()
+            .any(|strides| cells == grid::cells(&levels(evidence, strides)))
+    };
+    let with_names = |columns: usize| {
+        let classes = columns - 4;
+        evidence
+            .names
+            .map_or(classes, |names| names.len().min(classes))
+    };
+    if a >= 5 && (fits(b) || (evidence.asked && a < b)) {
+        return Some(Yolo::Columns {
+            channels: a,
+            cells: b,
+            classes: with_names(a),
+        });
+    }
+    // Transposed, it is told from YOLOX by the number of names only.
+    let transposed = evidence.asked || evidence.names.is_some_and(|names| b == names.len() + 4);
+    (b >= 5 && fits(a) && transposed).then(|| Yolo::Rows {
+        rows: a,
+        columns: b,
+        classes: with_names(b),
+    })
+}
+
+fn end_to_end(evidence: &Evidence) -> Option<Yolo> {
+    let [rows, columns] = first_matrix(evidence)?;
+    // A one-class YOLOX has six columns too, and a row for every cell.
+    let is_grid = rows == grid::cells(&levels(evidence, STRIDES_3));
+    (columns == 6 && (!is_grid || evidence.asked)).then_some(Yolo::EndToEnd { rows })
+}
+
+fn flat(evidence: &Evidence) -> Option<Yolo> {
+    let [output] = evidence.outputs else {
+        return None;
+    };
+    match *output.dims.as_slice() {
+        [_, 7] => Some(Yolo::Flat(
+            if output.name.contains("flat") || evidence.asked {
+                Flat::ScoreThenClass
+            } else {
+                Flat::ClassThenScore
+            },
+        )),
+        _ => None,
+    }
+}
+
+fn ssd(evidence: &Evidence) -> Option<Boxes> {
+    if evidence.outputs.len() != 4 {
+        return None;
+    }
+    let rank = |output: &TensorInfo| output.dims.len();
+    let named = |word: &str| evidence.outputs.iter().position(|o| o.name.contains(word));
+    let (boxes, classes, scores, count, from_zero) = match (
+        named("boxes"),
+        named("classes"),
+        named("scores"),
+        named("num_det"),
+    ) {
+        (Some(boxes), Some(classes), Some(scores), Some(count)) => {
+            (boxes, classes, scores, count, false)
+        }
+        // TensorFlow Lite's order: boxes, classes, scores, count.
+        _ if rank(&evidence.outputs[0]) == 3 && rank(&evidence.outputs[3]) <= 2 => {
+            (0, 1, 2, 3, true)
+        }
+        _ => return None,
+    };
+    let [rows, four] = matrix(&evidence.outputs[boxes])?;
+    let per_row = |i: usize| {
+        evidence.outputs[i].dims.len() == 2 && evidence.outputs[i].dims[1] == rows as i64
+    };
+    (four == 4 && per_row(classes) && per_row(scores)).then_some(Boxes::Listed {
+        rows,
+        boxes,
+        labels: classes,
+        scores,
+        count: Some(count),
+        form: BoxForm::TopLeftFractions,
+        from_zero,
+    })
+}
+
+fn boxes_labels_scores(evidence: &Evidence) -> Option<Boxes> {
+    if evidence.outputs.len() != 3 {
+        return None;
+    }
+    let named = |word: &str| evidence.outputs.iter().position(|o| o.name.contains(word));
+    let (boxes, labels, scores) = (named("boxes")?, named("labels")?, named("scores")?);
+    let [rows, four] = matrix(&evidence.outputs[boxes])?;
+    let per_row = |i: usize| {
+        evidence.outputs[i].dims.len() == 2 && evidence.outputs[i].dims[1] == rows as i64
+    };
+    // The SSD of ONNX's model zoo names them `bboxes`, and gives fractions.
+    let form = if evidence.outputs[boxes].name.contains("bboxes") {
+        BoxForm::CornerFractions
+    } else {
+        BoxForm::CornerPixels
+    };
+    (four == 4 && per_row(labels) && per_row(scores)).then_some(Boxes::Listed {
+        rows,
+        boxes,
+        labels,
+        scores,
+        count: None,
+        form,
+        from_zero: true,
+    })
+}
+
+fn queries(evidence: &Evidence, family: ModelType) -> Option<Boxes> {
+    let matrices: Vec<_> = evidence.outputs.iter().map(matrix).collect();
+    let boxes = matrices
+        .iter()
+        .position(|m| m.is_some_and(|[_, c]| c == 4))?;
+    let [rows, _] = matrices[boxes]?;
+    let logits = (0..matrices.len())
+        .find(|i| *i != boxes && matrices[*i].is_some_and(|[r, _]| r == rows))?;
+    let [_, classes] = matrices[logits]?;
+    let is_rf = evidence.outputs[boxes].name.contains("det");
+    let fits = evidence.asked || is_rf == (family == ModelType::RfDetr);
+    (fits && (2..=3).contains(&evidence.outputs.len())).then_some(Boxes::Queries {
+        rows,
+        classes,
+        boxes,
+        logits,
+    })
+}
+
+fn nanodet(evidence: &Evidence) -> Option<NanoDet> {
+    let logits = |outputs: &[usize], classes: usize, columns: usize| {
+        // Class scores that leave 0..=1 have not been through a sigmoid yet.
+        outputs.iter().any(|i| {
+            evidence.probe.get(*i).is_some_and(|probe| {
+                let rows = probe.data.chunks(columns.max(1));
+                rows.flat_map(|row| row.iter().take(classes))
+                    .any(|v| !(0.0..=1.0).contains(v))
+            })
+        })
+    };
+    if let [_] = evidence.outputs {
+        let [rows, columns] = matrix(&evidence.outputs[0])?;
+        let levels = levels(evidence, STRIDES_4);
+        let fits = rows == grid::cells(&levels) && columns > nanodet::BINS;
+        return fits.then(|| {
+            let classes = columns - nanodet::BINS;
+            NanoDet::single(levels, classes, logits(&[0], classes, columns))
+        });
+    }
+    let levels = levels(evidence, STRIDES_3);
+    if evidence.outputs.len() != 2 * levels.len() {
+        return None;
+    }
+    // By their shapes; at 32 classes both kinds look alike, and only the names tell.
+    let mut class_heads = Vec::new();
+    let mut box_heads = Vec::new();
+    let mut classes = None;
+    for level in &levels {
+        let of_level =
+            |i: &usize| matrix(&evidence.outputs[*i]).is_some_and(|[r, _]| r == level.cells());
+        let heads: Vec<usize> = (0..evidence.outputs.len()).filter(of_level).collect();
+        let [first, second] = heads[..] else {
+            return None;
+        };
+        let width = |i: usize| matrix(&evidence.outputs[i]).map_or(0, |[_, c]| c);
+        let is_box = |i: usize| {
+            let name = &evidence.outputs[i].name;
+            name.contains("dis") || name.contains("reg") || name.contains("box")
+        };
+        let swap = width(second) != nanodet::BINS
+            || (width(first) == nanodet::BINS && is_box(first) && !is_box(second));
+        let (class, bins) = if swap {
+            (second, first)
+        } else {
+            (first, second)
+        };
+        if width(bins) != nanodet::BINS || *classes.get_or_insert(width(class)) != width(class) {
+            return None;
+        }
+        class_heads.push(class);
+        box_heads.push(bins);
+    }
+    let classes = classes?;
+    let logits = logits(&class_heads, classes, classes);
+    Some(NanoDet::heads(
+        levels,
+        classes,
+        logits,
+        class_heads,
+        box_heads,
+    ))
+}
+
+use super::nanodet;

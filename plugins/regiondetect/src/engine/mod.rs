@@ -1,0 +1,154 @@
+//! The inference engine: one per model and process, shared by every element that names the same model.
+//!
+//! The only place that knows ONNX Runtime (`ort`). An element opens an [`Engine`], takes a [`Client`] from it and runs
+//! frames through that: it fills model inputs, the engine's workers run them, and the detections come back. Inputs are
+//! few and go round among all clients in turn, one input each turn, so that a crowded camera cannot starve a quiet one,
+//! and memory does not grow with the number of cameras. A client never has more than one frame in the engine.
+
+mod error;
+mod library;
+mod provider;
+mod queue;
+mod session;
+mod worker;
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use regiondetect_core::decode::{Batch, Model, ModelType};
+
+pub use error::{EngineError, RunError};
+pub use provider::Provider;
+pub use queue::{Client, EngineStats, FrameTimes};
+
+use queue::Queue;
+use session::Inference;
+
+/// What an engine is opened with. Two elements share an engine if all of it is equal.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct EngineOptions {
+    /// The ONNX file.
+    pub model: PathBuf,
+    /// The library of ONNX Runtime, where it is not to be searched for.
+    pub onnxruntime: Option<PathBuf>,
+    /// The family, where it is not to be recognised.
+    pub model_type: Option<ModelType>,
+    /// Side of the input where the file leaves it open.
+    pub side: Option<usize>,
+    /// Where the model runs.
+    pub provider: Provider,
+    /// Most sessions; 0: as many as pay.
+    pub sessions: usize,
+    /// Threads of a session; 0: as many as pay.
+    pub threads: usize,
+}
+
+/// A loaded model and its workers.
+#[derive(Debug)]
+pub struct Engine {
+    model: Arc<Model>,
+    queue: Arc<Queue>,
+}
+
+/// Most sessions unless asked for: each costs the memory of the model once more.
+const MAX_SESSIONS: usize = 8;
+/// Images in one run of a model that takes as many as one likes. More only adds waiting.
+const MAX_BATCH: usize = 4;
+
+static ENGINES: LazyLock<Mutex<HashMap<EngineOptions, Weak<Engine>>>> =
+    LazyLock::new(Mutex::default);
+
+impl Engine {
+    /// The engine for these options: the one that is there, or a new one. Loading takes as long as the model does.
+    pub fn open(options: &EngineOptions) -> Result<Arc<Self>, EngineError> {
+        let mut options = options.clone();
+        // One file is one model, whatever way its path was written.
+        options.model =
+            std::fs::canonicalize(&options.model).map_err(|error| EngineError::File {
+                path: options.model.clone(),
+                error,
+            })?;
+        // Held while loading, so that elements that start together load a model once.
+        let mut engines = lock(&ENGINES);
+        engines.retain(|_, engine| engine.strong_count() > 0);
+        if let Some(engine) = engines.get(&options).and_then(Weak::upgrade) {
+            return Ok(engine);
+        }
+        let engine = Arc::new(Self::load(&options)?);
+        engines.insert(options, Arc::downgrade(&engine));
+        Ok(engine)
+    }
+
+    fn load(options: &EngineOptions) -> Result<Self, EngineError> {
+        let (sessions, threads) = layout(options);
+        let inference = Inference::open(options, threads)?;
+        let model = Arc::clone(inference.model());
+        let (least, most) = match model.input.batch {
+            Batch::Fixed(n) => (n, n),
+            Batch::Dynamic => (1, MAX_BATCH),
+        };
+        // One input being filled for each that is being run; a whole batch at least.
+        let inputs = (2 * sessions).max(most + 1).max(least);
+        let opener = {
+            let options = options.clone();
+            move || Inference::open(&options, threads)
+        };
+        let queue = Queue::new(&model, inputs, sessions, most);
+        worker::start(&queue, inference, Box::new(opener));
+        Ok(Self { model, queue })
+    }
+
+    /// The model: its family, input and labels.
+    pub fn model(&self) -> &Model {
+        &self.model
+    }
+
+    /// A place in the queue for one camera. Given up after `timeout` per frame.
+    pub fn client(self: &Arc<Self>, timeout: Duration) -> Client {
+        Client::new(Arc::clone(self), timeout)
+    }
+
+    /// What the engine has done so far, for all its clients together.
+    pub fn stats(&self) -> EngineStats {
+        self.queue.stats()
+    }
+
+    fn queue(&self) -> &Arc<Queue> {
+        &self.queue
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        self.queue.close();
+    }
+}
+
+/// Sessions and threads of each. Measured with YOLOX-nano (docs/elements/regiondetect.md): one session per core with one
+/// thread each gives the most inferences per second, since no thread ever waits for another. Sessions are made when work
+/// first waits for one, so a quiet machine keeps one. Accelerators take one inference at a time anyway.
+fn layout(options: &EngineOptions) -> (usize, usize) {
+    let cores = std::thread::available_parallelism().map_or(1, |n| n.get());
+    let sessions = match options.sessions {
+        0 if options.provider.is_cpu() => cores.min(MAX_SESSIONS),
+        0 => 1,
+        n => n,
+    };
+    let threads = match options.threads {
+        0 => (cores / sessions).max(1),
+        n => n,
+    };
+    (sessions, threads)
+}
+
+/// A panic of another thread while it held the lock leaves counters and queues whole, so the data is used on.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Where a model given as a path is, for messages.
+fn shown(path: &Path) -> String {
+    path.display().to_string()
+}

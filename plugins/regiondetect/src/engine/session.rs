@@ -1,0 +1,331 @@
+//! One session of ONNX Runtime with its model: takes inputs, gives detections.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+use detection::Detection;
+use half::f16;
+use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
+use ort::session::{Session, SessionInputValue, SessionOutputs};
+use ort::value::{Outlet, TensorElementType, TensorRef, ValueType};
+use regiondetect_core::decode::{
+    Batch, ElementType, InputSpec, Model, ModelInfo, Scratch, TensorInfo, TensorView,
+};
+use regiondetect_core::tensor::{Layout, TensorMut};
+
+use super::library::{self, Runtime};
+use super::provider::Provider;
+use super::{EngineError, EngineOptions};
+
+/// Memory for images of a model's input.
+#[derive(Debug)]
+pub(super) enum Input {
+    F32(Vec<f32>),
+    F16(Vec<f16>),
+    U8(Vec<u8>),
+}
+
+impl Input {
+    /// Room for `images` images.
+    pub fn new(spec: &InputSpec, images: usize) -> Self {
+        let length = spec.tensor.len() * images;
+        match spec.element {
+            ElementType::F16 => Self::F16(vec![f16::ZERO; length]),
+            ElementType::U8 => Self::U8(vec![0; length]),
+            _ => Self::F32(vec![0.0; length]),
+        }
+    }
+
+    fn len(&self) -> usize {
+        match self {
+            Self::F32(data) => data.len(),
+            Self::F16(data) => data.len(),
+            Self::U8(data) => data.len(),
+        }
+    }
+
+    pub fn as_mut(&mut self) -> TensorMut<'_> {
+        match self {
+            Self::F32(data) => TensorMut::F32(data),
+            Self::F16(data) => TensorMut::F16(data),
+            Self::U8(data) => TensorMut::U8(data),
+        }
+    }
+
+    /// Copies one image to place `image` of this batch.
+    fn copy_image(&mut self, image: usize, from: &Self) {
+        fn copy<T: Copy>(to: &mut [T], image: usize, from: &[T]) {
+            to[image * from.len()..][..from.len()].copy_from_slice(from);
+        }
+        match (self, from) {
+            (Self::F32(to), Self::F32(from)) => copy(to, image, from),
+            (Self::F16(to), Self::F16(from)) => copy(to, image, from),
+            (Self::U8(to), Self::U8(from)) => copy(to, image, from),
+            _ => unreachable!("all inputs of an engine are made by Input::new for one model"),
+        }
+    }
+}
+
+/// A session, and what it needs to make detections of its outputs.
+pub(super) struct Inference {
+    session: Session,
+    model: Arc<Model>,
+    /// Where images are put side by side for a run of several.
+    batch: Option<Input>,
+    converted: Vec<Vec<f32>>,
+    scratch: Scratch,
+}
+
+impl Inference {
+    /// Loads the model and recognises it by a run on an empty picture.
+    pub fn open(options: &EngineOptions, threads: usize) -> Result<Self, EngineError> {
+        let runtime = library::runtime(options.onnxruntime.as_deref())?;
+        let path = &options.model;
+        let mut session = create(&runtime, path, options.provider, threads)?;
+        let unsupported = |error| EngineError::Unsupported {
+            path: path.clone(),
+            error,
+        };
+        let mut info = describe(&session);
+        let input = InputSpec::of(&info, options.side).map_err(unsupported)?;
+
+        let images = match input.batch {
+            Batch::Fixed(n) => n,
+            Batch::Dynamic => 1,
+        };
+        let mut converted = vec![Vec::new(); info.outputs.len()];
+        let empty = Input::new(&input, images);
+        let probe = |message: String| EngineError::Probe {
+            path: path.clone(),
+            message,
+        };
+        let outputs = run(&mut session, &input, &empty, images).map_err(probe)?;
+        let views = views(&outputs, &mut converted).map_err(probe)?;
+        for (info, view) in info.outputs.iter_mut().zip(&views) {
+            info.dims = view.dims.to_vec();
+        }
+        let model = Model::recognise(&info, options.model_type, options.side, &views)
+            .map_err(unsupported)?;
+        drop(views);
+        drop(outputs);
+        Ok(Self {
+            session,
+            model: Arc::new(model),
+            batch: None,
+            converted,
+            scratch: Scratch::default(),
+        })
+    }
+
+    pub fn model(&self) -> &Arc<Model> {
+        &self.model
+    }
+
+    /// Runs up to a batch of inputs; `found` gets the detections of each. Returns the time the model took.
+    pub fn run<'a>(
+        &mut self,
+        inputs: impl ExactSizeIterator<Item = &'a Input> + Clone,
+        mut found: impl FnMut(usize, &mut dyn FnMut(f32, &mut Vec<Detection>) -> Result<(), String>),
+    ) -> Result<std::time::Duration, String> {
+        let count = inputs.len();
+        let images = match self.model.input.batch {
+            Batch::Fixed(n) => n,
+            Batch::Dynamic => count,
+        };
+        let single = inputs.clone().next().filter(|_| images == 1);
+        let input = match single {
+            Some(input) => input,
+            None => {
+                let spec = &self.model.input;
+                // Made for the largest batch so far; a shorter one uses the start of it.
+                let needed = spec.tensor.len() * images;
+                if self.batch.as_ref().is_none_or(|b| b.len() < needed) {
+                    self.batch = None;
+                }
+                let batch = (self.batch).get_or_insert_with(|| Input::new(spec, images));
+                for (image, input) in inputs.enumerate() {
+                    batch.copy_image(image, input);
+                }
+                batch
+            }
+        };
+        let start = Instant::now();
+        let outputs = run(&mut self.session, &self.model.input, input, images)?;
+        let took = start.elapsed();
+        let views = views(&outputs, &mut self.converted)?;
+        for image in 0..count {
+            found(image, &mut |min_score, out| {
+                self.model
+                    .decode(&views, image, min_score, &mut self.scratch, out)
+                    .map_err(|error| error.to_string())
+            });
+        }
+        Ok(took)
+    }
+}
+
+fn create(
+    runtime: &Runtime,
+    path: &Path,
+    provider: Provider,
+    threads: usize,
+) -> Result<Session, EngineError> {
+    let load = |message: String| EngineError::Load {
+        path: path.to_owned(),
+        runtime: runtime.version.clone(),
+        message,
+    };
+    let unavailable = |message: String| EngineError::Provider {
+        asked: provider.to_string(),
+        message,
+        library: runtime.path.display().to_string(),
+        available: Provider::available(),
+    };
+    let mut builder = options(runtime, threads).map_err(|error| load(error.to_string()))?;
+    if let Some(dispatch) = provider.dispatch() {
+        if !provider.is_available() {
+            return Err(unavailable(String::from(
+                "this build of ONNX Runtime does not have it",
+            )));
+        }
+        builder = builder
+            .with_execution_providers([dispatch])
+            .map_err(|error| unavailable(error.to_string()))?;
+    }
+    builder
+        .commit_from_file(path)
+        .map_err(|error| load(error.to_string()))
+}
+
+fn options(runtime: &Runtime, threads: usize) -> ort::Result<SessionBuilder> {
+    Ok(Session::builder(&runtime.environment)?
+        .with_optimization_level(GraphOptimizationLevel::All)?
+        .with_intra_threads(threads)?
+        .with_inter_threads(1)?
+        // Threads that spin while they wait for work take the cores from decoders.
+        .with_intra_op_spinning(false)?)
+}
+
+fn describe(session: &Session) -> ModelInfo {
+    let mut info = ModelInfo {
+        inputs: session.inputs().iter().map(tensor_info).collect(),
+        outputs: session.outputs().iter().map(tensor_info).collect(),
+        ..ModelInfo::default()
+    };
+    if let Ok(metadata) = session.metadata() {
+        for key in metadata.custom_keys().unwrap_or_default() {
+            if let Some(value) = metadata.custom(&key) {
+                info.metadata.insert(key, value);
+            }
+        }
+    }
+    info
+}
+
+fn tensor_info(outlet: &Outlet) -> TensorInfo {
+    let (element, dims) = match outlet.dtype() {
+        ValueType::Tensor { ty, shape, .. } => {
+            let element = match ty {
+                TensorElementType::Float32 => ElementType::F32,
+                TensorElementType::Float16 => ElementType::F16,
+                TensorElementType::Uint8 => ElementType::U8,
+                TensorElementType::Int32 => ElementType::I32,
+                TensorElementType::Int64 => ElementType::I64,
+                other => ElementType::Other(other.to_string()),
+            };
+            (element, shape.to_vec())
+        }
+        _ => (ElementType::Other(String::from("not a tensor")), Vec::new()),
+    };
+    TensorInfo {
+        name: outlet.name().to_owned(),
+        element,
+        dims,
+    }
+}
+
+fn run<'s>(
+    session: &'s mut Session,
+    spec: &InputSpec,
+    input: &Input,
+    images: usize,
+) -> Result<SessionOutputs<'s>, String> {
+    let tensor = &spec.tensor;
+    let shape = match tensor.layout {
+        Layout::Nchw => [images, 3, tensor.height, tensor.width],
+        Layout::Nhwc => [images, tensor.height, tensor.width, 3],
+    };
+    let length = images * tensor.len();
+    let picture: SessionInputValue = match input {
+        Input::F32(data) => TensorRef::from_array_view((shape, &data[..length])).map(Into::into),
+        Input::F16(data) => TensorRef::from_array_view((shape, &data[..length])).map(Into::into),
+        Input::U8(data) => TensorRef::from_array_view((shape, &data[..length])).map(Into::into),
+    }
+    .map_err(|error| error.to_string())?;
+    let result = match &spec.sizes {
+        None => session.run([picture]),
+        Some(side) => {
+            let sizes = [tensor.width as i64, tensor.height as i64].repeat(images);
+            let sizes = TensorRef::from_array_view(([images, 2], &sizes[..]))
+                .map_err(|error| error.to_string())?;
+            // Boxes then come in pixels of the input.
+            if side.index == 0 {
+                session.run([sizes.into(), picture])
+            } else {
+                session.run([picture, sizes.into()])
+            }
+        }
+    };
+    result.map_err(|error| error.to_string())
+}
+
+/// All outputs as floats. What is not f32 is converted into `converted`.
+fn views<'a>(
+    outputs: &'a SessionOutputs,
+    converted: &'a mut [Vec<f32>],
+) -> Result<Vec<TensorView<'a>>, String> {
+    let mut views = Vec::with_capacity(outputs.len());
+    for (index, converted) in (0..outputs.len()).zip(converted) {
+        let value = &outputs[index];
+        let message = |error: ort::Error| error.to_string();
+        let ValueType::Tensor { ty, shape, .. } = value.dtype() else {
+            return Err(String::from("an output is not a tensor"));
+        };
+        converted.clear();
+        let dims = match ty {
+            TensorElementType::Float32 => {
+                let (shape, data) = value.try_extract_tensor::<f32>().map_err(message)?;
+                views.push(TensorView { dims: shape, data });
+                continue;
+            }
+            TensorElementType::Float16 => {
+                let (shape, data) = value.try_extract_tensor::<f16>().map_err(message)?;
+                converted.extend(data.iter().map(|v| v.to_f32()));
+                shape
+            }
+            TensorElementType::Int64 => {
+                let (shape, data) = value.try_extract_tensor::<i64>().map_err(message)?;
+                converted.extend(data.iter().map(|v| *v as f32));
+                shape
+            }
+            TensorElementType::Int32 => {
+                let (shape, data) = value.try_extract_tensor::<i32>().map_err(message)?;
+                converted.extend(data.iter().map(|v| *v as f32));
+                shape
+            }
+            TensorElementType::Uint8 => {
+                let (shape, data) = value.try_extract_tensor::<u8>().map_err(message)?;
+                converted.extend(data.iter().map(|v| f32::from(*v)));
+                shape
+            }
+            // Of a kind no decoder reads: it still has a shape to tell of.
+            _ => shape,
+        };
+        views.push(TensorView {
+            dims,
+            data: converted,
+        });
+    }
+    Ok(views)
+}
