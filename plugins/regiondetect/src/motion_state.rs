@@ -3,8 +3,6 @@
 //! The boxes themselves are ROI metas of type `motion`; without this meta a reader could not tell "nothing moves" from
 //! "nobody looked".
 
-use gst::prelude::*;
-
 /// Name of the custom meta. Field `calibrating` boolean.
 pub(crate) const MOTION_STATE_META: &str = "watchpost-motion-state";
 

@@ -33,8 +33,8 @@ pub struct EngineOptions {
     pub model: PathBuf,
     /// The library of ONNX Runtime, where it is not to be searched for.
     pub onnxruntime: Option<PathBuf>,
-    /// The family, where it is not to be recognised.
-    pub model_type: Option<ModelType>,
+    /// The families it may be of; empty: any.
+    pub model_type: Vec<ModelType>,
     /// Side of the input where the file leaves it open.
     pub side: Option<usize>,
     /// Where the model runs.

@@ -105,7 +105,7 @@ impl Inference {
         for (info, view) in info.outputs.iter_mut().zip(&views) {
             info.dims = view.dims.to_vec();
         }
-        let model = Model::recognise(&info, options.model_type, options.side, &views)
+        let model = Model::recognise(&info, &options.model_type, options.side, &views)
             .map_err(unsupported)?;
         drop(views);
         drop(outputs);

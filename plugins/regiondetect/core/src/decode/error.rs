@@ -33,12 +33,13 @@ impl ModelError {
         }
     }
 
-    pub(super) fn outputs(info: &ModelInfo, asked: Option<ModelType>) -> Self {
+    pub(super) fn outputs(info: &ModelInfo, asked: &[ModelType]) -> Self {
         Self::Outputs {
             found: list(&info.outputs),
-            asked: asked.map_or(String::new(), |t| {
-                format!("model-type={t} was asked for and is {}; ", t.shapes())
-            }),
+            asked: asked
+                .iter()
+                .map(|t| format!("model-type={t} was asked for and is {}; ", t.shapes()))
+                .collect(),
             supported: ModelType::ALL
                 .map(|t| format!("{t} ({})", t.shapes()))
                 .join("; "),

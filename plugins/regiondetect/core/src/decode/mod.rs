@@ -295,8 +295,11 @@ pub fn fuzz(bytes: &[u8]) {
             data,
         })
         .collect();
-    let hint = ModelType::ALL.get(usize::from(next()) % (ModelType::ALL.len() + 1));
-    let Ok(model) = Model::recognise(&info, hint.copied(), None, &views) else {
+    let asked = usize::from(next()) % (ModelType::ALL.len() + 1);
+    let asked = ModelType::ALL
+        .get(asked)
+        .map_or(&[][..], std::slice::from_ref);
+    let Ok(model) = Model::recognise(&info, asked, None, &views) else {
         return;
     };
     let (mut scratch, mut found) = (Scratch::default(), Vec::new());

@@ -1,13 +1,12 @@
 //! Tells model families apart.
 
 use std::fmt;
-use std::str::FromStr;
 
 use detection::Labels;
 
 use super::boxes::{BoxForm, Boxes};
 use super::grid::{self, STRIDES_3, STRIDES_4};
-use super::nanodet::NanoDet;
+use super::nanodet::{self, NanoDet};
 use super::yolo::{Flat, Yolo};
 use super::{Heads, InputSpec, Model, ModelError, ModelInfo, TensorInfo, TensorView, labels};
 
@@ -75,7 +74,7 @@ impl ModelType {
             Self::Yolox => "yolox",
             Self::Yolov5 => "yolov5",
             Self::Yolov8 => "yolov8",
-            Self::EndToEnd => "end-to-end",
+            Self::EndToEnd => "end2end",
             Self::YoloNas => "yolonas",
             Self::Ssd => "ssd",
             Self::RtDetr => "rtdetr",
@@ -92,16 +91,17 @@ impl fmt::Display for ModelType {
     }
 }
 
-impl FromStr for ModelType {
-    type Err = String;
-
-    /// Our names and those of Frigate. Frigate's `yolo-generic` is what it names YOLOv8, v9 and the like.
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Ok(match text.trim().to_ascii_lowercase().as_str() {
+impl ModelType {
+    /// The families a name stands for, more than one for `detr`; none for `auto` and the empty text. Our names and those
+    /// of Frigate, whose `yolo-generic` is YOLOv8, v9 and the like.
+    pub fn named(text: &str) -> Result<Vec<Self>, String> {
+        Ok(vec![match text.trim().to_ascii_lowercase().as_str() {
+            "" | "auto" => return Ok(Vec::new()),
+            "detr" => return Ok(vec![Self::Dfine, Self::RfDetr, Self::RtDetr]),
             "yolox" => Self::Yolox,
             "yolov5" | "yolov7" => Self::Yolov5,
             "yolov8" | "yolov9" | "yolo11" | "yolov11" | "yolo12" | "yolo-generic" => Self::Yolov8,
-            "end-to-end" | "yolov10" | "yolo26" => Self::EndToEnd,
+            "end2end" | "end-to-end" | "yolov10" | "yolo26" => Self::EndToEnd,
             "yolonas" => Self::YoloNas,
             "ssd" => Self::Ssd,
             "rtdetr" | "rt-detr" => Self::RtDetr,
@@ -110,11 +110,11 @@ impl FromStr for ModelType {
             "nanodet" => Self::NanoDet,
             _ => {
                 return Err(format!(
-                    "model-type {text:?} is not known; known are auto, {} (and Frigate's yolo-generic)",
+                    "model-type {text:?} is not known; known are auto, detr, {} and Frigate's yolo-generic",
                     Self::ALL.map(|t| t.to_string()).join(", ")
                 ));
             }
-        })
+        }])
     }
 }
 
@@ -132,11 +132,11 @@ struct Evidence<'a> {
 
 impl Model {
     /// Recognises a model from what its file says. `outputs` of `info` should have the dimensions of the probe run where
-    /// the file leaves them open; `probe` are the outputs of that run on a grey picture, and may be empty where there
+    /// the file leaves them open; `asked` are the families it may be of (empty: any); `probe` are the outputs of that run on a grey picture, and may be empty where there
     /// was none. `side` is the side of the input where the file leaves it open (then: metadata `imgsz`, else 640).
     pub fn recognise(
         info: &ModelInfo,
-        asked: Option<ModelType>,
+        asked: &[ModelType],
         side: Option<usize>,
         probe: &[TensorView],
     ) -> Result<Self, ModelError> {
@@ -150,15 +150,17 @@ impl Model {
             probe,
             names: names.as_ref(),
             input: &input,
-            asked: asked.is_some(),
+            asked: asked.len() == 1,
         };
-        let (model_type, heads) = match asked {
-            Some(asked) => heads_as(asked, &evidence).map(|heads| (asked, heads)),
-            None => ModelType::ALL
-                .into_iter()
-                .find_map(|t| heads_as(t, &evidence).map(|heads| (t, heads))),
-        }
-        .ok_or_else(|| ModelError::outputs(info, asked))?;
+        let families = if asked.is_empty() {
+            &ModelType::ALL
+        } else {
+            asked
+        };
+        let (model_type, heads) = families
+            .iter()
+            .find_map(|t| heads_as(*t, &evidence).map(|heads| (*t, heads)))
+            .ok_or_else(|| ModelError::outputs(info, asked))?;
         let mut model = Self {
             model_type,
             input: input.colours_of(model_type),
@@ -461,5 +463,3 @@ fn nanodet(evidence: &Evidence) -> Option<NanoDet> {
         box_heads,
     ))
 }
-
-use super::nanodet;

@@ -1,44 +1,19 @@
 //! Puts parts of a picture into a model's input.
 
-use detection::{BBox, PixelBox};
+use crate::regions::Placement;
 
 use super::kernels::{Conversion, Kernels, Row};
 use super::taps::{self, Taps};
 use super::{ChannelOrder, ChromaSite, Layout, Picture, PixelFormat, TensorMut, TensorSpec};
 
-/// One part of the picture and where in the model's input it goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Placement {
-    /// Part of the picture, in its pixels. It may reach over the picture's edges; there the input is padded.
-    pub source: PixelBox,
-    /// Where it goes, in pixels of the input. What reaches over the input is cut off.
-    pub dest: PixelBox,
-}
-
-impl Placement {
-    /// A box of the input, mapped back to the picture.
-    pub fn to_frame(&self, bbox: &BBox) -> BBox {
-        let (sx, sy) = self.step();
-        let (sx, sy) = (sx as f32, sy as f32);
-        let at =
-            |v: f32, step: f32, dest: i32, source: i32| (v - dest as f32) * step + source as f32;
-        BBox::new(
-            at(bbox.x1, sx, self.dest.x1, self.source.x1),
-            at(bbox.y1, sy, self.dest.y1, self.source.y1),
-            at(bbox.x2, sx, self.dest.x1, self.source.x1),
-            at(bbox.y2, sy, self.dest.y1, self.source.y1),
-        )
-    }
-
-    /// Picture pixels per input pixel, across and down.
-    fn step(&self) -> (f64, f64) {
-        let side = |from: i32, to: i32| f64::from(to) - f64::from(from);
-        let Self { source, dest } = self;
-        (
-            side(source.x1, source.x2) / side(dest.x1, dest.x2).max(1.0),
-            side(source.y1, source.y2) / side(dest.y1, dest.y2).max(1.0),
-        )
-    }
+/// Picture pixels per input pixel, across and down.
+fn step(placement: &Placement) -> (f64, f64) {
+    let side = |from: i32, to: i32| f64::from(to) - f64::from(from);
+    let Placement { source, dest } = placement;
+    (
+        side(source.x1, source.x2) / side(dest.x1, dest.x2).max(1.0),
+        side(source.y1, source.y2) / side(dest.y1, dest.y2).max(1.0),
+    )
 }
 
 /// The outputs of one axis that show picture: outputs `from..to`, the first of them at `start`, then every `step`.
@@ -163,6 +138,7 @@ impl Cropper {
         }
         let conversion = Conversion::new(
             &picture.colour().coefficients(),
+            picture.format() == PixelFormat::Nv21,
             spec.order == ChannelOrder::Bgr,
             spec.scale,
             spec.bias,
@@ -223,24 +199,25 @@ impl Cropper {
         let half = taps::rows((position + 0.5) / 2.0 - 0.5, height.div_ceil(2));
 
         match picture.format() {
-            PixelFormat::I420 | PixelFormat::Nv12 | PixelFormat::Gray8 => {
+            PixelFormat::I420 | PixelFormat::Nv12 | PixelFormat::Nv21 | PixelFormat::Gray8 => {
                 self.luma.resize(samples, 0);
                 let rows = (picture.row(0, upper), picture.row(0, lower));
                 let (a, b) = (&rows.0[first..end], &rows.1[first..end]);
                 kernels.blend(a, b, weight, &mut self.luma[..end - first]);
                 repeat_last(&mut self.luma, end - first, 1);
             }
-            PixelFormat::Yuy2 => {
+            PixelFormat::Yuy2 | PixelFormat::Uyvy => {
+                let luma_at = usize::from(picture.format() == PixelFormat::Uyvy);
                 self.packed.resize(4 * half_width, 0);
                 let rows = (picture.row(0, upper), picture.row(0, lower));
                 kernels.blend(rows.0, rows.1, weight, &mut self.packed);
                 self.luma.clear();
-                let luma = self.packed.iter().step_by(2).copied();
+                let luma = self.packed.iter().skip(luma_at).step_by(2).copied();
                 self.luma.extend(luma.skip(first).take(end - first));
                 self.luma.resize(samples, 0);
                 repeat_last(&mut self.luma, end - first, 1);
                 self.chroma.clear();
-                let chroma = self.packed.iter().skip(1).step_by(2).copied();
+                let chroma = self.packed.iter().skip(1 - luma_at).step_by(2).copied();
                 let count = 2 * (chroma_end - chroma_first);
                 self.chroma
                     .extend(chroma.skip(2 * chroma_first).take(count));
@@ -275,7 +252,7 @@ impl Cropper {
                 kernels.blend_pairs([u.0, v.0], [u.1, v.1], weight, out);
                 repeat_last(&mut self.chroma, count, 2);
             }
-            PixelFormat::Nv12 => {
+            PixelFormat::Nv12 | PixelFormat::Nv21 => {
                 self.chroma.resize(2 * chroma_samples, 0);
                 let range = 2 * chroma_first..2 * chroma_end;
                 let rows = (picture.row(1, upper), picture.row(1, lower));
@@ -309,7 +286,7 @@ impl Cropper {
 
 /// The outputs across and down that show picture.
 fn spans(picture: &Picture, placement: &Placement, spec: &TensorSpec) -> (Span, Span) {
-    let (step_x, step_y) = placement.step();
+    let (step_x, step_y) = step(placement);
     let Placement { source, dest } = placement;
     let (across, down) = ((dest.x1, dest.x2), (dest.y1, dest.y2));
     (

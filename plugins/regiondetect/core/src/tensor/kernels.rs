@@ -18,9 +18,19 @@ pub(super) struct Conversion {
 }
 
 impl Conversion {
-    pub fn new(c: &Coefficients, blue_first: bool, scale: [f32; 3], bias: [f32; 3]) -> Self {
+    /// `v_first`: the pairs of chroma samples begin with v.
+    pub fn new(
+        c: &Coefficients,
+        v_first: bool,
+        blue_first: bool,
+        scale: [f32; 3],
+        bias: [f32; 3],
+    ) -> Self {
         let unit = 1.0 / (ROW_UNIT * UNIT) as f32;
-        let channel = |u: f32, v: f32| [u * unit, v * unit, -128.0 * (u + v)];
+        let channel = |u: f32, v: f32| {
+            let (first, second) = if v_first { (v, u) } else { (u, v) };
+            [first * unit, second * unit, -128.0 * (u + v)]
+        };
         let (red, green, blue) = (
             channel(0.0, c.v[0]),
             channel(c.u[0], c.v[1]),
@@ -287,6 +297,7 @@ mod tests {
                 };
                 let conversion = Conversion::new(
                     &Colour::default().coefficients(),
+                    false,
                     true,
                     [1.0 / 57.0, 1.0, 0.5],
                     [-2.0, 0.0, 7.0],

@@ -2,7 +2,8 @@
 //!
 //! Nothing is converted that the model does not see: the planes are sampled bilinearly at the model's resolution, and
 //! only those samples become colours. Luma and chroma are sampled each at their own true position, so that a crop at an
-//! odd row has its colours where they belong. Several squares may share one input ([`Placement`]).
+//! odd row has its colours where they belong. Several squares may share one input
+//! ([`Placement`](crate::regions::Placement)).
 
 mod colour;
 mod crop;
@@ -11,7 +12,7 @@ mod picture;
 mod taps;
 
 pub use colour::{Colour, Matrix, Range};
-pub use crop::{Cropper, Placement};
+pub use crop::Cropper;
 pub use picture::{ChromaSite, Picture, PictureError, PixelFormat, Plane};
 
 /// Where a tensor's channels lie.

@@ -9,8 +9,12 @@ pub enum PixelFormat {
     I420,
     /// Plane Y, plane of U V pairs; chroma halved both ways.
     Nv12,
+    /// Plane Y, plane of V U pairs; chroma halved both ways.
+    Nv21,
     /// One plane Y U Y V; chroma halved across.
     Yuy2,
+    /// One plane U Y V Y; chroma halved across.
+    Uyvy,
     /// Plane Y alone.
     Gray8,
     /// One plane R G B.
@@ -28,7 +32,7 @@ impl PixelFormat {
     pub fn planes(self) -> usize {
         match self {
             Self::I420 => 3,
-            Self::Nv12 => 2,
+            Self::Nv12 | Self::Nv21 => 2,
             _ => 1,
         }
     }
@@ -38,8 +42,8 @@ impl PixelFormat {
         let (half_width, half_height) = (width.div_ceil(2), height.div_ceil(2));
         match (self, plane) {
             (Self::I420, 1 | 2) => (half_width, half_height),
-            (Self::Nv12, 1) => (2 * half_width, half_height),
-            (Self::Yuy2, _) => (4 * half_width, height),
+            (Self::Nv12 | Self::Nv21, 1) => (2 * half_width, half_height),
+            (Self::Yuy2 | Self::Uyvy, _) => (4 * half_width, height),
             (Self::Rgb | Self::Bgr, _) => (3 * width, height),
             (Self::Rgbx | Self::Bgrx, _) => (4 * width, height),
             _ => (width, height),
