@@ -204,7 +204,7 @@ fn read_value(from: &mut Get, depth: u32) -> Result<glib::SendValue, WireError> 
                 return Err(WireError::Value);
             }
             // Not trusted: GVariant checks such data itself and reads what is malformed as default values.
-            glib::Variant::from_data_with_type(data.to_vec(), ty).to_send_value()
+            glib::Variant::from_data_with_type(Vec::from(data), ty).to_send_value()
         }
         _ => return Err(WireError::Value),
     })
