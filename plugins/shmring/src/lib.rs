@@ -1,13 +1,23 @@
 //! GStreamer elements that share frames between processes through a shared-memory ring.
+//!
+//! [`shmringsink`] publishes a stream, any number of [`shmringsrc`] in other processes read it without being able to disturb it or
+//! each other. The ring itself is the crate `shmring-core`, which knows no GStreamer; here is what GStreamer adds: buffers, caps,
+//! metadata ([`wire`]), clocks.
 
 #![allow(missing_docs)] // on what plugin_define! itself makes
 
 use gst::glib;
 
-mod raw;
+pub mod raw;
+pub mod shmringsink;
+pub mod shmringsrc;
+mod time;
 pub mod wire;
 
-fn plugin_init(_plugin: &gst::Plugin) -> Result<(), glib::BoolError> {
+fn plugin_init(plugin: &gst::Plugin) -> Result<(), glib::BoolError> {
+    detection_meta::register_regions_meta();
+    shmringsink::register(plugin)?;
+    shmringsrc::register(plugin)?;
     Ok(())
 }
 

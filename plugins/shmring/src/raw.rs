@@ -2,8 +2,7 @@
 
 #![allow(unsafe_code)]
 
-use glib::translate::*;
-use gst_video::{VideoAlignment, VideoMeta, VideoRegionOfInterestMeta};
+use gst_video::{VideoMeta, VideoRegionOfInterestMeta};
 
 /// All flags of a buffer, those of video included, which the bindings cut off.
 pub fn buffer_flags(buffer: &gst::BufferRef) -> u32 {
@@ -19,7 +18,6 @@ pub fn add_buffer_flags(buffer: &mut gst::BufferRef, flags: u32) {
 
 /// Whether the caller's references are the only ones to this buffer, its one memory and that memory's bytes, so that
 /// nobody in this process can write to them later. Answers no when in doubt.
-#[allow(dead_code)]
 pub fn is_sole_owner(buffer: &gst::BufferRef) -> bool {
     if buffer.n_memory() != 1 {
         return false;
@@ -37,23 +35,6 @@ pub fn is_sole_owner(buffer: &gst::BufferRef) -> bool {
             && count(&raw const (*m).mini_object.refcount) == 1
             && (*m).parent.is_null()
     }
-}
-
-/// The four edges and four stride masks of an alignment.
-pub fn padding(alignment: &VideoAlignment) -> ([u32; 4], [u32; 4]) {
-    // SAFETY: to_glib_none gives a pointer to the borrowed, plain structure.
-    let a = unsafe {
-        &*ToGlibPtr::<*const gst_video::ffi::GstVideoAlignment>::to_glib_none(alignment).0
-    };
-    (
-        [
-            a.padding_top,
-            a.padding_bottom,
-            a.padding_left,
-            a.padding_right,
-        ],
-        a.stride_align,
-    )
 }
 
 /// Sets the id of a video meta, which the bindings only read.

@@ -105,7 +105,7 @@ fn says_the_same(m: &VideoMeta, info: &VideoInfo) -> bool {
         && m.video_frame_flags().is_empty()
         && m.stride() == info.stride()
         && m.offset() == info.offset()
-        && raw::padding(&m.alignment()) == ([0; 4], [0; 4])
+        && m.alignment() == VideoAlignment::default()
 }
 
 fn video(out: &mut Put, m: &VideoMeta) -> Option<()> {
@@ -114,9 +114,17 @@ fn video(out: &mut Put, m: &VideoMeta) -> Option<()> {
     out.i32(m.id());
     out.u32(m.width());
     out.u32(m.height());
-    let (edges, stride_align) = raw::padding(&m.alignment());
-    edges.into_iter().for_each(|v| out.u32(v));
-    stride_align.into_iter().for_each(|v| out.u32(v));
+    let alignment = m.alignment();
+    let edges = [
+        alignment.padding_top(),
+        alignment.padding_bottom(),
+        alignment.padding_left(),
+        alignment.padding_right(),
+    ];
+    edges
+        .iter()
+        .chain(alignment.stride_align())
+        .for_each(|v| out.u32(*v));
     out.u8(m.n_planes() as u8);
     for (offset, stride) in m.offset().iter().zip(m.stride()) {
         out.u64(*offset as u64);
