@@ -4,6 +4,7 @@
 //! crate of ours; the orchestrator depends on this one.
 
 pub mod camera;
+pub mod capture;
 pub mod model;
 pub mod secret;
 pub mod spec;

@@ -1,0 +1,131 @@
+//! What a pipeline's error means for the camera.
+
+use gst::prelude::*;
+
+use crate::secret;
+
+/// What follows from a fault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum FaultKind {
+    /// The camera refused the credentials.
+    Auth,
+    /// The source cannot be reached, went away, or sends nothing usable.
+    Source,
+    /// The decoder failed; another one may do.
+    Decode,
+    /// Memory for the ring could not be had.
+    Memory,
+    /// Waiting will not help: an element is missing, or the configuration cannot work.
+    Permanent,
+}
+
+/// Why a capture pipeline cannot go on.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{reason}")]
+pub struct Fault {
+    /// What follows from it.
+    pub kind: FaultKind,
+    /// For people, without credentials.
+    pub reason: String,
+    /// The decoder that failed, by the name of its factory.
+    pub decoder: Option<String>,
+}
+
+impl Fault {
+    pub(crate) fn permanent(reason: impl AsRef<str>) -> Self {
+        Self {
+            kind: FaultKind::Permanent,
+            reason: secret::hide(reason.as_ref()),
+            decoder: None,
+        }
+    }
+}
+
+/// Reads an error message. `decoder` and `sink` are the elements of the pipeline an error may come from.
+pub(crate) fn classify(
+    error: &gst::message::Error,
+    decoder: Option<&gst::Element>,
+    sink: &gst::Element,
+) -> Fault {
+    let source = error.src();
+    let from = |element: &gst::Element| {
+        source.is_some_and(|source| {
+            source == element.upcast_ref::<gst::Object>() || source.has_as_ancestor(element)
+        })
+    };
+    let cause = error.error();
+    let failed_decoder = decoder.filter(|decoder| from(decoder));
+    let kind = if failed_decoder.is_some() {
+        FaultKind::Decode
+    } else if cause.matches(gst::ResourceError::NotAuthorized) {
+        FaultKind::Auth
+    } else if from(sink) && cause.matches(gst::ResourceError::NoSpaceLeft) {
+        FaultKind::Memory
+    } else if cause.matches(gst::CoreError::MissingPlugin)
+        || cause.matches(gst::StreamError::CodecNotFound)
+        || cause.matches(gst::LibraryError::Settings)
+    {
+        FaultKind::Permanent
+    } else {
+        FaultKind::Source
+    };
+    let mut reason = cause.message().trim_end_matches('.').to_owned();
+    if let Some(detail) = error.debug().as_deref().and_then(detail)
+        && !reason.contains(detail)
+    {
+        reason.push_str(": ");
+        reason.push_str(detail);
+    }
+    if let Some(decoder) = failed_decoder {
+        reason = format!("decoder {}: {reason}", factory_name(decoder));
+    }
+    Fault {
+        kind,
+        reason: secret::hide(&reason),
+        decoder: failed_decoder.map(factory_name),
+    }
+}
+
+/// The part of GStreamer's debug text that says something: what follows `file(line): function (): /object/path:`.
+fn detail(debug: &str) -> Option<&str> {
+    let text = debug.split_once('\n').map_or("", |(_, text)| text).trim();
+    let text = text.lines().next().unwrap_or("").trim_end_matches('.');
+    (!text.is_empty()).then_some(text)
+}
+
+pub(crate) fn factory_name(element: &gst::Element) -> String {
+    element
+        .factory()
+        .map_or_else(|| element.name().to_string(), |f| f.name().to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_says_its_cause_and_hides_the_password() {
+        gst::init().unwrap();
+        let source = gst::ElementFactory::make("fakesrc").build().unwrap();
+        let sink = gst::ElementFactory::make("fakesink").build().unwrap();
+        let message = gst::message::Error::builder(
+            gst::ResourceError::NotAuthorized,
+            "Could not open resource for reading.",
+        )
+        .debug("rtspsrc.c(1): open (): /GstRTSPSrc:a:\nUnauthorized for rtsp://u:geheim@h/1")
+        .src(&source)
+        .build();
+        let gst::MessageView::Error(error) = message.view() else {
+            unreachable!()
+        };
+        let fault = classify(error, Some(&sink), &sink);
+        assert_eq!(fault.kind, FaultKind::Auth);
+        assert_eq!(
+            fault.reason,
+            "Could not open resource for reading: Unauthorized for rtsp://u:***@h/1"
+        );
+        let fault = classify(error, Some(&source), &sink);
+        assert_eq!(fault.kind, FaultKind::Decode);
+        assert_eq!(fault.decoder.as_deref(), Some("fakesrc"));
+    }
+}

@@ -1,0 +1,418 @@
+//! The capture pipeline of one camera: source, decoder, rate, size, ring.
+//!
+//! ```text
+//! source -> (depayload, parse, decode) -> fewer frames -> (wait for their time) -> scale, convert -> shmringsink
+//! ```
+//!
+//! Frames are dropped before they are scaled, and nothing stands between the converter and `shmringsink`, so that the
+//! converter writes straight into the ring. What is in brackets appears once the source says what it sends.
+
+mod decode;
+mod fault;
+mod rate;
+mod source;
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, Weak};
+
+use gst::prelude::*;
+
+pub use fault::{Fault, FaultKind};
+pub use rate::RateLimiter;
+
+use crate::camera::{CameraConfig, Decoder, Role};
+use crate::secret;
+use crate::spec::CaptureSpec;
+
+/// A capture pipeline. Dropping it takes the pipeline down.
+pub struct Capture {
+    pipeline: gst::Pipeline,
+    sink: gst::Element,
+    shared: Arc<Shared>,
+    repeat: bool,
+}
+
+/// What happened in a capture pipeline.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CaptureEvent {
+    /// The source has ended (a file that is not repeated).
+    Ended,
+    /// The pipeline cannot go on.
+    Failed(Fault),
+    /// Something to log; the pipeline goes on.
+    Warning(String),
+}
+
+/// Frames counted since the start.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Frames {
+    /// Decoded frames.
+    pub received: u64,
+    /// Those of them that went on to the ring; the others were more than `detect.fps`.
+    pub passed: u64,
+}
+
+struct Shared {
+    pipeline: gst::glib::WeakRef<gst::Pipeline>,
+    /// First element after the decoder.
+    tail: gst::glib::WeakRef<gst::Element>,
+    wanted: Decoder,
+    failed: Vec<String>,
+    linked: AtomicBool,
+    decoder: Mutex<Option<gst::Element>>,
+    received: AtomicU64,
+    passed: AtomicU64,
+}
+
+/// Builds the pipeline that fills a camera's ring.
+pub fn build(spec: &CaptureSpec) -> Result<Capture, Fault> {
+    let sink = gst::ElementFactory::make("shmringsink")
+        .build()
+        .map_err(|_| Fault::permanent("GStreamer element shmringsink is not registered"))?;
+    sink.set_property("socket-path", spec.socket_path.to_string_lossy().as_ref());
+    sink.set_property("slots", spec.slots);
+    build_into(&spec.camera, &spec.failed_decoders, sink)
+}
+
+/// As [`build`], with another element where the ring would be.
+pub fn build_into(
+    camera: &CameraConfig,
+    failed_decoders: &[String],
+    sink: gst::Element,
+) -> Result<Capture, Fault> {
+    let config = camera
+        .source_for(Role::Detect)
+        .ok_or_else(|| Fault::permanent("no source has the role `detect`"))?;
+    let source = source::build(config)?;
+    let pipeline = gst::Pipeline::new();
+
+    let convert = element("videoconvertscale")?;
+    let format = element("capsfilter")?;
+    format.set_property("caps", detect_caps(camera));
+    let mut tail = Vec::new();
+    if source.paced {
+        tail.push(element("clocksync")?);
+    }
+    tail.extend([convert, format, sink.clone()]);
+
+    let all: Vec<&gst::Element> = source.elements.iter().chain(&tail).collect();
+    pipeline.add_many(&all).map_err(internal)?;
+    gst::Element::link_many(&source.elements).map_err(internal)?;
+    gst::Element::link_many(&tail).map_err(internal)?;
+
+    let shared = Arc::new(Shared {
+        pipeline: pipeline.downgrade(),
+        tail: tail[0].downgrade(),
+        wanted: camera.decoder,
+        failed: failed_decoders.to_vec(),
+        linked: AtomicBool::new(false),
+        decoder: Mutex::new(None),
+        received: AtomicU64::new(0),
+        passed: AtomicU64::new(0),
+    });
+    limit_rate(&tail[0], camera.detect.fps, source.repeat, &shared);
+    follow(&source.output, &shared);
+
+    Ok(Capture {
+        pipeline,
+        sink,
+        shared,
+        repeat: source.repeat,
+    })
+}
+
+fn element(factory: &str) -> Result<gst::Element, Fault> {
+    gst::ElementFactory::make(factory).build().map_err(|_| {
+        Fault::permanent(format!(
+            "GStreamer element {factory} is missing; install GStreamer 1.22 or later with its base plugins \
+             (Debian: gstreamer1.0-plugins-base)"
+        ))
+    })
+}
+
+fn internal(error: gst::glib::BoolError) -> Fault {
+    Fault::permanent(error.to_string())
+}
+
+/// I420 in the detect size, or in the source's own where none is configured.
+fn detect_caps(camera: &CameraConfig) -> gst::Caps {
+    let mut caps = gst::Caps::builder("video/x-raw").field("format", "I420");
+    if let Some((width, height)) = camera.detect_size() {
+        caps = caps
+            .field("width", width as i32)
+            .field("height", height as i32)
+            .field("pixel-aspect-ratio", gst::Fraction::new(1, 1));
+    }
+    caps.build()
+}
+
+/// Drops surplus frames before they are scaled (they are `Handled`: the bindings make GStreamer 1.22 complain about each
+/// that a probe drops), and tells everyone behind about the lower rate.
+fn limit_rate(tail: &gst::Element, fps: f64, repeat: bool, shared: &Arc<Shared>) {
+    let pad = tail.static_pad("sink").expect("filters have a sink pad");
+    let limiter = Mutex::new((
+        RateLimiter::new(fps),
+        gst::FormattedSegment::<gst::ClockTime>::new(),
+    ));
+    let shared = Arc::downgrade(shared);
+    let framerate = gst::Fraction::approximate_f64(fps);
+    let types = gst::PadProbeType::BUFFER | gst::PadProbeType::EVENT_DOWNSTREAM;
+    pad.add_probe(types, move |_, info| {
+        let Some(shared) = shared.upgrade() else {
+            return gst::PadProbeReturn::Ok;
+        };
+        let mut limiter = limiter.lock().expect("no panic while held");
+        match &mut info.data {
+            Some(gst::PadProbeData::Buffer(buffer)) => {
+                shared.received.fetch_add(1, Ordering::Relaxed);
+                // Running time goes on where a repeated file's own timestamps start again.
+                let time = buffer
+                    .pts()
+                    .map(|pts| limiter.1.to_running_time(pts).unwrap_or(pts));
+                if time.is_some_and(|time| !limiter.0.passes(time.nseconds())) {
+                    return gst::PadProbeReturn::Handled;
+                }
+                shared.passed.fetch_add(1, Ordering::Relaxed);
+            }
+            Some(gst::PadProbeData::Event(event)) => match event.view() {
+                gst::EventView::Segment(segment) => {
+                    if let Some(segment) = segment.segment().downcast_ref::<gst::ClockTime>() {
+                        limiter.1 = segment.clone();
+                    }
+                }
+                gst::EventView::Caps(caps) => {
+                    if let Some(caps) = framerate.and_then(|rate| slower(caps.caps(), rate)) {
+                        *event = gst::event::Caps::builder(&caps)
+                            .seqnum(event.seqnum())
+                            .build();
+                    }
+                }
+                // A file whose demuxer knows no segment seeks is started again from the top by `Capture::handle`.
+                gst::EventView::Eos(_) if repeat => {
+                    if let Some(pipeline) = shared.pipeline.upgrade() {
+                        let again = gst::Structure::new_empty(AGAIN);
+                        let _ = pipeline.post_message(gst::message::Application::new(again));
+                    }
+                    return gst::PadProbeReturn::Handled;
+                }
+                _ => {}
+            },
+            _ => {}
+        }
+        gst::PadProbeReturn::Ok
+    });
+}
+
+/// Name of the message that asks for a file to be started again.
+const AGAIN: &str = "watchpost-again";
+
+/// The caps with a frame rate of at most `rate`, where they have a higher one.
+fn slower(caps: &gst::CapsRef, rate: gst::Fraction) -> Option<gst::Caps> {
+    let given: gst::Fraction = caps.structure(0)?.get("framerate").ok()?;
+    (given > rate).then(|| {
+        let mut caps = caps.to_owned();
+        caps.make_mut().set("framerate", rate);
+        caps
+    })
+}
+
+/// Links whatever video comes out of the source, now or later, to the rest.
+fn follow(output: &gst::Element, shared: &Arc<Shared>) {
+    let weak = Arc::downgrade(shared);
+    for pad in output.src_pads() {
+        link_when_known(&pad, &weak);
+    }
+    output.connect_pad_added(move |_, pad| {
+        if pad.direction() == gst::PadDirection::Src {
+            link_when_known(pad, &weak);
+        }
+    });
+}
+
+fn link_when_known(pad: &gst::Pad, shared: &Weak<Shared>) {
+    if let Some(caps) = pad.current_caps() {
+        take(pad, &caps, shared);
+        return;
+    }
+    let shared = shared.clone();
+    pad.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, move |pad, info| {
+        if let Some(gst::EventView::Caps(event)) = info.event().map(|event| event.view()) {
+            take(pad, &event.caps_owned(), &shared);
+            return gst::PadProbeReturn::Remove;
+        }
+        gst::PadProbeReturn::Ok
+    });
+}
+
+fn take(pad: &gst::Pad, caps: &gst::Caps, shared: &Weak<Shared>) {
+    let Some(shared) = shared.upgrade() else {
+        return;
+    };
+    let (Some(pipeline), Some(tail)) = (shared.pipeline.upgrade(), shared.tail.upgrade()) else {
+        return;
+    };
+    if !is_video(caps) || shared.linked.swap(true, Ordering::SeqCst) {
+        discard(pad);
+    } else if let Err(fault) = link(pad, caps, &shared, &pipeline, &tail) {
+        gst::element_error!(
+            pipeline,
+            gst::StreamError::CodecNotFound,
+            ("{}", fault.reason)
+        );
+    }
+}
+
+fn is_video(caps: &gst::Caps) -> bool {
+    caps.structure(0).is_some_and(|structure| {
+        let name = structure.name();
+        match name.as_str() {
+            "application/x-rtp" => structure.get::<&str>("media").is_ok_and(|m| m == "video"),
+            _ => name.starts_with("video/") || name == "image/jpeg",
+        }
+    })
+}
+
+fn link(
+    pad: &gst::Pad,
+    caps: &gst::Caps,
+    shared: &Shared,
+    pipeline: &gst::Pipeline,
+    tail: &gst::Element,
+) -> Result<(), Fault> {
+    let chain = decode::chain(caps, shared.wanted, &shared.failed)?;
+    shared
+        .decoder
+        .lock()
+        .expect("no panic while held")
+        .clone_from(&chain.decoder);
+    pipeline.add_many(&chain.elements).map_err(internal)?;
+    let path: Vec<&gst::Element> = chain.elements.iter().chain([tail]).collect();
+    gst::Element::link_many(&path).map_err(internal)?;
+    for element in chain.elements.iter().rev() {
+        element.sync_state_with_parent().map_err(internal)?;
+    }
+    let first = path[0].static_pad("sink").expect("filters have a sink pad");
+    match (pad.link(&first), &chain.decoder) {
+        (Ok(_), _) => Ok(()),
+        // The parser passes on what the decoder can take (profile, level): another decoder may take more.
+        (Err(_), Some(decoder)) => {
+            gst::element_error!(decoder, gst::StreamError::Format, ("cannot decode {caps}"));
+            Ok(())
+        }
+        (Err(error), None) => Err(Fault::permanent(format!(
+            "{caps} does not fit {}: {error}",
+            path[0].name()
+        ))),
+    }
+}
+
+/// A pad nobody takes from would stop the demuxer; a sink of its own would wait for its first frame and stop it too.
+fn discard(pad: &gst::Pad) {
+    let data = gst::PadProbeType::BUFFER | gst::PadProbeType::BUFFER_LIST;
+    pad.add_probe(data, |_, _| gst::PadProbeReturn::Handled);
+}
+
+impl Capture {
+    /// The pipeline, for its bus.
+    pub fn pipeline(&self) -> &gst::Pipeline {
+        &self.pipeline
+    }
+
+    /// The element that fills the ring.
+    pub fn sink(&self) -> &gst::Element {
+        &self.sink
+    }
+
+    /// The decoder at work, by the name of its factory; `None` before the source said what it sends, and for a source
+    /// that needs none.
+    pub fn decoder(&self) -> Option<String> {
+        let decoder = self.shared.decoder.lock().expect("no panic while held");
+        decoder.as_ref().map(fault::factory_name)
+    }
+
+    /// Frames counted so far.
+    pub fn frames(&self) -> Frames {
+        Frames {
+            received: self.shared.received.load(Ordering::Relaxed),
+            passed: self.shared.passed.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Starts the pipeline. What goes wrong later comes by the bus.
+    pub fn start(&self) -> Result<(), Fault> {
+        if self.repeat {
+            // A seek with the SEGMENT flag makes the demuxer say when it is through instead of sending EOS.
+            self.set_state(gst::State::Paused)?;
+            let _ = self.pipeline.state(gst::ClockTime::from_seconds(10));
+            self.seek(gst::SeekFlags::FLUSH);
+        }
+        self.set_state(gst::State::Playing)
+    }
+
+    fn set_state(&self, state: gst::State) -> Result<(), Fault> {
+        if self.pipeline.set_state(state).is_ok() {
+            return Ok(());
+        }
+        // The reason is on the bus.
+        let bus = self.pipeline.bus().expect("a pipeline has a bus");
+        while let Some(message) = bus.pop_filtered(&[gst::MessageType::Error]) {
+            if let Some(CaptureEvent::Failed(fault)) = self.handle(&message) {
+                return Err(fault);
+            }
+        }
+        Err(Fault {
+            kind: FaultKind::Source,
+            reason: format!("the pipeline does not go to {state:?}"),
+            decoder: None,
+        })
+    }
+
+    fn seek(&self, flags: gst::SeekFlags) -> bool {
+        self.pipeline
+            .seek_simple(gst::SeekFlags::SEGMENT | flags, gst::ClockTime::ZERO)
+            .is_ok()
+    }
+
+    /// Lets the source end: what is on its way still reaches the ring, then [`CaptureEvent::Ended`] comes.
+    pub fn finish(&self) {
+        self.pipeline.send_event(gst::event::Eos::new());
+    }
+
+    /// Takes a message of the pipeline's bus; every one must be handed in.
+    pub fn handle(&self, message: &gst::Message) -> Option<CaptureEvent> {
+        match message.view() {
+            gst::MessageView::Eos(_) => Some(CaptureEvent::Ended),
+            gst::MessageView::Error(error) => {
+                let decoder = self
+                    .shared
+                    .decoder
+                    .lock()
+                    .expect("no panic while held")
+                    .clone();
+                let fault = fault::classify(error, decoder.as_ref(), &self.sink);
+                Some(CaptureEvent::Failed(fault))
+            }
+            gst::MessageView::Warning(warning) => {
+                let text = secret::hide(warning.error().message());
+                Some(CaptureEvent::Warning(text))
+            }
+            gst::MessageView::SegmentDone(_) if self.repeat => {
+                self.seek(gst::SeekFlags::empty());
+                None
+            }
+            gst::MessageView::Application(application)
+                if application.structure().is_some_and(|s| s.name() == AGAIN) =>
+            {
+                self.seek(gst::SeekFlags::FLUSH);
+                None
+            }
+            _ => None,
+        }
+    }
+}
+
+impl Drop for Capture {
+    fn drop(&mut self) {
+        let _ = self.pipeline.set_state(gst::State::Null);
+    }
+}

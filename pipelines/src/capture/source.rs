@@ -1,0 +1,313 @@
+//! The elements a camera's pictures come out of, one function per kind of source.
+
+use std::path::Path;
+
+use gst::prelude::*;
+
+use super::fault::Fault;
+use crate::camera::{
+    FileSource, LibcameraSource, RtspSource, RtspTransport, Source, TestSource, V4l2Source,
+};
+
+/// What a source is built of.
+pub(crate) struct SourceElements {
+    /// Elements to add to the pipeline, already linked to each other where they are to be.
+    pub elements: Vec<gst::Element>,
+    /// The one whose source pads (there now, or later) carry the stream.
+    pub output: gst::Element,
+    /// Frames must wait for their time, since the source itself does not.
+    pub paced: bool,
+    /// Start again at the end.
+    pub repeat: bool,
+}
+
+impl SourceElements {
+    fn single(element: gst::Element) -> Self {
+        Self {
+            output: element.clone(),
+            elements: vec![element],
+            paced: false,
+            repeat: false,
+        }
+    }
+}
+
+pub(crate) fn build(source: &Source) -> Result<SourceElements, Fault> {
+    match source {
+        Source::Rtsp(source) => rtsp(source).map(SourceElements::single),
+        Source::File(source) => file(source),
+        Source::V4l2(source) => v4l2(source),
+        Source::Libcamera(source) => libcamera(source),
+        Source::Test(source) => test(source).map(SourceElements::single),
+        Source::Launch(line) => launch(line).map(SourceElements::single),
+    }
+}
+
+fn make(factory: &str, package: &str) -> Result<gst::Element, Fault> {
+    gst::ElementFactory::make(factory).build().map_err(|_| {
+        Fault::permanent(format!(
+            "GStreamer element {factory} is missing; install the plugin that has it (Debian: {package})"
+        ))
+    })
+}
+
+fn filtered(source: gst::Element, caps: &gst::Caps) -> Result<SourceElements, Fault> {
+    let filter = make("capsfilter", "libgstreamer1.0-0")?;
+    filter.set_property("caps", caps);
+    Ok(SourceElements {
+        elements: vec![source, filter.clone()],
+        output: filter,
+        paced: false,
+        repeat: false,
+    })
+}
+
+/// One connection, video only: other streams are not even set up.
+fn rtsp(source: &RtspSource) -> Result<gst::Element, Fault> {
+    let element = make("rtspsrc", "gstreamer1.0-plugins-good")?;
+    // Credentials go in as properties of their own, never in the location: that one appears in GStreamer's log.
+    let (location, in_url) = split_credentials(&source.url);
+    element.set_property("location", location);
+    let user = source
+        .user
+        .clone()
+        .or_else(|| in_url.as_ref().map(|c| c.0.clone()));
+    let password = source.password.clone().or(in_url.map(|c| c.1));
+    if let Some(user) = user {
+        element.set_property("user-id", user);
+    }
+    if let Some(password) = password {
+        element.set_property("user-pw", password);
+    }
+    element.set_property_from_str(
+        "protocols",
+        match source.transport {
+            RtspTransport::Tcp => "tcp",
+            RtspTransport::Udp => "udp",
+        },
+    );
+    element.set_property("latency", source.latency);
+    let timeout = (source.timeout * 1e6) as u64;
+    element.set_property("timeout", timeout);
+    element.set_property("tcp-timeout", timeout);
+    element.connect("select-stream", false, |values| {
+        let caps = values
+            .get(2)
+            .and_then(|value| value.get::<gst::Caps>().ok());
+        Some(caps.is_some_and(|caps| is_rtp_video(&caps)).to_value())
+    });
+    Ok(element)
+}
+
+fn is_rtp_video(caps: &gst::CapsRef) -> bool {
+    caps.structure(0)
+        .and_then(|s| s.get::<&str>("media").ok())
+        .is_some_and(|media| media == "video")
+}
+
+/// Takes `user:password@` out of a URL.
+pub(crate) fn split_credentials(url: &str) -> (String, Option<(String, String)>) {
+    let Some((scheme, rest)) = url.split_once("://") else {
+        return (url.to_owned(), None);
+    };
+    let authority_end = rest.find('/').unwrap_or(rest.len());
+    // An unescaped `/` in a password: the `@` then comes later.
+    let at = rest[..authority_end].rfind('@').or_else(|| {
+        rest[..authority_end]
+            .split_once(':')
+            .filter(|(_, port)| port.parse::<u16>().is_err())
+            .and_then(|_| rest.rfind('@'))
+    });
+    match at {
+        None => (url.to_owned(), None),
+        Some(at) => {
+            let (user, password) = rest[..at].split_once(':').unwrap_or((&rest[..at], ""));
+            (
+                format!("{scheme}://{}", &rest[at + 1..]),
+                Some((percent_decoded(user), percent_decoded(password))),
+            )
+        }
+    }
+}
+
+fn percent_decoded(text: &str) -> String {
+    let bytes = text.as_bytes();
+    let mut out = Vec::with_capacity(bytes.len());
+    let mut i = 0;
+    while i < bytes.len() {
+        let code = (bytes[i] == b'%')
+            .then(|| text.get(i + 1..i + 3))
+            .flatten()
+            .and_then(|hex| u8::from_str_radix(hex, 16).ok());
+        match code {
+            Some(byte) => {
+                out.push(byte);
+                i += 3;
+            }
+            None => {
+                out.push(bytes[i]);
+                i += 1;
+            }
+        }
+    }
+    String::from_utf8(out).unwrap_or_else(|_| text.to_owned())
+}
+
+fn file(source: &FileSource) -> Result<SourceElements, Fault> {
+    if !Path::new(&source.path).is_file() {
+        return Err(Fault {
+            kind: super::FaultKind::Source,
+            reason: format!("file {} does not exist", source.path.display()),
+            decoder: None,
+        });
+    }
+    let reader = make("filesrc", "libgstreamer1.0-0")?;
+    reader.set_property(
+        "location",
+        source.path.as_os_str().to_string_lossy().as_ref(),
+    );
+    let parser = make("parsebin", "gstreamer1.0-plugins-base")?;
+    Ok(SourceElements {
+        elements: vec![reader, parser.clone()],
+        output: parser,
+        paced: source.realtime,
+        repeat: source.repeat,
+    })
+}
+
+fn v4l2(source: &V4l2Source) -> Result<SourceElements, Fault> {
+    let element = make("v4l2src", "gstreamer1.0-plugins-good")?;
+    element.set_property("device", source.device.to_string_lossy().as_ref());
+    let mut caps = gst::Caps::new_empty();
+    {
+        let caps = caps.get_mut().expect("just made");
+        // Raw first: it needs no decoder. Compressed formats where the device has the wanted size only in them.
+        for name in ["video/x-raw", "image/jpeg", "video/x-h264"] {
+            let mut structure = gst::Structure::builder(name);
+            if let Some(width) = source.width {
+                structure = structure.field("width", width as i32);
+            }
+            if let Some(height) = source.height {
+                structure = structure.field("height", height as i32);
+            }
+            if let Some(fraction) = source.fps.and_then(gst::Fraction::approximate_f64) {
+                structure = structure.field("framerate", fraction);
+            }
+            caps.append_structure(structure.build());
+        }
+    }
+    filtered(element, &caps)
+}
+
+/// libcamera's element negotiates wrongly when any of these is left open, so all of them are always given.
+fn libcamera(source: &LibcameraSource) -> Result<SourceElements, Fault> {
+    let element = make("libcamerasrc", "gstreamer1.0-libcamera")?;
+    if !source.camera.is_empty() {
+        element.set_property("camera-name", &source.camera);
+    }
+    filtered(element, &libcamera_caps(source)?)
+}
+
+fn libcamera_caps(source: &LibcameraSource) -> Result<gst::Caps, Fault> {
+    let framerate = gst::Fraction::approximate_f64(source.fps)
+        .ok_or_else(|| Fault::permanent(format!("{} is no frame rate", source.fps)))?;
+    Ok(gst::Caps::builder("video/x-raw")
+        .field("format", &source.format)
+        .field("width", source.width as i32)
+        .field("height", source.height as i32)
+        .field("framerate", framerate)
+        .field("colorimetry", "bt709")
+        .field("interlace-mode", "progressive")
+        .build())
+}
+
+fn test(source: &TestSource) -> Result<gst::Element, Fault> {
+    Err(Fault::permanent(format!("no scene `{}`", source.scene)))
+}
+
+fn launch(line: &str) -> Result<gst::Element, Fault> {
+    // With an element behind it a line may end in caps, or in an element whose pads come later.
+    let bin = gst::parse::bin_from_description(&format!("{line} ! identity silent=true"), true)
+        .map_err(|error| {
+            Fault::permanent(format!(
+                "launch line `{line}`: {}, expected elements with `!` between them that end in video",
+                error.message()
+            ))
+        })?;
+    if bin.src_pads().is_empty() {
+        return Err(Fault::permanent(format!(
+            "launch line `{line}`: nothing comes out of it, expected video"
+        )));
+    }
+    Ok(bin.upcast())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn credentials_are_taken_out_of_the_location() {
+        for (url, location, credentials) in [
+            ("rtsp://h/1", "rtsp://h/1", None),
+            ("rtsp://h:554/a@b", "rtsp://h:554/a@b", None),
+            ("rtsp://u:p@h:554/1", "rtsp://h:554/1", Some(("u", "p"))),
+            ("rtsp://u:p%40ss@h/1", "rtsp://h/1", Some(("u", "p@ss"))),
+            ("rtsp://u:p@ss@h/1", "rtsp://h/1", Some(("u", "p@ss"))),
+            ("rtsp://u:p/ss@h/1", "rtsp://h/1", Some(("u", "p/ss"))),
+            ("rtsp://u:100%@h/1", "rtsp://h/1", Some(("u", "100%"))),
+            ("rtsp://u@h/1", "rtsp://h/1", Some(("u", ""))),
+        ] {
+            let expected = credentials.map(|(u, p)| (u.to_owned(), p.to_owned()));
+            assert_eq!(
+                split_credentials(url),
+                (location.to_owned(), expected),
+                "{url}"
+            );
+        }
+    }
+
+    #[test]
+    fn rtsp_location_never_holds_the_password() {
+        gst::init().unwrap();
+        let element = rtsp(&RtspSource::from("rtsp://u:geheim@127.0.0.1/1".to_owned())).unwrap();
+        assert_eq!(element.property::<String>("location"), "rtsp://127.0.0.1/1");
+        assert_eq!(element.property::<String>("user-pw"), "geheim");
+    }
+
+    #[test]
+    fn libcamera_caps_leave_nothing_open() {
+        gst::init().unwrap();
+        let caps = libcamera_caps(&LibcameraSource::from(String::new())).unwrap();
+        assert!(caps.is_fixed());
+        for field in [
+            "format",
+            "width",
+            "height",
+            "framerate",
+            "colorimetry",
+            "interlace-mode",
+        ] {
+            assert!(caps.structure(0).unwrap().has_field(field), "{field}");
+        }
+    }
+
+    #[test]
+    fn launch_lines_that_cannot_work_say_why() {
+        gst::init().unwrap();
+        for (line, said) in [
+            ("videotestsrc ! fakesink", "could not link fakesink"),
+            ("videotestsrc !", "expected elements with `!`"),
+            ("nosuchelement", "nosuchelement"),
+            ("rtspsrc user-pw=geheim location=", "launch line"),
+        ] {
+            let fault = launch(line).err();
+            if let Some(fault) = fault {
+                assert!(fault.reason.contains(said), "{fault} misses {said}");
+                assert!(!fault.reason.contains("geheim"), "{fault}");
+            } else {
+                assert!(line.starts_with("rtspsrc"), "{line} was taken");
+            }
+        }
+    }
+}
