@@ -1,0 +1,657 @@
+//! The tracker: one step per frame.
+
+use detection::{BBox, Detection, LabelId, Track, TrackChange, TrackState};
+
+use crate::appearance::{Crop, Luma};
+use crate::assignment::{Assignment, Pair};
+use crate::candidates::Candidates;
+use crate::geometry::covered;
+use crate::kalman::{Z, measured};
+use crate::object::{Object, Woke};
+use crate::params::{Motion, Params};
+use crate::timeline::{Passed, Timeline};
+
+/// The parts of the picture the detector ran on in this frame.
+#[derive(Debug, Clone, Copy)]
+pub enum LookedAt<'a> {
+    /// The whole picture.
+    Everything,
+    /// Only these regions; none at all if empty.
+    Regions(&'a [BBox]),
+}
+
+/// Why a track is where it is said to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Evidence {
+    /// Detected in this frame.
+    Observed,
+    /// Resting, and not looked at or only just missed: it is where it stood.
+    Resting,
+    /// Moving and not detected: a prediction, not an observation.
+    Coasting,
+}
+
+/// A confirmed track in one frame.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Tracked {
+    /// Identity, box, label, state.
+    pub track: Track,
+    /// Why it is there.
+    pub evidence: Evidence,
+    /// Index of the detection of this frame that it was matched with.
+    pub detection: Option<usize>,
+    /// It belongs in this frame's output: observed, resting, or missed so shortly that the prediction is as good as a box.
+    pub shown: bool,
+    /// Pixels per second, across and down.
+    pub velocity: (f32, f32),
+    /// When it was first detected, in the caller's time.
+    pub first_seen: f64,
+    /// When it was last detected, in the caller's time.
+    pub last_seen: f64,
+    /// Length of its way in pixels.
+    pub path_length: f32,
+}
+
+/// Something worth telling about a track.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Change {
+    /// What happened.
+    pub kind: TrackChange,
+    /// The track, as it is now.
+    pub track: Tracked,
+}
+
+/// A detection as the tracker sees it.
+#[derive(Debug, Clone, Copy)]
+struct Seen {
+    z: Z,
+    bbox: BBox,
+    label: LabelId,
+    group: u16,
+    score: f32,
+    high: bool,
+    new: bool,
+    index: u32,
+    taken: bool,
+}
+
+/// Tracks the objects of one camera.
+#[derive(Debug)]
+pub struct Tracker {
+    params: Params,
+    timeline: Timeline,
+    motion: Motion,
+    noise: Noise,
+    next_id: u32,
+    objects: Vec<Object>,
+    seen: Vec<Seen>,
+    candidates: Candidates,
+    assignment: Assignment,
+    reach: Vec<BBox>,
+    det_reach: Vec<BBox>,
+    pairs: Vec<Pair>,
+    tracks: Vec<Tracked>,
+    changes: Vec<Change>,
+}
+
+impl Tracker {
+    /// A tracker that has seen nothing.
+    pub fn new(params: Params) -> Self {
+        let timeline = Timeline::new(params.life);
+        Self {
+            next_id: params.first_id.max(1),
+            timeline,
+            motion: params.motion,
+            noise: Noise::new(&params.motion),
+            params,
+            objects: Vec::new(),
+            seen: Vec::new(),
+            candidates: Candidates::default(),
+            assignment: Assignment::default(),
+            reach: Vec::new(),
+            det_reach: Vec::new(),
+            pairs: Vec::new(),
+            tracks: Vec::new(),
+            changes: Vec::new(),
+        }
+    }
+
+    /// The parameters in use.
+    pub fn params(&self) -> &Params {
+        &self.params
+    }
+
+    /// Takes new parameters without forgetting anything. `first_id` has no effect any more.
+    pub fn set_params(&mut self, params: Params) {
+        self.params = params;
+    }
+
+    /// The id the next confirmed object will get.
+    pub fn next_id(&self) -> u32 {
+        self.next_id
+    }
+
+    /// How many objects are known, unconfirmed ones too.
+    pub fn object_count(&self) -> usize {
+        self.objects.len()
+    }
+
+    /// The tracks of the last step.
+    pub fn tracks(&self) -> &[Tracked] {
+        &self.tracks
+    }
+
+    /// What changed in the last step (or [`Self::end_all`]).
+    pub fn changes(&self) -> &[Change] {
+        &self.changes
+    }
+
+    /// One frame: its time in seconds, its detections in pixels, and what was looked at. Gives the confirmed tracks.
+    ///
+    /// Boxes that are not boxes and scores that are not numbers are ignored. Time may stand still or jump; see `docs/design/tracking.md`.
+    pub fn step(
+        &mut self,
+        time: f64,
+        detections: &[Detection],
+        looked_at: LookedAt<'_>,
+    ) -> &[Tracked] {
+        self.step_with_picture(time, detections, looked_at, None)
+    }
+
+    /// As [`Self::step`], with the frame's luma plane for the appearance check.
+    pub fn step_with_picture(
+        &mut self,
+        time: f64,
+        detections: &[Detection],
+        looked_at: LookedAt<'_>,
+        picture: Option<&Luma<'_>>,
+    ) -> &[Tracked] {
+        let picture = picture.filter(|_| self.params.appearance);
+        self.changes.clear();
+        self.tracks.clear();
+        let (dt, first, jump) = match self.timeline.advance(time) {
+            Passed::First => (0.0, true, false),
+            Passed::Seconds(dt) => (dt, false, false),
+            Passed::Jump(dt) => (dt, false, true),
+        };
+        let time = if time.is_finite() {
+            time
+        } else {
+            self.timeline.now
+        };
+        self.motion = self.noise.apply(&self.params.motion);
+        self.take_in(detections);
+        self.predict(dt, looked_at);
+        self.find_candidates();
+        self.associate(time, picture);
+        self.start_new(time);
+        self.end_of_step(first, jump, picture);
+        &self.tracks
+    }
+
+    fn take_in(&mut self, detections: &[Detection]) {
+        self.seen.clear();
+        for (index, d) in detections.iter().enumerate().take(self.params.max_objects) {
+            if !usable(&d.bbox) || d.score.is_nan() || d.score < self.params.low {
+                continue;
+            }
+            let p = self.params.label(d.label);
+            self.seen.push(Seen {
+                z: measured(&d.bbox),
+                bbox: d.bbox,
+                label: d.label,
+                group: group_of(d.label, p.group),
+                score: d.score.min(1.0),
+                high: d.score >= p.high,
+                new: d.score >= p.new,
+                index: index as u32,
+                taken: false,
+            });
+        }
+    }
+
+    fn predict(&mut self, dt: f64, looked_at: LookedAt<'_>) {
+        let share = self.params.looked_share;
+        for o in &mut self.objects {
+            o.matched = None;
+            o.predict(dt, &self.motion);
+            o.looked = match looked_at {
+                LookedAt::Everything => true,
+                LookedAt::Regions(regions) => covered(&o.bbox(), regions) >= share,
+            };
+        }
+    }
+
+    fn find_candidates(&mut self) {
+        let growth = self.params.third_growth.max(self.params.second_growth);
+        self.reach.clear();
+        self.reach.extend(self.objects.iter().map(|o| {
+            if o.resting {
+                o.bbox()
+            } else {
+                o.bbox().grown(growth)
+            }
+        }));
+        self.det_reach.clear();
+        self.det_reach
+            .extend(self.seen.iter().map(|s| s.bbox.grown(growth)));
+        self.candidates.find(&self.reach, &self.det_reach);
+    }
+
+    fn associate(&mut self, time: f64, picture: Option<&Luma<'_>>) {
+        let p = self.params.clone_scalars(&self.motion);
+        // Confident detections, where the object is predicted.
+        self.pass(time, picture, |o, s| {
+            if !o.confirmed() || !s.high {
+                return 0.0;
+            }
+            let iou = o.bbox().iou(&s.bbox);
+            let least = if o.resting { p.place_iou } else { p.first_iou };
+            if iou < least { 0.0 } else { p.mix(iou, o, s) }
+        });
+        // What is left, weak detections too, for objects seen in the look before.
+        self.pass(time, picture, |o, s| {
+            if !o.confirmed() || o.misses > 0 {
+                return 0.0;
+            }
+            if o.resting {
+                let iou = o.bbox().iou(&s.bbox);
+                return if iou < p.place_iou { 0.0 } else { iou };
+            }
+            let iou = o
+                .bbox()
+                .grown(p.second_growth)
+                .iou(&s.bbox.grown(p.second_growth));
+            if iou < p.second_iou {
+                0.0
+            } else {
+                p.mix(iou, o, s)
+            }
+        });
+        // Lost and hasty ones, by a wide gate.
+        self.pass(time, picture, |o, s| {
+            if !o.confirmed() || o.resting || !s.high {
+                return 0.0;
+            }
+            let iou = o
+                .bbox()
+                .grown(p.third_growth)
+                .iou(&s.bbox.grown(p.third_growth));
+            if iou < p.third_iou {
+                0.0
+            } else {
+                p.mix(iou, o, s)
+            }
+        });
+        // Objects not believed yet.
+        self.pass(time, picture, |o, s| {
+            if o.confirmed() || !s.high {
+                return 0.0;
+            }
+            let iou = o
+                .bbox()
+                .grown(p.third_growth)
+                .iou(&s.bbox.grown(p.third_growth));
+            if iou < p.tentative_iou {
+                0.0
+            } else {
+                p.mix(iou, o, s)
+            }
+        });
+    }
+
+    fn pass(&mut self, time: f64, picture: Option<&Luma<'_>>, fit: impl Fn(&Object, &Seen) -> f32) {
+        self.pairs.clear();
+        for &(i, j) in &self.candidates.pairs {
+            let (o, s) = (&self.objects[i as usize], &self.seen[j as usize]);
+            if o.matched.is_some() || s.taken || o.group != s.group {
+                continue;
+            }
+            let score = fit(o, s);
+            if score > 0.0 {
+                self.pairs.push(Pair {
+                    row: i,
+                    col: j,
+                    score,
+                });
+            }
+        }
+        self.assignment
+            .solve(self.objects.len(), self.seen.len(), &self.pairs);
+        for k in 0..self.assignment.result.len() {
+            let (i, j) = self.assignment.result[k];
+            self.matched(i as usize, j as usize, time, picture);
+        }
+    }
+
+    fn matched(&mut self, i: usize, j: usize, time: f64, picture: Option<&Luma<'_>>) {
+        let s = &mut self.seen[j];
+        s.taken = true;
+        let o = &mut self.objects[i];
+        let p = self.params.label(o.label);
+        let veto = o.resting && looks_the_same(o, picture);
+        o.matched = Some(s.index);
+        let was_stationary = o.stationary;
+        if s.high && !o.resting && o.hits > 2 && o.misses == 0 {
+            self.noise
+                .learn(o.kalman.noise_sample(&s.z), &self.params.motion);
+        }
+        let woke = o.update(&s.z, s.label, s.score, time, &self.motion, p, veto);
+        if woke == Woke::Yes && was_stationary {
+            let track = tracked(o, &self.params, self.timeline.interval);
+            self.changes.push(Change {
+                kind: TrackChange::Moving,
+                track,
+            });
+        }
+    }
+
+    fn start_new(&mut self, time: f64) {
+        for s in &mut self.seen {
+            if s.taken || !s.new || self.objects.len() >= self.params.max_objects {
+                continue;
+            }
+            let mut o = Object::new(
+                &s.z,
+                s.label,
+                s.group,
+                s.score,
+                &self.motion,
+                self.timeline.now,
+                time,
+            );
+            o.matched = Some(s.index);
+            self.objects.push(o);
+        }
+    }
+
+    fn end_of_step(&mut self, first: bool, jump: bool, picture: Option<&Luma<'_>>) {
+        let (now, interval) = (self.timeline.now, self.timeline.interval);
+        let Self {
+            params,
+            objects,
+            changes,
+            tracks,
+            next_id,
+            ..
+        } = self;
+        objects.retain_mut(|o| {
+            let p = *params.label(o.label);
+            if o.looked || o.matched.is_some() {
+                if o.matched.is_none() {
+                    if o.resting && looks_the_same(o, picture) {
+                        o.misses = 0;
+                        o.missed = 0.0;
+                    } else {
+                        o.misses += 1;
+                        o.missed += o.unlooked.min(params.look_cap);
+                    }
+                }
+                o.unlooked = 0.0;
+            }
+            if !o.confirmed() {
+                if o.misses > 0 || o.unseen > params.blind_life {
+                    return false;
+                }
+                let old = o.hits >= params.confirm_hits && now - o.born >= params.confirm_after;
+                if o.matched.is_some() && (old || first) {
+                    o.id = *next_id;
+                    *next_id = next_id.wrapping_add(1) & 0x7fff_ffff;
+                    *next_id = (*next_id).max(1);
+                    o.reported = now;
+                    changes.push(Change {
+                        kind: TrackChange::Started,
+                        track: tracked(o, params, interval),
+                    });
+                }
+            }
+            if !o.confirmed() {
+                return true;
+            }
+            let dead = o.missed > o.life(params.life, &p)
+                || (!o.resting && (o.unseen > params.blind_life || (jump && o.matched.is_none())))
+                || (o.stationary
+                    && p.max_stationary
+                        .is_some_and(|max| o.still - p.stationary_after > max));
+            if dead {
+                let mut track = tracked(o, params, interval);
+                track.track.state = TrackState::Ended;
+                track.shown = false;
+                changes.push(Change {
+                    kind: TrackChange::Ended,
+                    track,
+                });
+                return false;
+            }
+            if o.resting && !o.stationary && o.still >= p.stationary_after {
+                o.stationary = true;
+                o.reported = now;
+                changes.push(Change {
+                    kind: TrackChange::Stationary,
+                    track: tracked(o, params, interval),
+                });
+            }
+            if !o.lost && o.misses > 1 && o.missed >= params.look_cap {
+                o.lost = true;
+                changes.push(Change {
+                    kind: TrackChange::Lost,
+                    track: tracked(o, params, interval),
+                });
+            }
+            if now - o.reported >= params.update_interval && o.matched.is_some() {
+                o.reported = now;
+                changes.push(Change {
+                    kind: TrackChange::Updated,
+                    track: tracked(o, params, interval),
+                });
+            }
+            remember_picture(o, picture);
+            tracks.push(tracked(o, params, interval));
+            true
+        });
+    }
+
+    /// Ends every track (end of stream, flush); [`Self::changes`] tells which.
+    pub fn end_all(&mut self) -> &[Change] {
+        self.changes.clear();
+        self.tracks.clear();
+        for o in self.objects.drain(..).filter(Object::confirmed) {
+            let mut track = tracked(&o, &self.params, self.timeline.interval);
+            track.track.state = TrackState::Ended;
+            track.shown = false;
+            track.detection = None;
+            self.changes.push(Change {
+                kind: TrackChange::Ended,
+                track,
+            });
+        }
+        self.timeline = Timeline::new(self.params.life);
+        &self.changes
+    }
+
+    /// The picture's size has changed by `sx` across and `sy` down; every box goes with it.
+    pub fn rescale(&mut self, sx: f32, sy: f32) {
+        if !(sx.is_finite() && sy.is_finite() && sx > 0.0 && sy > 0.0) {
+            return;
+        }
+        for o in &mut self.objects {
+            o.rescale(sx, sy);
+        }
+    }
+
+    /// Where the detector should look next: id (0 for an object not confirmed yet), label, the box as predicted for the next frame, and whether
+    /// it rests undisturbed, so that a look now and then is enough.
+    pub fn look_next(&self) -> impl Iterator<Item = (u32, LabelId, BBox, bool)> + '_ {
+        let dt = self.timeline.interval as f32;
+        self.objects.iter().map(move |o| {
+            let b = o.bbox();
+            if o.resting {
+                return (
+                    o.id,
+                    o.label,
+                    b,
+                    o.stationary && o.misses == 0 && !o.shaken(),
+                );
+            }
+            let (dx, dy) = (o.kalman.v[0] * dt, o.kalman.v[1] * dt);
+            let next = BBox::new(b.x1 + dx, b.y1 + dy, b.x2 + dx, b.y2 + dy);
+            (o.id, o.label, next, false)
+        })
+    }
+}
+
+/// Coordinates beyond a million pixels come from a broken detector, and their squares would not be numbers any more.
+fn usable(b: &BBox) -> bool {
+    b.is_valid() && [b.x1, b.y1, b.x2, b.y2].iter().all(|v| v.abs() <= 1e6)
+}
+
+/// A label without a group of its own matches only itself.
+fn group_of(label: LabelId, group: u16) -> u16 {
+    if group == 0 { label } else { u16::MAX - group }
+}
+
+fn looks_the_same(o: &Object, picture: Option<&Luma<'_>>) -> bool {
+    let (Some(picture), Some(crop)) = (picture, &o.crop) else {
+        return false;
+    };
+    Crop::cut(picture, &o.bbox()).is_some_and(|now| now.likeness(crop) >= 0.9)
+}
+
+fn remember_picture(o: &mut Object, picture: Option<&Luma<'_>>) {
+    let Some(picture) = picture else { return };
+    if !o.resting || o.matched.is_none() || o.shaken() {
+        return;
+    }
+    if let Some(new) = Crop::cut(picture, &o.bbox()) {
+        match &mut o.crop {
+            Some(crop) => crop.blend(&new, 0.05),
+            None => o.crop = Some(Box::new(new)),
+        }
+    }
+}
+
+fn tracked(o: &Object, params: &Params, interval: f64) -> Tracked {
+    let observed = o.matched.is_some();
+    let evidence = if observed {
+        Evidence::Observed
+    } else if o.resting {
+        Evidence::Resting
+    } else {
+        Evidence::Coasting
+    };
+    let shown = match evidence {
+        Evidence::Observed => true,
+        Evidence::Resting => o.misses == 0,
+        Evidence::Coasting => {
+            o.unseen
+                <= (1.25 * interval)
+                    .max(params.bridge_min)
+                    .min(params.bridge_max)
+                && o.hits >= params.bridge_hits
+        }
+    };
+    Tracked {
+        track: Track {
+            id: o.id,
+            label: o.label,
+            bbox: o.shown_at(),
+            score: o.score,
+            state: o.state(),
+            observed,
+        },
+        evidence,
+        detection: o.matched.map(|i| i as usize),
+        shown,
+        velocity: if o.resting {
+            (0.0, 0.0)
+        } else {
+            (o.kalman.v[0], o.kalman.v[1])
+        },
+        first_seen: o.first_seen,
+        last_seen: o.last_seen,
+        path_length: o.path,
+    }
+}
+
+/// What is believed about the detector's noise: the same for all objects of a camera, so it is learned from all of them.
+#[derive(Debug)]
+struct Noise {
+    centre: f32,
+    size: f32,
+}
+
+impl Noise {
+    fn new(m: &Motion) -> Self {
+        Self {
+            centre: m.noise * m.noise,
+            size: m.size_noise * m.size_noise,
+        }
+    }
+
+    fn learn(&mut self, (centre, size): (f32, f32), m: &Motion) {
+        self.centre += (centre - self.centre) * m.noise_learning;
+        self.size += (size - self.size) * m.noise_learning;
+    }
+
+    fn apply(&self, m: &Motion) -> Motion {
+        let share = |square: f32| {
+            square
+                .max(0.0)
+                .sqrt()
+                .clamp(m.noise_floor, m.noise_ceiling.max(m.noise_floor))
+        };
+        Motion {
+            noise: share(self.centre),
+            size_noise: share(self.size),
+            ..*m
+        }
+    }
+}
+
+/// The numbers the passes decide by, copied so that a pass may borrow the tracker.
+#[derive(Clone, Copy)]
+struct Gates {
+    first_iou: f32,
+    place_iou: f32,
+    second_growth: f32,
+    second_iou: f32,
+    third_growth: f32,
+    third_iou: f32,
+    tentative_iou: f32,
+    motion_weight: f32,
+    motion_scale: f32,
+    gate: f32,
+    motion: Motion,
+}
+
+impl Gates {
+    fn mix(&self, iou: f32, o: &Object, s: &Seen) -> f32 {
+        if o.resting {
+            return iou;
+        }
+        let d2 = o.kalman.distance2(&s.z, &self.motion);
+        if d2 > self.gate && o.hits > 2 {
+            return 0.0;
+        }
+        let near = (-d2 / self.motion_scale).exp();
+        (1.0 - self.motion_weight) * iou + self.motion_weight * near
+    }
+}
+
+impl Params {
+    fn clone_scalars(&self, motion: &Motion) -> Gates {
+        Gates {
+            first_iou: self.first_iou,
+            place_iou: self.place_iou,
+            second_growth: self.second_growth,
+            second_iou: self.second_iou,
+            third_growth: self.third_growth,
+            third_iou: self.third_iou,
+            tentative_iou: self.tentative_iou,
+            motion_weight: self.motion_weight,
+            motion_scale: self.motion_scale,
+            gate: self.gate,
+            motion: *motion,
+        }
+    }
+}
