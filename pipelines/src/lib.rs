@@ -8,6 +8,7 @@ pub mod capture;
 pub mod model;
 pub mod secret;
 pub mod spec;
+pub mod tasks;
 
 pub use camera::CameraConfig;
 pub use model::ModelConfig;

@@ -1,0 +1,225 @@
+//! How a task wants the camera configured: the `profiles` section of a camera.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// One of the streams a libcamera camera gives at the same time.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum Stream {
+    /// The large one.
+    Main,
+    /// The small one; may not exceed main.
+    Lores,
+    /// The sensor's own values. Only `raw_photo` uses it.
+    Raw,
+}
+
+impl fmt::Display for Stream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Main => "main",
+            Self::Lores => "lores",
+            Self::Raw => "raw",
+        })
+    }
+}
+
+/// Size of a stream in pixels, written `[width, height]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(from = "[u32; 2]", into = "[u32; 2]")]
+#[schemars(with = "[u32; 2]")]
+pub struct Size {
+    /// Pixels across.
+    pub width: u32,
+    /// Pixels down.
+    pub height: u32,
+}
+
+impl From<[u32; 2]> for Size {
+    fn from([width, height]: [u32; 2]) -> Self {
+        Self { width, height }
+    }
+}
+
+impl From<Size> for [u32; 2] {
+    fn from(size: Size) -> Self {
+        [size.width, size.height]
+    }
+}
+
+impl fmt::Display for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}x{}", self.width, self.height)
+    }
+}
+
+/// Mirroring; what is not set goes with anything.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Transform {
+    /// Left and right change places.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hflip: Option<bool>,
+    /// Top and bottom change places.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub vflip: Option<bool>,
+}
+
+/// Value of a libcamera control.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum ControlValue {
+    /// `AeEnable: true`
+    Bool(bool),
+    /// `ExposureTime: 10000`
+    Integer(i64),
+    /// `AnalogueGain: 2.5`
+    Number(f64),
+    /// `AfMode: continuous`
+    Word(String),
+    /// `FrameDurationLimits: [33333, 33333]`
+    List(Vec<ControlValue>),
+}
+
+impl fmt::Display for ControlValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bool(value) => write!(f, "{value}"),
+            Self::Integer(value) => write!(f, "{value}"),
+            Self::Number(value) => write!(f, "{value}"),
+            Self::Word(value) => f.write_str(value),
+            Self::List(values) => {
+                f.write_str("[")?;
+                for (i, value) in values.iter().enumerate() {
+                    write!(f, "{}{value}", if i > 0 { ", " } else { "" })?;
+                }
+                f.write_str("]")
+            }
+        }
+    }
+}
+
+/// How one task wants the camera. Everything that is not set goes with whatever others set.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Profile {
+    /// The stream it uses.
+    pub stream: Stream,
+    /// Size of that stream, `[width, height]`; not set: the camera's own choice.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size: Option<Size>,
+    /// Pixel format of that stream, by libcamera's name (`YUV420`, `NV12`, `RGB888`, `SRGGB10_CSI2P`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub format: Option<String>,
+    /// Mirroring, for the whole camera.
+    #[serde(default)]
+    pub transform: Transform,
+    /// Colour space, for the whole camera (`sYCC`, `Smpte170m`, `Rec709`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub colour_space: Option<String>,
+    /// Frames in flight, for the whole camera, 1 to 12; the largest one counts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 12))]
+    pub buffer_count: Option<u32>,
+    /// Whether a frame that nobody waits for is kept for the next request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queue: Option<bool>,
+    /// Number of the sensor mode, for the whole camera; not set: libcamera's choice by the sizes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sensor_mode: Option<u32>,
+    /// libcamera controls by name, for the whole camera.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub controls: BTreeMap<String, ControlValue>,
+}
+
+/// The four profiles of a camera. The defaults go together: all tasks run side by side out of the box.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Profiles {
+    /// The live picture, and what detection looks at.
+    pub live: Profile,
+    /// Single photos and the jpg of a series.
+    pub photo: Profile,
+    /// Raw photos and the raw part of a series.
+    pub raw_photo: Profile,
+    /// Recordings.
+    pub video: Profile,
+}
+
+/// One frame every 33,333 microseconds: 30 a second.
+const THIRTY_FPS: i64 = 33_333;
+
+impl Profile {
+    /// The profile of a task that only names its stream.
+    pub fn on(stream: Stream) -> Self {
+        Self {
+            stream,
+            size: None,
+            format: None,
+            transform: Transform::default(),
+            colour_space: None,
+            buffer_count: None,
+            queue: None,
+            sensor_mode: None,
+            controls: BTreeMap::new(),
+        }
+    }
+
+    fn with_frame_duration(mut self, shortest: i64, longest: i64) -> Self {
+        let limits = [shortest, longest].map(ControlValue::Integer).to_vec();
+        self.controls
+            .insert("FrameDurationLimits".into(), ControlValue::List(limits));
+        self
+    }
+
+    fn moving(stream: Stream) -> Self {
+        let profile = Self {
+            buffer_count: Some(6),
+            colour_space: Some("sYCC".into()),
+            ..Self::on(stream)
+        };
+        profile.with_frame_duration(THIRTY_FPS, THIRTY_FPS)
+    }
+
+    fn still(stream: Stream) -> Self {
+        let profile = Self {
+            buffer_count: Some(1),
+            colour_space: Some("sYCC".into()),
+            ..Self::on(stream)
+        };
+        profile.with_frame_duration(100, 1_000_000_000)
+    }
+}
+
+impl Default for Profiles {
+    /// raspiCamSrv's defaults, harmonised: photo and video leave the size of main to each other, no profile asks for a
+    /// sensor mode, and all processed streams have one format.
+    fn default() -> Self {
+        let yuv = Some(String::from("YUV420"));
+        Self {
+            live: Profile {
+                size: Some(Size {
+                    width: 640,
+                    height: 360,
+                }),
+                format: yuv.clone(),
+                ..Profile::moving(Stream::Lores)
+            },
+            photo: Profile {
+                format: yuv.clone(),
+                ..Profile::still(Stream::Main)
+            },
+            raw_photo: Profile::still(Stream::Raw),
+            video: Profile {
+                format: yuv,
+                ..Profile::moving(Stream::Main)
+            },
+        }
+    }
+}
