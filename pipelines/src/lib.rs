@@ -3,6 +3,7 @@
 //! [`camera`] is the camera as the configuration file tells it, [`spec`] what a worker is handed. Depends on no other
 //! crate of ours; the orchestrator depends on this one.
 
+pub mod analysis;
 pub mod camera;
 pub mod capture;
 pub mod model;
