@@ -8,9 +8,10 @@ mod motion_state;
 use gst::glib;
 
 pub mod engine;
+mod regiondetect;
 
-fn plugin_init(_plugin: &gst::Plugin) -> Result<(), glib::BoolError> {
-    Ok(())
+fn plugin_init(plugin: &gst::Plugin) -> Result<(), glib::BoolError> {
+    regiondetect::register(plugin)
 }
 
 gst::plugin_define!(

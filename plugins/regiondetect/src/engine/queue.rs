@@ -19,6 +19,9 @@ use super::{Engine, RunError, lock};
 /// How long closing waits for a run that is under way.
 const CLOSING: Duration = Duration::from_secs(5);
 
+/// A job that waits longer than this for a session calls for one more.
+const PATIENCE: Duration = Duration::from_millis(3);
+
 /// What an engine has done, for all its clients together.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct EngineStats {
@@ -77,6 +80,7 @@ pub(super) struct State {
     spare: Vec<Vec<Detection>>,
     pub sessions: usize,
     idle: usize,
+    wanted: bool,
     starting: bool,
     closing: bool,
     stats: EngineStats,
@@ -107,6 +111,7 @@ impl Queue {
                 spare: Vec::new(),
                 sessions: 0,
                 idle: 0,
+                wanted: false,
                 starting: false,
                 closing: false,
                 stats: EngineStats::default(),
@@ -158,6 +163,15 @@ impl Queue {
         let share = state.jobs.len().div_ceil(state.idle + 1);
         let count = share.min(self.max_batch);
         jobs.extend(state.jobs.drain(..count));
+        // Work had to wait for hands, or still does: a session more pays, if there may be one.
+        let waited = jobs
+            .first()
+            .is_some_and(|job| job.queued.elapsed() > PATIENCE);
+        let more = state.jobs.len() > state.idle;
+        if (waited || more) && state.sessions < self.max_sessions && !state.starting {
+            state.wanted = true;
+            self.grow.notify_one();
+        }
         true
     }
 
@@ -219,10 +233,6 @@ impl Queue {
         job.found = state.spare.pop().unwrap_or_default();
         state.jobs.push_back(job);
         self.work.notify_one();
-        // More waits than there are hands: a session more pays, if there may be one.
-        if state.jobs.len() > state.idle && state.sessions < self.max_sessions && !state.starting {
-            self.grow.notify_one();
-        }
     }
 
     /// Takes a client's inputs out of the queue.

@@ -1,0 +1,92 @@
+//! What the element has done since it was started.
+
+use std::time::Duration;
+
+use crate::engine::{EngineStats, FrameTimes};
+
+/// Counters; the property `stats` shows them.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Stats {
+    /// Frames that came through.
+    pub frames: u64,
+    /// Frames of which something was looked at.
+    pub frames_looked_at: u64,
+    /// Model inputs made.
+    pub inferences: u64,
+    /// Squares looked at; more than inferences where several shared one.
+    pub regions: u64,
+    /// Detections written.
+    pub detections: u64,
+    /// Things that had to wait for the budget, counted per frame.
+    pub deferred: u64,
+    /// Frames without detections because the engine did not answer in time.
+    pub timeouts: u64,
+    /// Frames without detections because their buffer could not be read.
+    pub unreadable: u64,
+    /// Time the model ran for this element.
+    pub inference_time: Duration,
+    /// Time its inputs waited for a session.
+    pub queue_time: Duration,
+    /// Everything but waiting and inference.
+    pub own_time: Duration,
+}
+
+impl Stats {
+    pub fn add(&mut self, times: &FrameTimes) {
+        self.inference_time += times.inference;
+        self.queue_time += times.queue;
+    }
+
+    /// Adds what one frame came to.
+    pub fn absorb(&mut self, frame: &Self) {
+        self.frames += frame.frames;
+        self.frames_looked_at += frame.frames_looked_at;
+        self.inferences += frame.inferences;
+        self.regions += frame.regions;
+        self.detections += frame.detections;
+        self.deferred += frame.deferred;
+        self.timeouts += frame.timeouts;
+        self.unreadable += frame.unreadable;
+        self.inference_time += frame.inference_time;
+        self.queue_time += frame.queue_time;
+        self.own_time += frame.own_time;
+    }
+
+    /// The property's structure.
+    pub fn to_structure(self, engine: Option<EngineStats>) -> gst::Structure {
+        let milliseconds = |time: Duration, by: u64| match by {
+            0 => 0.0,
+            by => time.as_secs_f64() * 1e3 / by as f64,
+        };
+        let mut builder = gst::Structure::builder("regiondetect-stats")
+            .field("frames", self.frames)
+            .field("frames-looked-at", self.frames_looked_at)
+            .field("inferences", self.inferences)
+            .field("regions", self.regions)
+            .field("detections", self.detections)
+            .field("deferred", self.deferred)
+            .field("dropped-timeout", self.timeouts)
+            .field("dropped-unreadable", self.unreadable)
+            .field(
+                "inference-ms",
+                milliseconds(self.inference_time, self.inferences),
+            )
+            .field("queue-ms", milliseconds(self.queue_time, self.inferences))
+            .field("own-ms", milliseconds(self.own_time, self.frames));
+        if let Some(engine) = engine {
+            builder = builder
+                .field("engine-sessions", engine.sessions as u32)
+                .field("engine-inferences", engine.inferences)
+                .field("engine-runs", engine.runs)
+                .field(
+                    "engine-inference-ms",
+                    milliseconds(engine.inference_time, engine.runs),
+                )
+                .field(
+                    "engine-queue-ms",
+                    milliseconds(engine.queue_time, engine.inferences),
+                );
+        }
+        builder.build()
+    }
+}
