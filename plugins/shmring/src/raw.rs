@@ -2,6 +2,8 @@
 
 #![allow(unsafe_code)]
 
+use glib::translate::{IntoGlib, IntoGlibPtr, ToGlibPtr};
+use gst::subclass::prelude::*;
 use gst_video::{VideoMeta, VideoRegionOfInterestMeta};
 
 /// All flags of a buffer, those of video included, which the bindings cut off.
@@ -56,5 +58,63 @@ pub fn is_custom_meta(name: &glib::GStr) -> bool {
     unsafe {
         let info = gst::ffi::gst_meta_get_info(name.as_ptr());
         !info.is_null() && gst::ffi::gst_meta_info_is_custom(info) != glib::ffi::GFALSE
+    }
+}
+
+/// Name under which a memory carries the mark of [`mark_substitute`].
+fn substitute() -> glib::Quark {
+    static QUARK: std::sync::OnceLock<glib::Quark> = std::sync::OnceLock::new();
+    *QUARK.get_or_init(|| glib::Quark::from_str("shmring-substitute"))
+}
+
+/// Marks memory that was handed out for lack of a slot.
+pub fn mark_substitute(memory: &mut gst::MemoryRef) {
+    // SAFETY: the memory is borrowed mutably; the data is a mere number that needs no freeing.
+    unsafe {
+        gst::ffi::gst_mini_object_set_qdata(
+            memory.as_mut_ptr().cast(),
+            substitute().into_glib(),
+            std::ptr::without_provenance_mut(1),
+            None,
+        );
+    }
+}
+
+/// Whether [`mark_substitute`] was called on a buffer's first memory.
+pub fn is_substitute(buffer: &gst::BufferRef) -> bool {
+    if buffer.n_memory() == 0 {
+        return false;
+    }
+    // SAFETY: memory is valid while the buffer is borrowed; getting takes the object's own lock.
+    unsafe {
+        let memory = buffer.peek_memory(0).as_mut_ptr();
+        !gst::ffi::gst_mini_object_get_qdata(memory.cast(), substitute().into_glib()).is_null()
+    }
+}
+
+/// Makes the pool a buffer belongs to, if any, give up the buffer's memory when the buffer comes back.
+/// Does nothing for a buffer that others hold as well.
+pub fn give_up_memory(buffer: &gst::Buffer) {
+    if !is_sole_owner(buffer) {
+        return;
+    }
+    let buffer: *mut gst::ffi::GstBuffer = buffer.to_glib_none().0;
+    // SAFETY: the only reference is the caller's, so nobody else looks at the flags meanwhile; others can only see the
+    // buffer again through the pool, after the caller has let go of it.
+    unsafe {
+        let flags = &raw mut (*buffer).mini_object.flags;
+        flags.write(flags.read() | gst::ffi::GST_BUFFER_FLAG_TAG_MEMORY);
+    }
+}
+
+// SAFETY: `alloc` returns a new memory with one reference that belongs to the caller, of an allocator of its own, which
+// frees it; so `free` of this class is never called.
+unsafe impl AllocatorImpl for crate::shmringsink::SlotAllocatorImp {
+    unsafe fn alloc(
+        &self,
+        size: usize,
+        params: &gst::AllocationParams,
+    ) -> *mut gst::ffi::GstMemory {
+        self.memory(size, params).into_glib_ptr()
     }
 }

@@ -11,7 +11,7 @@ use gst_video::{VideoAlignment, VideoInfo, VideoMeta};
 use shmring_core::{FrameHeader, PublishError, Purpose, Writer, WriterConfig};
 
 use super::Backing;
-use super::pool::SlotPool;
+use super::pool::{SlotAllocator, SlotPool, Slots};
 use crate::time::{self, Mapping};
 use crate::{raw, wire};
 
@@ -67,6 +67,8 @@ struct Counters {
 struct State {
     /// Made when the size of frames is known.
     ring: Option<Arc<RwLock<Writer>>>,
+    /// What upstream is handed slots by.
+    slots: Slots,
     caps: Option<gst::Caps>,
     video: Option<VideoInfo>,
     segment: gst::Segment,
@@ -165,7 +167,9 @@ impl ShmRingSink {
             ring.geometry().slots(),
             ring.geometry().slot_bytes()
         );
-        state.ring = Some(Arc::new(RwLock::new(ring)));
+        let ring = Arc::new(RwLock::new(ring));
+        state.slots.set(&ring);
+        state.ring = Some(ring);
         self.send_stream_info(state)
     }
 
@@ -253,7 +257,11 @@ impl ShmRingSink {
         }
         let map = buffer.map_readable().ok()?;
         let (slot, start) = ring.slot_at(map.as_ptr())?;
-        match ring.publish(slot, start..start + map.len(), header, metas) {
+        let range = start..start + map.len();
+        drop(map); // it counts as an owner
+        // A pool of upstream's own must not use the slot again: readers have it now.
+        raw::give_up_memory(buffer);
+        match ring.publish(slot, range, header, metas) {
             Err(PublishError::OldGeneration | PublishError::Published) => None,
             result => Some(result.map(|_| ())),
         }
@@ -303,6 +311,9 @@ impl ShmRingSink {
             }
             None => {
                 state.counters.copied += 1;
+                if raw::is_substitute(buffer) {
+                    raw::give_up_memory(buffer);
+                }
                 Self::publish_copy(&ring, buffer, &header, &metas)
             }
         };
@@ -629,19 +640,21 @@ impl BaseSinkImpl for ShmRingSink {
         query: &mut gst::query::Allocation,
     ) -> Result<(), gst::LoggableError> {
         query.add_allocation_meta::<VideoMeta>(None);
-        let (Some(caps), true) = query.get_owned() else {
-            return Ok(());
-        };
+        let (caps, need_pool) = query.get_owned();
         let guard = self.state.lock().unwrap();
         let Some(state) = guard.as_ref() else {
             return Ok(());
         };
-        if state.caps.as_ref() == Some(&caps)
-            && let (Some(info), Some(ring)) = (&state.video, &state.ring)
+        if need_pool
+            && caps.is_some()
+            && caps == state.caps
+            && let (Some(info), Some(_)) = (&state.video, &state.ring)
         {
-            let pool = SlotPool::new(Arc::downgrade(ring));
+            let pool = SlotPool::new(&state.slots);
             query.add_allocation_pool(Some(&pool), info.size() as u32, 0, 0);
         }
+        let allocator = SlotAllocator::new(&state.slots);
+        query.add_allocation_param(Some(&allocator), gst::AllocationParams::default());
         Ok(())
     }
 

@@ -13,6 +13,8 @@
 mod imp;
 mod pool;
 
+pub(crate) use pool::imp::SlotAllocator as SlotAllocatorImp;
+
 use gst::glib;
 use gst::prelude::*;
 

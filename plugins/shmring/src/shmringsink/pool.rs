@@ -1,38 +1,84 @@
-//! A buffer pool whose memory is the slots of the ring, for upstream to write into.
+//! The slots of the ring as memory for upstream to write into: a buffer pool, and an allocator for those who bring their own pool.
 //!
-//! It keeps no buffers: each one handed out is a fresh slot, and when the buffer comes back its slot goes back to the ring. So no
-//! frame is ever written to again that a reader may still look at. It never waits: when readers could need the remaining slots,
-//! ordinary memory is handed out, whose content the sink then copies.
+//! Neither keeps buffers: each one handed out is a fresh slot, and when the buffer comes back its slot goes back to the ring. So no
+//! frame is ever written to again that a reader may still look at. They never wait: when readers could need the remaining slots, or
+//! there is no ring yet, ordinary memory is handed out, whose content the sink then copies.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{LazyLock, Mutex, RwLock, Weak};
+use std::sync::{Arc, LazyLock, Mutex, RwLock, Weak};
 
 use gst::subclass::prelude::*;
 use gst_video::{VideoBufferPoolConfig, VideoFrameFlags, VideoInfo, VideoMeta};
 use shmring_core::{Purpose, Writer};
 
+use crate::raw;
+
 static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
     gst::DebugCategory::new(
         "shmringpool",
         gst::DebugColorFlags::empty(),
-        Some("Pool of ring slots"),
+        Some("Memory of a ring's slots"),
     )
 });
+
+/// The ring that slots come from, once there is one. It does not live longer for this.
+#[derive(Clone, Default)]
+pub struct Slots(Arc<Mutex<Weak<RwLock<Writer>>>>);
+
+impl Slots {
+    pub fn set(&self, ring: &Arc<RwLock<Writer>>) {
+        *self.0.lock().unwrap() = Arc::downgrade(ring);
+    }
+
+    fn ring(&self) -> Option<Arc<RwLock<Writer>>> {
+        self.0.lock().unwrap().upgrade()
+    }
+
+    /// Memory of `size` bytes with `padding` more behind it.
+    fn memory(&self, padding: usize, size: usize) -> Option<gst::Memory> {
+        let ring = self.ring()?;
+        let ring = ring.read().unwrap();
+        let needed = padding.checked_add(size)?;
+        if ring.geometry().slot_bytes() < needed as u64 {
+            return None;
+        }
+        let slot = ring.acquire(Purpose::Pool).ok()?;
+        // The ring may have been replaced by one with smaller slots in between.
+        (slot.bytes().len() >= needed).then(|| {
+            let mut memory = gst::Memory::from_mut_slice(slot);
+            memory.make_mut().resize(..size);
+            memory
+        })
+    }
+}
 
 glib::wrapper! {
     pub struct SlotPool(ObjectSubclass<imp::SlotPool>) @extends gst::BufferPool, gst::Object;
 }
 
 impl SlotPool {
-    /// A pool over a ring. The ring does not live longer for it.
-    pub fn new(ring: Weak<RwLock<Writer>>) -> Self {
+    pub fn new(slots: &Slots) -> Self {
         let pool: Self = glib::Object::new();
-        *pool.imp().ring.lock().unwrap() = ring;
+        pool.imp().slots.set(slots.clone()).ok();
         pool
     }
 }
 
-mod imp {
+glib::wrapper! {
+    pub struct SlotAllocator(ObjectSubclass<imp::SlotAllocator>) @extends gst::Allocator, gst::Object;
+}
+
+impl SlotAllocator {
+    pub fn new(slots: &Slots) -> Self {
+        let allocator: Self = glib::Object::new();
+        allocator.imp().slots.set(slots.clone()).ok();
+        allocator
+    }
+}
+
+pub mod imp {
+    use std::sync::OnceLock;
+
     use super::*;
 
     /// What each buffer is to be.
@@ -43,7 +89,7 @@ mod imp {
     }
 
     pub struct SlotPool {
-        pub(super) ring: Mutex<Weak<RwLock<Writer>>>,
+        pub(super) slots: OnceLock<Slots>,
         shape: Mutex<Shape>,
         flushing: AtomicBool,
     }
@@ -56,7 +102,7 @@ mod imp {
 
         fn new() -> Self {
             Self {
-                ring: Mutex::new(Weak::new()),
+                slots: OnceLock::new(),
                 shape: Mutex::default(),
                 flushing: AtomicBool::new(true),
             }
@@ -65,14 +111,6 @@ mod imp {
 
     impl ObjectImpl for SlotPool {}
     impl GstObjectImpl for SlotPool {}
-
-    impl SlotPool {
-        fn slot_memory(&self, size: usize) -> Option<gst::Memory> {
-            let ring = self.ring.lock().unwrap().upgrade()?;
-            let slot = ring.read().unwrap().acquire(Purpose::Pool).ok()?;
-            (slot.bytes().len() >= size).then(|| gst::Memory::from_mut_slice(slot))
-        }
-    }
 
     impl BufferPoolImpl for SlotPool {
         fn options() -> &'static [&'static str] {
@@ -102,7 +140,7 @@ mod imp {
                 size = size.max(info.size() as u32);
                 video = Some(info);
             }
-            let Some(ring) = self.ring.lock().unwrap().upgrade() else {
+            let Some(ring) = self.slots.get().and_then(Slots::ring) else {
                 return false;
             };
             let room = ring.read().unwrap().geometry().slot_bytes();
@@ -144,13 +182,8 @@ mod imp {
             let mut buffer = gst::Buffer::new();
             {
                 let buffer = buffer.make_mut();
-                match self.slot_memory(shape.size) {
-                    Some(memory) => {
-                        buffer.append_memory(memory);
-                        buffer.set_size(shape.size);
-                    }
-                    None => buffer.append_memory(gst::Memory::with_size(shape.size)),
-                }
+                let memory = self.slots.get().and_then(|s| s.memory(0, shape.size));
+                buffer.append_memory(memory.unwrap_or_else(|| gst::Memory::with_size(shape.size)));
                 if let Some(info) = &shape.video {
                     VideoMeta::add_full(
                         buffer,
@@ -169,6 +202,40 @@ mod imp {
 
         fn release_buffer(&self, buffer: gst::Buffer) {
             drop(buffer);
+        }
+    }
+
+    #[derive(Default)]
+    pub struct SlotAllocator {
+        pub(super) slots: OnceLock<Slots>,
+    }
+
+    #[glib::object_subclass]
+    impl ObjectSubclass for SlotAllocator {
+        const NAME: &'static str = "GstShmRingSlotAllocator";
+        type Type = super::SlotAllocator;
+        type ParentType = gst::Allocator;
+    }
+
+    impl ObjectImpl for SlotAllocator {}
+    impl GstObjectImpl for SlotAllocator {}
+
+    impl SlotAllocator {
+        /// A slot if there is one, else ordinary memory that is marked as a substitute.
+        pub fn memory(&self, size: usize, params: &gst::AllocationParams) -> gst::Memory {
+            // Slots begin at a page, which is more alignment than anybody asks for.
+            if params.prefix() == 0
+                && let Some(memory) = self
+                    .slots
+                    .get()
+                    .and_then(|s| s.memory(params.padding(), size))
+            {
+                return memory;
+            }
+            let mut memory = gst::Memory::with_size_and_params(size, params);
+            // Upstream's pool would use it for ever, although there may be a slot next time.
+            raw::mark_substitute(memory.make_mut());
+            memory
         }
     }
 }
