@@ -117,7 +117,7 @@ impl Consumer {
         }
     }
 
-    /// A reader without a ring.
+    /// A reader without a ring, or right at its beginning.
     pub fn unconnected(policy: Policy) -> Self {
         Self { cursor: 0, policy }
     }

@@ -1,4 +1,5 @@
 //! What lies where in a ring and in a reader's control page. `docs/design/ring.md` has the same as tables.
+#![cfg_attr(loom, allow(dead_code))] // places within a map, which loom has not
 
 use crate::shm::Shared;
 use crate::sync::{AtomicU32, AtomicU64, Futex, Ordering, fence};
@@ -296,6 +297,23 @@ pub struct View<'a> {
     pub(crate) streams: &'a [AtomicU64],
 }
 
+/// What models do in place of writing pixels, reading them and breaking rules.
+#[doc(hidden)]
+impl View<'_> {
+    /// Writes to a slot as its holder does.
+    pub fn fill(&self, slot: u32, value: RawHeader) {
+        self.slots[slot as usize].header.write(value);
+    }
+    /// Reads a slot as a reader with a lease does.
+    pub fn look(&self, slot: u32) -> RawHeader {
+        self.slots[slot as usize].header.read()
+    }
+    /// Ends the ring as the writer does: [`CLOSED`] or [`MOVED`].
+    pub fn end(&self, state: u32) {
+        self.head.state.store(state, Ordering::Release); // PAIR head-state
+    }
+}
+
 impl<'a> View<'a> {
     pub(crate) fn entry(&self, seq: u64) -> &'a Entry {
         &self.entries[(seq % self.entries.len() as u64) as usize]
@@ -308,7 +326,7 @@ impl<'a> View<'a> {
     }
 
     /// Writes stream information under its version. Only the writer's thread may call this.
-    pub(crate) fn put_stream(&self, version: u64, bytes: &[u8]) {
+    pub fn put_stream(&self, version: u64, bytes: &[u8]) {
         let area = self.stream_area(version);
         area[0].store(0, Ordering::Relaxed);
         fence(Ordering::Release); // PAIR stream-seqlock
@@ -323,7 +341,7 @@ impl<'a> View<'a> {
     }
 
     /// Copies the stream information of this version out, unless it has been overwritten.
-    pub(crate) fn get_stream(&self, version: u64) -> Option<Vec<u8>> {
+    pub fn get_stream(&self, version: u64) -> Option<Vec<u8>> {
         let area = self.stream_area(version);
         if version == 0 || area[0].load(Ordering::Acquire) != version {
             return None; // PAIR stream-seqlock
@@ -388,6 +406,27 @@ impl HeapRing {
         }
     }
 
+    /// Puts these words into the ring as a hostile writer may: head, index, slots, streams, as far as they go.
+    pub fn overwrite(&self, mut words: impl Iterator<Item = u64>) {
+        let mut next = || words.next().unwrap_or(0);
+        self.head.newest.store(next(), Ordering::Relaxed);
+        self.head.newest_frame.store(next(), Ordering::Relaxed);
+        self.head.stream_version.store(next(), Ordering::Relaxed);
+        self.head.state.store(next() as u32, Ordering::Relaxed);
+        for slot in &self.slots {
+            slot.seq.store(next(), Ordering::Relaxed);
+            slot.header.write(std::array::from_fn(|_| next()));
+        }
+        for entry in &self.entries {
+            for word in [&entry.word, &entry.a, &entry.b] {
+                word.store(next(), Ordering::Relaxed);
+            }
+        }
+        for word in &self.streams {
+            word.store(next(), Ordering::Relaxed);
+        }
+    }
+
     /// The structures the protocol works on.
     pub fn view(&self) -> View<'_> {
         View {
@@ -400,6 +439,26 @@ impl HeapRing {
 }
 
 impl Control {
+    /// Writes to the page as a reader that dies or lies does: a lease word, the cursor, the waiting word.
+    #[doc(hidden)]
+    pub fn scribble(&self, lease: Option<(u32, u32)>, cursor: Option<u64>, waiting: Option<u32>) {
+        if let Some((lease, value)) = lease {
+            self.lease[lease as usize].store(value, Ordering::Release);
+        }
+        if let Some(cursor) = cursor {
+            self.cursor.store(cursor, Ordering::Relaxed);
+        }
+        if let Some(waiting) = waiting {
+            self.waiting.store(waiting, Ordering::Relaxed);
+        }
+    }
+
+    /// Wakes whoever sleeps on this page, after the reason for it was stored.
+    #[doc(hidden)]
+    pub fn cancel_wait(&self) {
+        self.wake.wake();
+    }
+
     /// A fresh control page in ordinary memory.
     #[doc(hidden)]
     #[allow(clippy::new_without_default)]

@@ -53,6 +53,8 @@ mod sync;
 #[cfg(not(loom))]
 mod error;
 #[cfg(not(loom))]
+mod fuzz;
+#[cfg(not(loom))]
 mod monitor;
 #[cfg(not(loom))]
 mod reader;
@@ -91,10 +93,17 @@ pub use writer::{Backing, SlotId, WriteSlot, Writer, WriterConfig, monotonic_ns}
 /// The protocol without memory maps and sockets, for models, fuzzing and benchmarks. Not a stable interface.
 #[doc(hidden)]
 pub mod protocol {
+    #[cfg(not(loom))]
+    pub mod fuzz {
+        pub use crate::fuzz::{example, handshake, header, ring};
+    }
     pub use crate::consumer::{Consumer, LeaseTable, Poll};
     pub use crate::header::{Header, HeaderError};
     pub use crate::layout::{
-        Control, HEADER_WORDS, HeapRing, Kind, LEASES, MAGIC, RawHeader, STREAMS, View,
+        CLOSED, Control, HEADER_WORDS, HeapRing, Kind, LEASES, MAGIC, MOVED, RawHeader, STREAMS,
+        View,
     };
     pub use crate::producer::{Link, Producer};
+    #[cfg(not(loom))]
+    pub use crate::wire;
 }

@@ -234,7 +234,7 @@ impl Canceller {
         let _ = rustix::io::write(&self.0.event, &1u64.to_ne_bytes());
         let attachment = self.attachment().clone();
         if let Some(attachment) = attachment {
-            attachment.control().wake.wake();
+            attachment.control().cancel_wait();
         }
     }
 

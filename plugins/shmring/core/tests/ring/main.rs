@@ -1,0 +1,10 @@
+//! The ring between real processes and in one: what arrives, who disturbs whom, what a crash leaves behind.
+#![cfg(not(loom))]
+
+mod arrival;
+mod hostile;
+mod independence;
+mod properties;
+mod restart;
+mod sizing;
+mod support;
