@@ -2,6 +2,8 @@
 
 pub mod decode;
 pub mod grid;
+pub mod mask;
+pub mod motion;
 pub mod nms;
 pub mod reduce;
 pub mod regions;
