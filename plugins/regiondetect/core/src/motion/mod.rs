@@ -223,7 +223,8 @@ impl MotionDetector {
         self.ptz_moving = moving;
     }
 
-    /// Begins anew with the next frame as the average: after a gap or a seek.
+    /// Begins anew with the next frame as the average, instead of learning it from black as Frigate does: at the start,
+    /// after a gap or a seek.
     pub fn reset(&mut self) {
         self.adopt = true;
     }
@@ -242,6 +243,11 @@ impl MotionDetector {
     pub fn average_mean(&self) -> f64 {
         let sum: f64 = self.average.iter().map(|v| f64::from(*v)).sum();
         sum / self.average.len() as f64
+    }
+
+    /// The boxes of the last frame.
+    pub fn boxes(&self) -> &[PixelBox] {
+        &self.boxes
     }
 
     /// Finds motion in the next frame. A frame of another size has none; make another detector for it.
@@ -308,6 +314,10 @@ impl MotionDetector {
             let low = filter::quantile(&histogram, 0.04);
             let high = filter::quantile(&histogram, 0.96);
             if low < high {
+                if self.adopt {
+                    // A window that came to this scene slowly would look like motion.
+                    self.contrast.fill((low, high));
+                }
                 self.contrast[self.contrast_next] = (low, high);
                 self.contrast_next = (self.contrast_next + 1) % CONTRAST_FRAMES;
                 let mean = |of: fn(&(u8, u8)) -> u8| {
