@@ -2,15 +2,15 @@
 
 #![allow(missing_docs)] // on what plugin_define! itself makes
 
-#[allow(dead_code)] // until both elements are registered
-mod motion_state;
-
 use gst::glib;
 
 pub mod engine;
+mod motion_state;
+mod motiondetect;
 mod regiondetect;
 
 fn plugin_init(plugin: &gst::Plugin) -> Result<(), glib::BoolError> {
+    motiondetect::register(plugin)?;
     regiondetect::register(plugin)
 }
 

@@ -100,7 +100,7 @@ impl MotionDetect {
             gst::element_imp_error!(
                 self,
                 gst::CoreError::Negotiation,
-                ["Frame before caps: motiondetect needs raw video caps first"]
+                ("Frame before caps: motiondetect needs raw video caps first")
             );
             return Err(gst::FlowError::NotNegotiated);
         };
@@ -167,7 +167,7 @@ impl MotionDetect {
         gst::element_imp_error!(
             self,
             gst::StreamError::Format,
-            ["Frame cannot be read: {why}; upstream announced other caps than it sends"]
+            ("Frame cannot be read: {why}; upstream announced other caps than it sends")
         );
         gst::FlowError::Error
     }
@@ -235,7 +235,7 @@ impl ObjectImpl for MotionDetect {
             gst::element_imp_warning!(
                 self,
                 gst::LibraryError::Settings,
-                ["Property mask not changed: {error}"]
+                ("Property mask not changed: {error}")
             );
             return;
         }

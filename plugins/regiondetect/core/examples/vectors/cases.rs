@@ -356,22 +356,19 @@ fn motion(input: &Value, out: &Value, context: &mut Context) -> Option<Outcome> 
 fn motion_settings(input: &Value) -> Result<MotionSettings, String> {
     let mut settings = MotionSettings::default();
     for (key, value) in input.as_object().into_iter().flatten() {
-        let number = value.as_f64();
-        let read = match (key.as_str(), number) {
-            ("frame", _) => Some(()),
-            ("skip_motion_threshold", _) => {
+        match (key.as_str(), value.as_f64(), value.as_bool()) {
+            ("frame", ..) => {}
+            ("skip_motion_threshold", number, _) if number.is_some() || value.is_null() => {
                 settings.skip_motion_threshold = number;
-                (number.is_some() || value.is_null()).then_some(())
             }
-            ("threshold", Some(v)) => Some(settings.threshold = v as u8),
-            ("contour_area", Some(v)) => Some(settings.contour_area = v),
-            ("frame_height", Some(v)) => Some(settings.frame_height = v as u32),
-            ("frame_alpha", Some(v)) => Some(settings.frame_alpha = v as f32),
-            ("lightning_threshold", Some(v)) => Some(settings.lightning_threshold = v),
-            ("improve_contrast", _) => value.as_bool().map(|v| settings.improve_contrast = v),
-            _ => None,
-        };
-        read.ok_or(format!("{key}: {value}"))?;
+            ("threshold", Some(v), _) => settings.threshold = v as u8,
+            ("contour_area", Some(v), _) => settings.contour_area = v,
+            ("frame_height", Some(v), _) => settings.frame_height = v as u32,
+            ("frame_alpha", Some(v), _) => settings.frame_alpha = v as f32,
+            ("lightning_threshold", Some(v), _) => settings.lightning_threshold = v,
+            ("improve_contrast", _, Some(v)) => settings.improve_contrast = v,
+            _ => return Err(format!("{key}: {value}")),
+        }
     }
     Ok(settings)
 }
