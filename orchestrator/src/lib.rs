@@ -1,4 +1,8 @@
 //! The parts of `watchpost`, apart from its command line.
 
 pub mod config;
+pub mod http;
+pub mod run_dir;
 pub mod store;
+pub mod supervisor;
+pub mod worker;

@@ -1,0 +1,44 @@
+//! The command line: one file per thing the program does.
+
+mod check;
+mod client;
+mod run;
+mod status;
+mod worker;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// Turns cameras into tracked objects.
+#[derive(Debug, Parser)]
+#[command(name = "watchpost", version, about)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the cameras of a configuration file.
+    Run(run::Args),
+    /// Check a configuration file: FILE:LINE:COLUMN: KEY: what is wrong, what is expected.
+    Check(check::Args),
+    /// Show what a running watchpost does.
+    Status(status::Args),
+    /// One worker process; started by `run`, not by people.
+    #[command(hide = true)]
+    Worker(worker::Args),
+}
+
+impl Cli {
+    /// Does what was asked for.
+    pub fn run(self) -> Result<ExitCode> {
+        match self.command {
+            Command::Run(args) => run::run(args),
+            Command::Check(args) => check::run(&args),
+            Command::Status(args) => status::run(&args),
+            Command::Worker(args) => worker::run(&args),
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! `watchpost run -c FILE`: everything.
+
+use crate::table::{self, Screen};
+use anyhow::{Context, Result, bail};
+use std::io::IsTerminal;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use watchpost::run_dir::{self, RunDir};
+use watchpost::supervisor::{Command, Handle, Supervisor};
+use watchpost::{config, http};
+
+/// Arguments of `run`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The configuration file.
+    #[arg(short, long)]
+    config: PathBuf,
+    /// End with an error where otherwise a wrong camera would be left out or a port in use be waited for.
+    #[arg(long)]
+    strict: bool,
+    /// No live table, although this is a terminal.
+    #[arg(long)]
+    no_table: bool,
+}
+
+/// Runs until SIGTERM or Ctrl-C.
+pub fn run(args: Args) -> Result<ExitCode> {
+    let screen =
+        (std::io::stdout().is_terminal() && !args.no_table).then(|| Arc::new(Screen::default()));
+    crate::logging::start(screen.clone());
+    let loaded = match config::load(&args.config) {
+        Ok(loaded) => loaded,
+        Err(problems) => {
+            eprintln!("{problems}");
+            return Ok(ExitCode::FAILURE);
+        }
+    };
+    for warning in loaded.warnings.iter() {
+        tracing::warn!("{warning}");
+    }
+    if args.strict && loaded.problems().next().is_some() {
+        for problem in loaded.problems() {
+            eprintln!("{problem}");
+        }
+        return Ok(ExitCode::FAILURE);
+    }
+    let run_dir = RunDir::take(&run_dir::choose(loaded.config.run_dir.as_deref()))?;
+    tokio::runtime::Builder::new_multi_thread()
+        // Supervision is waiting; two threads let HTTP answer while the table is worked on.
+        .worker_threads(2)
+        .max_blocking_threads(16)
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?
+        .block_on(serve(args, loaded, run_dir, screen))
+}
+
+async fn serve(
+    args: Args,
+    loaded: config::Loaded,
+    run_dir: RunDir,
+    screen: Option<Arc<Screen>>,
+) -> Result<ExitCode> {
+    let address = loaded.config.http.listen;
+    let listener = match TcpListener::bind(address).await {
+        Ok(listener) => Some(listener),
+        Err(error) => {
+            let text = format!("http.listen {address}: {error}");
+            if args.strict {
+                bail!(text);
+            }
+            tracing::error!("{text}; the cameras run without it, and it is tried again every 5 s");
+            None
+        }
+    };
+    let (supervisor, handle) = Supervisor::new(&loaded, run_dir);
+    let done = CancellationToken::new();
+    let http = tokio::spawn(serve_http(listener, address, handle.clone(), done.clone()));
+    let signals = tokio::spawn(pass_on_signals(handle.clone())?);
+    let table = screen.map(|screen| tokio::spawn(table::keep_drawing(handle.clone(), screen)));
+    supervisor.run(loaded).await;
+    done.cancel();
+    // Open connections get a moment to finish.
+    let _ = tokio::time::timeout(Duration::from_millis(300), http).await;
+    signals.abort();
+    if let Some(table) = table {
+        table.abort();
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Answers HTTP until `done`, and waits for the port where it is in use.
+async fn serve_http(
+    mut listener: Option<TcpListener>,
+    address: SocketAddr,
+    handle: Handle,
+    done: CancellationToken,
+) {
+    let listener = loop {
+        if let Some(listener) = listener.take() {
+            break listener;
+        }
+        tokio::select! {
+            () = done.cancelled() => return,
+            () = tokio::time::sleep(Duration::from_secs(5)) => {}
+        }
+        listener = TcpListener::bind(address).await.ok();
+    };
+    match listener.local_addr() {
+        Ok(local) => tracing::info!("listening on http://{local}"),
+        Err(error) => tracing::warn!("listening, address unknown: {error}"),
+    }
+    if let Err(error) = http::serve(listener, handle, done).await {
+        tracing::error!("http: {error}");
+    }
+}
+
+/// The first SIGTERM or Ctrl-C stops in order, the second at once.
+fn pass_on_signals(handle: Handle) -> Result<impl Future<Output = ()>> {
+    let mut terminate = signal(SignalKind::terminate()).context("SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT")?;
+    Ok(async move {
+        let mut command = Command::Shutdown;
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            if handle.tell(command).await.is_err() {
+                return;
+            }
+            command = Command::Kill;
+        }
+    })
+}

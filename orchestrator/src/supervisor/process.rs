@@ -1,0 +1,453 @@
+//! A worker process: started with pipes, listened to line by line, stopped in bounded steps, always waited for.
+
+use crate::worker::protocol::Report;
+use rustix::process::{Pid, Signal, kill_process};
+use std::process::Stdio;
+use std::time::Duration;
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::process::{Child, Command};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until};
+use watchpost_pipelines::secret::hide;
+
+/// From "please stop" to SIGTERM: EOS has to pass through the pipeline.
+const STOP_GRACE: Duration = Duration::from_millis(800);
+/// From SIGTERM to SIGKILL.
+const TERM_GRACE: Duration = Duration::from_millis(300);
+/// From SIGKILL to giving up: only a process in uninterruptible sleep gets that far.
+const KILL_GRACE: Duration = Duration::from_millis(1500);
+/// Longest line a worker may write; more is a fault of the worker, not a reason to take all memory.
+const MAX_LINE: u64 = 1 << 20;
+/// Commands on their way to a worker. One that does not read them is replaced.
+const PENDING_COMMANDS: usize = 256;
+
+/// Which worker it is.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Role {
+    /// One camera's capture.
+    Capture(String),
+    /// The analysis of all cameras.
+    Analysis,
+    /// The analysis of one camera that took others down with it.
+    OwnAnalysis(String),
+}
+
+impl Role {
+    /// The name of the subcommand of `watchpost worker`.
+    fn subcommand(&self) -> &'static str {
+        match self {
+            Role::Capture(_) => "capture",
+            Role::Analysis | Role::OwnAnalysis(_) => "analysis",
+        }
+    }
+
+    /// The name used in the log.
+    pub fn name(&self) -> String {
+        match self {
+            Role::Capture(camera) => format!("capture {camera}"),
+            Role::Analysis => "analysis".into(),
+            Role::OwnAnalysis(camera) => format!("analysis {camera}"),
+        }
+    }
+}
+
+/// What a worker's process has to tell.
+#[derive(Debug)]
+pub enum Notice {
+    /// A line it wrote.
+    Report(Report),
+    /// It is gone; why, for people.
+    Exited(String),
+    /// It survived SIGKILL: it sleeps in the kernel. It is given up, and waited for in the background.
+    Stuck(String),
+}
+
+/// A notice with its sender. `run` tells the newest worker of a role from its predecessors.
+#[derive(Debug)]
+pub struct WorkerEvent {
+    /// Which worker.
+    pub role: Role,
+    /// Which run of it.
+    pub run: u64,
+    /// What it has to tell.
+    pub notice: Notice,
+}
+
+/// The supervisor's end of a worker. Dropping it closes the worker's input, and the worker exits.
+#[derive(Debug)]
+pub struct Worker {
+    pid: u32,
+    run: u64,
+    commands: mpsc::Sender<Order>,
+}
+
+#[derive(Debug)]
+enum Order {
+    Line(String),
+    Stop(String),
+    Kill,
+}
+
+impl Worker {
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    /// Which run of its role it is.
+    pub fn run(&self) -> u64 {
+        self.run
+    }
+
+    /// Sends a command; false when the worker has not read the last ones.
+    pub fn send(&self, line: String) -> bool {
+        self.commands.try_send(Order::Line(line)).is_ok()
+    }
+
+    /// Asks it to stop: the line, then the end of its input, then SIGTERM, then SIGKILL, each after a bounded wait.
+    pub fn stop(&self, line: String) {
+        if self.commands.try_send(Order::Stop(line)).is_err() {
+            self.kill();
+        }
+    }
+
+    /// Ends it without asking.
+    pub fn kill(&self) {
+        if self.commands.try_send(Order::Kill).is_err() {
+            signal(self.pid, Signal::KILL);
+        }
+    }
+}
+
+fn signal(pid: u32, signal: Signal) {
+    if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
+        // It may be gone already; then there is nothing to end.
+        let _ = kill_process(pid, signal);
+    }
+}
+
+/// Starts a worker: this program again, with `first` as the first line of its input.
+pub fn spawn(
+    role: Role,
+    run: u64,
+    first: String,
+    events: mpsc::Sender<WorkerEvent>,
+) -> std::io::Result<Worker> {
+    let program = std::env::current_exe()?;
+    let mut command = Command::new(program);
+    command
+        .args(["worker", role.subcommand()])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        // Ctrl-C in a terminal goes to the whole group; workers are stopped by the supervisor, in order.
+        .process_group(0)
+        // Many short-lived threads of codecs would otherwise each get an arena.
+        .env("MALLOC_ARENA_MAX", "2")
+        .kill_on_drop(true);
+    let child = command.spawn()?;
+    let pid = child.id().unwrap_or_default();
+    let (sender, orders) = mpsc::channel(PENDING_COMMANDS);
+    tokio::spawn(look_after(child, pid, role, run, first, orders, events));
+    Ok(Worker {
+        pid,
+        run,
+        commands: sender,
+    })
+}
+
+/// Reads, writes and waits until the process is gone.
+async fn look_after(
+    mut child: Child,
+    pid: u32,
+    role: Role,
+    run: u64,
+    first: String,
+    mut orders: mpsc::Receiver<Order>,
+    events: mpsc::Sender<WorkerEvent>,
+) {
+    let tell = |notice| {
+        let (role, events) = (role.clone(), events.clone());
+        async move {
+            // Nobody listens only when the supervisor itself is ending.
+            let _ = events.send(WorkerEvent { role, run, notice }).await;
+        }
+    };
+    let stdin = child.stdin.take();
+    let (lines, written) = mpsc::channel::<String>(PENDING_COMMANDS);
+    let _ = lines.try_send(first);
+    let mut lines = Some(lines);
+    tokio::spawn(write_lines(stdin, written));
+
+    let reports = child.stdout.take().map(|out| {
+        let (role, events) = (role.clone(), events.clone());
+        tokio::spawn(async move {
+            read_lines(
+                out,
+                |line| {
+                    let notice = match serde_json::from_str::<Report>(&line) {
+                        Ok(report) => Notice::Report(report),
+                        Err(error) => {
+                            tracing::warn!(worker = role.name(), "unreadable report: {error}");
+                            return None;
+                        }
+                    };
+                    Some(WorkerEvent {
+                        role: role.clone(),
+                        run,
+                        notice,
+                    })
+                },
+                Some(events),
+            )
+            .await;
+        })
+    });
+    if let Some(err) = child.stderr.take() {
+        let name = role.name();
+        tokio::spawn(async move {
+            let mut limit = LineLimit::new();
+            read_lines::<()>(
+                err,
+                |line| {
+                    limit.log(&name, &line);
+                    None
+                },
+                None,
+            )
+            .await;
+        });
+    }
+
+    let mut stage = Stage::Running;
+    let status = loop {
+        let deadline = stage.deadline();
+        tokio::select! {
+            status = child.wait() => break Some(status),
+            order = orders.recv(), if matches!(stage, Stage::Running) => match order {
+                Some(Order::Line(line)) => {
+                    if lines.as_ref().is_some_and(|l| l.try_send(line).is_err()) {
+                        tracing::warn!(worker = role.name(), pid, "does not read its commands; replacing it");
+                        signal(pid, Signal::KILL);
+                        stage = Stage::Killed(Instant::now() + KILL_GRACE);
+                    }
+                }
+                Some(Order::Stop(line)) => {
+                    if let Some(lines) = lines.take() {
+                        let _ = lines.try_send(line);
+                    }
+                    stage = Stage::Asked(Instant::now() + STOP_GRACE);
+                }
+                Some(Order::Kill) => {
+                    signal(pid, Signal::KILL);
+                    stage = Stage::Killed(Instant::now() + KILL_GRACE);
+                }
+                None => {
+                    lines = None;
+                    stage = Stage::Asked(Instant::now() + STOP_GRACE);
+                }
+            },
+            () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => match stage {
+                Stage::Asked(_) => {
+                    tracing::debug!(worker = role.name(), pid, "did not stop when asked; sending SIGTERM");
+                    signal(pid, Signal::TERM);
+                    stage = Stage::Terminated(Instant::now() + TERM_GRACE);
+                }
+                Stage::Terminated(_) => {
+                    tracing::warn!(worker = role.name(), pid, "did not stop on SIGTERM; sending SIGKILL");
+                    signal(pid, Signal::KILL);
+                    stage = Stage::Killed(Instant::now() + KILL_GRACE);
+                }
+                Stage::Killed(_) | Stage::Running => break None,
+            },
+        }
+    };
+    let Some(status) = status else {
+        let why = match process_state(pid) {
+            Some('D') => {
+                "it is in uninterruptible sleep in the kernel (a driver or a network file system hangs)"
+            }
+            _ => "it did not end on SIGKILL",
+        };
+        tell(Notice::Stuck(format!("{} worker: {why}", role.name()))).await;
+        let status = child.wait().await;
+        tracing::info!(
+            worker = role.name(),
+            pid,
+            ?status,
+            "the stuck worker is gone"
+        );
+        return;
+    };
+    // What it said last (a fault, most likely) has to arrive before the news of its end. A grandchild could keep the
+    // pipe open, so the wait is bounded.
+    if let Some(reports) = reports {
+        let _ = tokio::time::timeout(Duration::from_millis(500), reports).await;
+    }
+    let reason = match status {
+        Ok(status) => describe(status),
+        Err(error) => format!("cannot be waited for: {error}"),
+    };
+    tell(Notice::Exited(reason)).await;
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Stage {
+    Running,
+    Asked(Instant),
+    Terminated(Instant),
+    Killed(Instant),
+}
+
+impl Stage {
+    fn deadline(self) -> Option<Instant> {
+        match self {
+            Stage::Running => None,
+            Stage::Asked(at) | Stage::Terminated(at) | Stage::Killed(at) => Some(at),
+        }
+    }
+}
+
+/// How a process ended, in words.
+fn describe(status: std::process::ExitStatus) -> String {
+    use std::os::unix::process::ExitStatusExt;
+    match (status.code(), status.signal()) {
+        (Some(0), _) => "the worker exited".into(),
+        (Some(code), _) => format!("the worker exited with code {code}"),
+        (None, Some(signal)) => {
+            let name = match signal {
+                4 => " (illegal instruction)",
+                6 => " (abort)",
+                7 => " (bus error)",
+                9 => " (killed)",
+                11 => " (segmentation fault)",
+                15 => " (terminated)",
+                _ => "",
+            };
+            format!("the worker died of signal {signal}{name}")
+        }
+        (None, None) => "the worker is gone".into(),
+    }
+}
+
+/// The letter the kernel shows for a process: R, S, D, Z ...
+pub fn process_state(pid: u32) -> Option<char> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name, in parentheses, may hold anything, so look behind its end.
+    stat.rsplit_once(") ")?.1.chars().next()
+}
+
+async fn write_lines(stdin: Option<tokio::process::ChildStdin>, mut lines: mpsc::Receiver<String>) {
+    let Some(mut stdin) = stdin else { return };
+    while let Some(mut line) = lines.recv().await {
+        line.push('\n');
+        if stdin.write_all(line.as_bytes()).await.is_err() {
+            return; // The worker is gone; whoever waits for it knows.
+        }
+    }
+}
+
+/// Calls `take` with every line until the end of the stream and sends what it makes of it.
+async fn read_lines<T>(
+    stream: impl AsyncRead + Unpin,
+    mut take: impl FnMut(String) -> Option<T>,
+    events: Option<mpsc::Sender<T>>,
+) {
+    let mut reader = BufReader::new(stream);
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        match (&mut reader)
+            .take(MAX_LINE)
+            .read_until(b'\n', &mut line)
+            .await
+        {
+            Ok(0) | Err(_) => return,
+            Ok(_) => {}
+        }
+        let text = String::from_utf8_lossy(&line);
+        let text = text.trim_end();
+        if text.is_empty() {
+            continue;
+        }
+        if let (Some(made), Some(events)) = (take(text.to_owned()), &events)
+            && events.send(made).await.is_err()
+        {
+            return;
+        }
+    }
+}
+
+/// Passes on what libraries write to standard error, but never a flood of it.
+struct LineLimit {
+    window: std::time::Instant,
+    count: u32,
+}
+
+impl LineLimit {
+    /// Lines let through in each window.
+    const LINES: u32 = 10;
+    const WINDOW: Duration = Duration::from_secs(10);
+
+    fn new() -> Self {
+        Self {
+            window: std::time::Instant::now(),
+            count: 0,
+        }
+    }
+
+    fn log(&mut self, worker: &str, line: &str) {
+        if self.window.elapsed() >= Self::WINDOW {
+            if self.count > Self::LINES {
+                let hidden = self.count - Self::LINES;
+                tracing::warn!(worker, "{hidden} more lines on standard error");
+            }
+            *self = Self::new();
+        }
+        self.count += 1;
+        if self.count <= Self::LINES {
+            tracing::warn!(worker, "{}", hide(line));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_of_a_process_is_told_in_words() {
+        use std::os::unix::process::ExitStatusExt;
+        use std::process::ExitStatus;
+        assert_eq!(
+            describe(ExitStatus::from_raw(9)),
+            "the worker died of signal 9 (killed)"
+        );
+        assert_eq!(
+            describe(ExitStatus::from_raw(3 << 8)),
+            "the worker exited with code 3"
+        );
+    }
+
+    #[test]
+    fn the_state_of_a_process_is_read_behind_its_name() {
+        assert!(matches!(process_state(std::process::id()), Some('R' | 'S')));
+        assert_eq!(process_state(u32::MAX), None);
+    }
+
+    #[tokio::test]
+    async fn an_endless_line_does_not_take_all_memory() {
+        let text = vec![b'x'; 3 * MAX_LINE as usize];
+        let mut lengths = Vec::new();
+        read_lines::<()>(
+            &text[..],
+            |line| {
+                lengths.push(line.len());
+                None
+            },
+            None,
+        )
+        .await;
+        assert_eq!(lengths, vec![MAX_LINE as usize; 3]);
+    }
+}

@@ -1,0 +1,135 @@
+//! The live table on a terminal: camera, state, rates, objects. Log lines go above it.
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::sync::{Mutex, PoisonError};
+use watchpost::supervisor::Handle;
+use watchpost::supervisor::health::State;
+use watchpost::supervisor::status::{CameraStatus, Status};
+use watchpost::worker::protocol::ObjectState;
+
+/// The part of the terminal the table stands in.
+#[derive(Debug, Default)]
+pub struct Screen {
+    /// Lines drawn below the cursor's resting place, and the text they hold.
+    drawn: Mutex<Vec<String>>,
+}
+
+impl Screen {
+    /// Replaces the table.
+    pub fn draw(&self, lines: Vec<String>) {
+        let mut drawn = self.drawn.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut text = erase(drawn.len());
+        for line in &lines {
+            let _ = writeln!(text, "{line}");
+        }
+        *drawn = lines;
+        show(&text);
+    }
+
+    /// A log line, above the table.
+    pub fn log(&self, line: &[u8]) {
+        let drawn = self.drawn.lock().unwrap_or_else(PoisonError::into_inner);
+        show(&erase(drawn.len()));
+        let _ = std::io::stderr().write_all(line);
+        let mut text = String::new();
+        for line in drawn.iter() {
+            let _ = writeln!(text, "{line}");
+        }
+        show(&text);
+    }
+}
+
+/// Moves up over the old lines and clears from there to the end of the screen.
+fn erase(lines: usize) -> String {
+    if lines == 0 {
+        String::new()
+    } else {
+        format!("\x1b[{lines}A\x1b[J")
+    }
+}
+
+fn show(text: &str) {
+    let mut out = std::io::stdout();
+    let _ = out.write_all(text.as_bytes());
+    let _ = out.flush();
+}
+
+/// Draws once a second until the supervisor is gone.
+pub async fn keep_drawing(handle: Handle, screen: std::sync::Arc<Screen>) {
+    let mut tick = tokio::time::interval(std::time::Duration::from_secs(1));
+    loop {
+        tick.tick().await;
+        let Ok(status) = handle.status().await else {
+            return;
+        };
+        screen.draw(render(&status, true));
+    }
+}
+
+/// The table's lines.
+pub fn render(status: &Status, colour: bool) -> Vec<String> {
+    let width = status
+        .cameras
+        .iter()
+        .map(|c| c.name.chars().count())
+        .max()
+        .unwrap_or(0)
+        .clamp(6, 24);
+    let mut lines = vec![format!(
+        "{:width$}  {:12}  {:>6}  {:>8}  {:>6}  objects",
+        "camera", "state", "fps", "analysed", "infer"
+    )];
+    for camera in &status.cameras {
+        lines.push(row(camera, width, colour));
+    }
+    if status.cameras.is_empty() {
+        lines.push("no cameras are configured".into());
+    }
+    lines
+}
+
+fn row(camera: &CameraStatus, width: usize, colour: bool) -> String {
+    let name: String = camera.name.chars().take(width).collect();
+    let state = camera.state.name();
+    let (on, off) = match (colour, camera.state) {
+        (false, _) => ("", ""),
+        (_, State::Streaming) => ("\x1b[32m", "\x1b[0m"),
+        (_, State::Connecting | State::Disabled) => ("\x1b[90m", "\x1b[0m"),
+        (_, State::Stalled | State::BackingOff) => ("\x1b[33m", "\x1b[0m"),
+        (_, State::AuthFailed | State::Failed) => ("\x1b[31m", "\x1b[0m"),
+    };
+    let mut told = match &camera.reason {
+        Some(reason) => reason.lines().next().unwrap_or_default().to_owned(),
+        None => objects(camera),
+    };
+    if told.chars().count() > 100 {
+        told = told.chars().take(99).chain(['…']).collect();
+    }
+    format!(
+        "{name:width$}  {on}{state:12}{off}  {:6.1}  {:8.1}  {:6.1}  {told}",
+        camera.camera_fps, camera.process_fps, camera.detection_fps
+    )
+}
+
+/// "person #3, person #7 (rests)".
+fn objects(camera: &CameraStatus) -> String {
+    const SHOWN: usize = 6;
+    let mut texts: Vec<String> = camera
+        .objects
+        .iter()
+        .take(SHOWN)
+        .map(|object| {
+            let state = match object.state {
+                ObjectState::Active => "",
+                ObjectState::Stationary => " (rests)",
+                ObjectState::Lost => " (lost)",
+            };
+            format!("{} #{}{state}", object.label, object.id)
+        })
+        .collect();
+    if camera.objects.len() > SHOWN {
+        texts.push(format!("{} more", camera.objects.len() - SHOWN));
+    }
+    texts.join(", ")
+}

@@ -1,0 +1,123 @@
+//! A worker's end of the pipes: lines come in through a thread, reports go out one line each.
+
+use super::protocol::{Level, Report};
+use std::io::{BufRead, Write};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::time::Duration;
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::MakeWriter;
+use watchpost_pipelines::secret::hide;
+
+/// Inputs waiting for the worker's loop.
+const INPUTS: usize = 64;
+/// From the end of the input to giving up on an orderly end: whatever hangs, the process goes.
+const LAST_GRACE: Duration = Duration::from_secs(2);
+
+/// What wakes a worker's loop.
+#[derive(Debug)]
+pub enum Input {
+    /// A line from the supervisor.
+    Line(String),
+    /// Something happened in a pipeline: a message waits on a bus, or a frame was analysed.
+    Wake,
+    /// The supervisor is gone, or has said all.
+    End,
+}
+
+/// Wakes the loop from any thread, without ever waiting.
+#[derive(Debug, Clone)]
+pub struct Waker(SyncSender<Input>);
+
+impl Waker {
+    /// A full queue is fine: then the loop is about to look anyway.
+    pub fn wake(&self) {
+        let _ = self.0.try_send(Input::Wake);
+    }
+}
+
+/// Starts logging and reading; answers with the loop's inputs.
+pub fn start() -> (Receiver<Input>, Waker) {
+    let filter =
+        EnvFilter::try_from_env("WATCHPOST_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_target(false)
+        .with_level(false)
+        .with_ansi(false)
+        .without_time()
+        .with_writer(LogReports)
+        .init();
+    let (sender, inputs) = sync_channel(INPUTS);
+    let waker = Waker(sender.clone());
+    std::thread::Builder::new()
+        .name("input".into())
+        .spawn(move || read(&sender))
+        .expect("a process that has just started can start a thread");
+    (inputs, waker)
+}
+
+fn read(inputs: &SyncSender<Input>) {
+    for line in std::io::stdin().lock().lines() {
+        let Ok(line) = line else { break };
+        if inputs.send(Input::Line(line)).is_err() {
+            return;
+        }
+    }
+    // A loop that hangs takes no input, and shall not keep this thread from ending the process.
+    let _ = inputs.try_send(Input::End);
+    std::thread::sleep(LAST_GRACE);
+    std::process::exit(1);
+}
+
+/// Sends a report. Without a supervisor there is nobody to work for.
+pub fn report(report: &Report) {
+    let mut line =
+        serde_json::to_string(report).expect("the protocol's types have string keys only");
+    line.push('\n');
+    let mut out = std::io::stdout().lock();
+    if out
+        .write_all(line.as_bytes())
+        .and_then(|()| out.flush())
+        .is_err()
+    {
+        std::process::exit(1);
+    }
+}
+
+/// Log lines as reports, so that the supervisor knows how loud they are.
+struct LogReports;
+
+impl<'a> MakeWriter<'a> for LogReports {
+    type Writer = LogReport;
+
+    fn make_writer(&'a self) -> LogReport {
+        LogReport(Level::Info)
+    }
+
+    fn make_writer_for(&'a self, meta: &tracing::Metadata<'_>) -> LogReport {
+        LogReport(match *meta.level() {
+            tracing::Level::ERROR => Level::Error,
+            tracing::Level::WARN => Level::Warn,
+            tracing::Level::INFO => Level::Info,
+            _ => Level::Debug,
+        })
+    }
+}
+
+struct LogReport(Level);
+
+impl Write for LogReport {
+    fn write(&mut self, text: &[u8]) -> std::io::Result<usize> {
+        let message = String::from_utf8_lossy(text);
+        report(&Report::Log {
+            level: self.0,
+            camera: None,
+            message: hide(message.trim()).to_string(),
+        });
+        Ok(text.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,9 @@
+//! Worker processes: `watchpost` started by itself, one per camera for capture and one for the analysis of all.
+
+pub mod analysis;
+pub mod capture;
+mod link;
+mod objects;
+mod picture;
+pub mod protocol;
+mod scene;
