@@ -110,7 +110,7 @@ impl ShmRingSink {
     ) -> Result<WriterConfig, gst::ErrorMessage> {
         let settings = self.settings.lock().unwrap().clone();
         let path = settings.socket_path.ok_or_else(|| {
-            gst::error_msg!(gst::ResourceError::Settings, ["no socket-path is set"])
+            gst::error_msg!(gst::ResourceError::Settings, ("no socket-path is set"))
         })?;
         let mut config = WriterConfig::new(path, slot_bytes.max(settings.slot_size).max(1));
         config.slots = settings.slots;
@@ -125,13 +125,13 @@ impl ShmRingSink {
             let id = shmring_core::group_id(&name).map_err(|err| {
                 gst::error_msg!(
                     gst::ResourceError::Settings,
-                    ["cannot look up group '{name}': {err}"]
+                    ("cannot look up group '{name}': {err}")
                 )
             })?;
             config.socket_group = Some(id.ok_or_else(|| {
                 gst::error_msg!(
                     gst::ResourceError::Settings,
-                    ["socket-group '{name}' is not a group of this system"]
+                    ("socket-group '{name}' is not a group of this system")
                 )
             })?);
         }
@@ -141,7 +141,7 @@ impl ShmRingSink {
     /// Makes the ring, or a larger one in its place, so that frames of `slot_bytes` fit.
     fn ensure_room(&self, state: &mut State, slot_bytes: u64) -> Result<(), gst::ErrorMessage> {
         let failed = |err: shmring_core::CreateError| {
-            gst::error_msg!(gst::ResourceError::OpenWrite, ["{err}"])
+            gst::error_msg!(gst::ResourceError::OpenWrite, ("{err}"))
         };
         if let Some(ring) = &state.ring {
             let mut ring = ring.write().unwrap();
@@ -195,7 +195,7 @@ impl ShmRingSink {
         ring.read().unwrap().set_stream(&info).map_err(|err| {
             gst::error_msg!(
                 gst::StreamError::Format,
-                ["caps are too long to be sent: {err}"]
+                ("caps are too long to be sent: {err}")
             )
         })
     }
@@ -575,7 +575,7 @@ impl BaseSinkImpl for ShmRingSink {
         let path = path.filter(|p| !p.is_empty()).ok_or_else(|| {
             gst::error_msg!(
                 gst::ResourceError::Settings,
-                ["no socket-path is set; readers need one to find this stream"]
+                ("no socket-path is set; readers need one to find this stream")
             )
         })?;
         let directory = match std::path::Path::new(&path).parent() {
@@ -585,7 +585,7 @@ impl BaseSinkImpl for ShmRingSink {
         if !directory.is_dir() {
             return Err(gst::error_msg!(
                 gst::ResourceError::OpenWrite,
-                ["directory of socket-path '{path}' does not exist; make it first"]
+                ("directory of socket-path '{path}' does not exist; make it first")
             ));
         }
         self.stale.store(true, Ordering::Release);
@@ -704,7 +704,7 @@ impl BaseSinkImpl for ShmRingSink {
         let warning = state.warning.take();
         drop(guard);
         if let Some(text) = warning {
-            gst::element_imp_warning!(self, gst::ResourceError::NoSpaceLeft, ["{text}"]);
+            gst::element_imp_warning!(self, gst::ResourceError::NoSpaceLeft, ("{text}"));
         }
         if let Some(stats) = report {
             let message = gst::message::Element::builder(stats)

@@ -177,14 +177,14 @@ impl ShmRingSrc {
                         | ConnectError::TooManyReaders(_)
                 );
             if never || !may_pass {
-                gst::element_imp_error!(self, gst::ResourceError::OpenRead, ["{error}"]);
+                gst::element_imp_error!(self, gst::ResourceError::OpenRead, ("{error}"));
                 return Err(gst::FlowError::Error);
             }
             gst::info!(CAT, imp = self, "waiting: {error}");
             if !std::mem::replace(&mut told, true)
                 && !matches!(error, ConnectError::NoWriter { .. })
             {
-                gst::element_imp_warning!(self, gst::ResourceError::Busy, ["{error}"]);
+                gst::element_imp_warning!(self, gst::ResourceError::Busy, ("{error}"));
             }
         }
         gst::info!(CAT, imp = self, "connected");
@@ -201,7 +201,7 @@ impl ShmRingSrc {
             gst::element_imp_error!(
                 self,
                 gst::StreamError::Format,
-                ["what the writer says of its stream is unusable: {err}"]
+                ("what the writer says of its stream is unusable: {err}")
             );
             gst::FlowError::Error
         })?;
@@ -299,7 +299,7 @@ impl ShmRingSrc {
                 gst::element_imp_error!(
                     self,
                     gst::StreamError::Format,
-                    ["a frame does not match its caps: {err}"]
+                    ("a frame does not match its caps: {err}")
                 );
                 gst::FlowError::Error
             })?;
@@ -538,7 +538,7 @@ impl BaseSrcImpl for ShmRingSrc {
             .ok_or_else(|| {
                 gst::error_msg!(
                     gst::ResourceError::Settings,
-                    ["no socket-path is set; name the writer's"]
+                    ("no socket-path is set; name the writer's")
                 )
             })?;
         let options = ReaderOptions {
@@ -548,7 +548,7 @@ impl BaseSrcImpl for ShmRingSrc {
             ..ReaderOptions::default()
         };
         let reader = Reader::new(path, options)
-            .map_err(|err| gst::error_msg!(gst::ResourceError::OpenRead, ["{err}"]))?;
+            .map_err(|err| gst::error_msg!(gst::ResourceError::OpenRead, ("{err}")))?;
         *self.canceller.lock().unwrap() = Some(reader.canceller());
         *self.shared.lock().unwrap() = Shared::default();
         self.stale.store(true, Ordering::Release);
