@@ -4,8 +4,13 @@
 
 use gst::glib;
 
-fn plugin_init(_plugin: &gst::Plugin) -> Result<(), glib::BoolError> {
-    Ok(())
+pub mod objecttrack;
+mod polygon;
+mod wishes;
+
+fn plugin_init(plugin: &gst::Plugin) -> Result<(), glib::BoolError> {
+    detection_meta::register_regions_meta();
+    objecttrack::register(plugin)
 }
 
 gst::plugin_define!(

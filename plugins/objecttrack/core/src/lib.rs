@@ -26,9 +26,13 @@ mod geometry;
 mod kalman;
 mod object;
 mod params;
+pub mod report;
+pub mod rules;
 mod timeline;
 mod tracker;
 
 pub use geometry::Polygon;
-pub use params::{LabelParams, Params};
+pub use params::{LabelParams, Motion, Params};
+pub use report::{Report, Reporter};
+pub use rules::{Filter, Rules, Zone};
 pub use tracker::{Change, Evidence, LookedAt, Tracked, Tracker};

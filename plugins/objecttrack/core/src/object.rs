@@ -57,7 +57,6 @@ pub struct Object {
     pub first_seen: f64,
     /// In the caller's time.
     pub last_seen: f64,
-    pub reported: f64,
     /// The picture of the resting object.
     pub crop: Option<Box<Crop>>,
 }
@@ -107,7 +106,6 @@ impl Object {
             path_from: (z[0], z[1]),
             first_seen: time,
             last_seen: time,
-            reported: now,
             crop: None,
         }
     }

@@ -132,8 +132,6 @@ pub struct Params {
     pub bridge_hits: u32,
     /// Share of a box the looked-at regions must cover for the object to count as looked at.
     pub looked_share: f32,
-    /// Seconds between two `updated` changes of one object.
-    pub update_interval: f64,
     /// The first id.
     pub first_id: u32,
     /// More objects than this at once are not tracked.
@@ -184,7 +182,6 @@ impl Default for Params {
             bridge_max: 0.3,
             bridge_hits: 4,
             looked_share: 0.9,
-            update_interval: 1.0,
             first_id: 1,
             max_objects: 4000,
             appearance: false,

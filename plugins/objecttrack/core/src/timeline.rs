@@ -20,22 +20,20 @@ pub struct Timeline {
     pub now: f64,
     /// Usual time between two frames.
     pub interval: f64,
-    limit: f64,
 }
 
 impl Timeline {
-    /// A clock for which more than `limit` seconds between two frames are a jump.
-    pub fn new(limit: f64) -> Self {
+    /// A clock that has not started.
+    pub fn new() -> Self {
         Self {
             last: None,
             now: 0.0,
             interval: 0.2,
-            limit,
         }
     }
 
-    /// Takes the next frame's timestamp.
-    pub fn advance(&mut self, time: f64) -> Passed {
+    /// Takes the next frame's timestamp. More than `limit` seconds (and more than five usual intervals) ahead are a jump.
+    pub fn advance(&mut self, time: f64, limit: f64) -> Passed {
         let Some(last) = self.last else {
             if time.is_finite() {
                 self.last = Some(time);
@@ -48,15 +46,23 @@ impl Timeline {
         }
         self.last = Some(time);
         let dt = time - last;
-        if dt < 0.0 || dt > self.limit {
+        if dt < 0.0 || dt > limit.max(5.0 * self.interval) {
+            if dt > 0.0 {
+                self.learn(dt);
+            }
             self.now += self.interval;
             return Passed::Jump(self.interval);
         }
-        if dt > 1e-4 && dt < 1.0 {
-            self.interval += (dt - self.interval) * 0.2;
+        if dt > 1e-4 {
+            self.learn(dt);
         }
         self.now += dt;
         Passed::Seconds(dt)
+    }
+
+    /// A single long gap changes little, a camera that really sends a frame every ten seconds is understood after a while.
+    fn learn(&mut self, dt: f64) {
+        self.interval += (dt.min(2.0 * self.interval) - self.interval) * 0.2;
     }
 }
 
@@ -66,13 +72,20 @@ mod tests {
 
     #[test]
     fn the_clock_never_goes_back() {
-        let mut t = Timeline::new(2.0);
-        assert_eq!(t.advance(100.0), Passed::First);
-        assert_eq!(t.advance(100.5), Passed::Seconds(0.5));
+        let mut t = Timeline::new();
+        assert_eq!(t.advance(100.0, 2.0), Passed::First);
+        assert_eq!(t.advance(100.5, 2.0), Passed::Seconds(0.5));
         let before = t.now;
-        assert!(matches!(t.advance(50.0), Passed::Jump(_)));
-        assert!(matches!(t.advance(5000.0), Passed::Jump(_)));
-        assert!(matches!(t.advance(f64::NAN), Passed::Seconds(_)));
+        assert!(matches!(t.advance(50.0, 2.0), Passed::Jump(_)));
+        assert!(matches!(t.advance(5000.0, 2.0), Passed::Jump(_)));
+        assert!(matches!(t.advance(f64::NAN, 2.0), Passed::Seconds(_)));
         assert!(t.now > before && t.now < before + 2.0);
+    }
+
+    #[test]
+    fn a_frame_every_ten_seconds_is_ordinary_after_a_while() {
+        let mut t = Timeline::new();
+        let last = (0..60).map(|i| t.advance(f64::from(i) * 10.0, 4.0)).last();
+        assert_eq!(last, Some(Passed::Seconds(10.0)));
     }
 }

@@ -42,6 +42,8 @@ pub struct Tracked {
     pub detection: Option<usize>,
     /// It belongs in this frame's output: observed, resting, or missed so shortly that the prediction is as good as a box.
     pub shown: bool,
+    /// It was looked for in this frame and not found.
+    pub missed: bool,
     /// Pixels per second, across and down.
     pub velocity: (f32, f32),
     /// When it was first detected, in the caller's time.
@@ -52,7 +54,7 @@ pub struct Tracked {
     pub path_length: f32,
 }
 
-/// Something worth telling about a track.
+/// Something that happened to a track. (`Updated` is not among these: see [`crate::report`].)
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Change {
     /// What happened.
@@ -97,10 +99,9 @@ pub struct Tracker {
 impl Tracker {
     /// A tracker that has seen nothing.
     pub fn new(params: Params) -> Self {
-        let timeline = Timeline::new(params.life);
         Self {
             next_id: params.first_id.max(1),
-            timeline,
+            timeline: Timeline::new(),
             motion: params.motion,
             noise: Noise::new(&params.motion),
             params,
@@ -124,6 +125,11 @@ impl Tracker {
     /// Takes new parameters without forgetting anything. `first_id` has no effect any more.
     pub fn set_params(&mut self, params: Params) {
         self.params = params;
+    }
+
+    /// Seconds since the first frame on the tracker's own clock, which never goes back.
+    pub fn now(&self) -> f64 {
+        self.timeline.now
     }
 
     /// The id the next confirmed object will get.
@@ -169,7 +175,7 @@ impl Tracker {
         let picture = picture.filter(|_| self.params.appearance);
         self.changes.clear();
         self.tracks.clear();
-        let (dt, first, jump) = match self.timeline.advance(time) {
+        let (dt, first, jump) = match self.timeline.advance(time, self.params.life) {
             Passed::First => (0.0, true, false),
             Passed::Seconds(dt) => (dt, false, false),
             Passed::Jump(dt) => (dt, false, true),
@@ -398,7 +404,6 @@ impl Tracker {
                     o.id = *next_id;
                     *next_id = next_id.wrapping_add(1) & 0x7fff_ffff;
                     *next_id = (*next_id).max(1);
-                    o.reported = now;
                     changes.push(Change {
                         kind: TrackChange::Started,
                         track: tracked(o, params, interval),
@@ -425,7 +430,6 @@ impl Tracker {
             }
             if o.resting && !o.stationary && o.still >= p.stationary_after {
                 o.stationary = true;
-                o.reported = now;
                 changes.push(Change {
                     kind: TrackChange::Stationary,
                     track: tracked(o, params, interval),
@@ -435,13 +439,6 @@ impl Tracker {
                 o.lost = true;
                 changes.push(Change {
                     kind: TrackChange::Lost,
-                    track: tracked(o, params, interval),
-                });
-            }
-            if now - o.reported >= params.update_interval && o.matched.is_some() {
-                o.reported = now;
-                changes.push(Change {
-                    kind: TrackChange::Updated,
                     track: tracked(o, params, interval),
                 });
             }
@@ -465,7 +462,7 @@ impl Tracker {
                 track,
             });
         }
-        self.timeline = Timeline::new(self.params.life);
+        self.timeline = Timeline::new();
         &self.changes
     }
 
@@ -562,6 +559,7 @@ fn tracked(o: &Object, params: &Params, interval: f64) -> Tracked {
         evidence,
         detection: o.matched.map(|i| i as usize),
         shown,
+        missed: o.misses > 0,
         velocity: if o.resting {
             (0.0, 0.0)
         } else {
