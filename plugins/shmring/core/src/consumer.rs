@@ -142,6 +142,11 @@ impl Consumer {
         self.cursor
     }
 
+    /// Whether nothing is left to take.
+    pub fn is_up_to_date(&self, ring: View<'_>) -> bool {
+        ring.head.newest.load(Ordering::Relaxed) <= self.cursor
+    }
+
     /// Takes the next event, if there is one. Bounded work, whatever the shared memory says.
     pub fn poll(&mut self, ring: View<'_>, control: &Control, leases: &LeaseTable) -> Poll {
         let state = ring.head.state.load(Ordering::Acquire); // PAIR head-state

@@ -19,7 +19,7 @@ pub struct Head {
     pub newest: u64,
     /// Frames published since the writer started.
     pub frames: u64,
-    /// When the newest frame was published, CLOCK_MONOTONIC in ns; 0 before the first of this ring.
+    /// When the newest frame was published, CLOCK_MONOTONIC in ns; 0 before the first.
     pub newest_ns: u64,
     /// Slots.
     pub slots: u32,

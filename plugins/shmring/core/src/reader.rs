@@ -435,7 +435,7 @@ impl Reader {
                 }
                 Poll::Gap { pts, duration } => return Ok(Event::Gap { pts, duration }),
                 Poll::Eos => return Ok(Event::Eos),
-                Poll::Moved => return Ok(self.follow(&attachment)),
+                Poll::Moved => return self.follow(&attachment),
                 Poll::Closed => return Ok(self.writer_gone()),
                 Poll::Empty => {
                     if self.stream_version == 0
@@ -451,17 +451,20 @@ impl Reader {
                     if let Some(limit) = limit {
                         let deadline = *deadline.get_or_insert(now + limit);
                         slice = slice.min(deadline.saturating_duration_since(now));
-                        if slice.is_zero() {
-                            return Err(WaitError::Timeout);
-                        }
                     }
-                    let canceller = &self.canceller;
-                    let woken = || canceller.is_cancelled();
-                    self.consumer
-                        .wait(ring, control, self.stream_version, woken, Some(slice));
+                    if !slice.is_zero() {
+                        let canceller = &self.canceller;
+                        let woken = || canceller.is_cancelled();
+                        self.consumer
+                            .wait(ring, control, self.stream_version, woken, Some(slice));
+                    }
                     if now.elapsed() >= slice {
                         // What was published before the end is still read before it is told.
                         self.hung_up = socket::is_hung_up(attachment.socket.as_fd());
+                        let over = deadline.is_some_and(|deadline| Instant::now() >= deadline);
+                        if over && !self.hung_up && self.consumer.is_up_to_date(ring) {
+                            return Err(WaitError::Timeout);
+                        }
                     }
                 }
             }
@@ -560,12 +563,12 @@ impl Reader {
     }
 
     /// The ring goes on in another one, whose descriptors are in the socket.
-    fn follow(&mut self, attachment: &Arc<Attachment>) -> Event {
+    fn follow(&mut self, attachment: &Arc<Attachment>) -> Result<Event, WaitError> {
         let deadline = Instant::now() + self.options.timeout;
-        let next = answer(&self.path, &attachment.socket, None, deadline).and_then(
+        let socket = &attachment.socket;
+        let next = answer(&self.path, socket, Some(&self.canceller), deadline).and_then(
             |(welcome, geometry, fds)| {
-                attach(&welcome, geometry, fds, attachment.socket.clone())
-                    .map(|next| (welcome, next))
+                attach(&welcome, geometry, fds, socket.clone()).map(|next| (welcome, next))
             },
         );
         match next {
@@ -573,9 +576,11 @@ impl Reader {
                 self.consumer.follow(welcome.base);
                 let geometry = next.geometry;
                 self.adopt(next);
-                Event::NewGeneration { geometry }
+                Ok(Event::NewGeneration { geometry })
             }
-            Err(_) => self.writer_gone(),
+            // Nothing was taken from the socket: the next call finds the way on.
+            Err(ConnectError::Cancelled) => Err(WaitError::Cancelled),
+            Err(_) => Ok(self.writer_gone()),
         }
     }
 

@@ -217,6 +217,8 @@ impl Work {
         };
         self.next_id += 1;
         let id = peer.id;
+        // Made before the lock is taken: publishing must not wait for a memfd.
+        let page = (hello.role == wire::ROLE_READER).then(control_page);
         let mut guard = self.core.lock();
         let inner = &mut *guard;
         if hello.role == wire::ROLE_MONITOR {
@@ -244,11 +246,10 @@ impl Work {
         if granted == 0 {
             return Err(wire::REFUSED_FULL);
         }
-        let newest = inner.producer.last_seq();
-        // Two microseconds of system calls under the lock, once per reader: the grant must hold until it is entered.
-        let Ok((fd, control)) = control_page(granted, newest) else {
+        let Some(Ok((fd, control))) = page else {
             return Err(wire::REFUSED_FULL);
         };
+        control.entitle(granted, inner.producer.last_seq());
         let slots = inner.generation.map.geometry().slots();
         inner.links.push(Link {
             control,

@@ -146,21 +146,21 @@ pub fn monotonic_ns() -> u64 {
 }
 
 /// Makes a control page for one reader: the descriptor to send and the writer's own map of it.
-pub(crate) fn control_page(
-    granted: u32,
-    cursor: u64,
-) -> rustix::io::Result<(OwnedFd, ControlPage)> {
+pub(crate) fn control_page() -> std::io::Result<(OwnedFd, ControlPage)> {
     let segment = Segment::memfd("shmring-control", CONTROL_BYTES as u64)?;
     segment.seal(false)?;
-    let map = Map::new(&segment.fd, CONTROL_BYTES, true).map_err(|error| {
-        rustix::io::Errno::from_io_error(&error).unwrap_or(rustix::io::Errno::NOMEM)
-    })?;
-    let page = ControlPage(map);
+    let page = ControlPage(Map::new(&segment.fd, CONTROL_BYTES, true)?);
     page.magic.store(MAGIC, Ordering::Relaxed);
     page.protocol.store(PROTOCOL, Ordering::Relaxed);
-    page.granted.store(granted, Ordering::Relaxed);
-    page.cursor.store(cursor, Ordering::Relaxed);
     Ok((segment.fd, page))
+}
+
+impl ControlPage {
+    /// Notes what its reader may hold and where it begins, before it is sent.
+    pub(crate) fn entitle(&self, granted: u32, cursor: u64) {
+        self.granted.store(granted, Ordering::Relaxed);
+        self.cursor.store(cursor, Ordering::Relaxed);
+    }
 }
 
 impl Inner {
@@ -292,7 +292,7 @@ impl Writer {
             },
         )?;
         let instance = u64::from_ne_bytes(instance);
-        let generation = new_generation(&config, geometry, instance, 1, 0)?;
+        let generation = new_generation(&config, geometry, instance, 1)?;
         let core = Arc::new(Core {
             inner: Mutex::new(Inner {
                 producer: Producer::new(
@@ -492,7 +492,7 @@ impl Writer {
         let geometry = config.geometry()?;
         let number = self.core.lock().generation.number + 1;
         // Only this thread makes generations (`&mut self`), so the number holds while the lock is free.
-        let mut next = new_generation(&config, geometry, self.core.instance, number, 0)?;
+        let mut next = new_generation(&config, geometry, self.core.instance, number)?;
 
         let mut guard = self.core.lock();
         let inner = &mut *guard;
@@ -500,6 +500,13 @@ impl Writer {
         next.base = base;
         let head = next.map.head();
         head.newest.store(base, Ordering::Relaxed);
+        let newest_ns = inner
+            .generation
+            .map
+            .head()
+            .newest_ns
+            .load(Ordering::Relaxed);
+        head.newest_ns.store(newest_ns, Ordering::Relaxed);
         head.frames
             .store(inner.producer.frames(), Ordering::Relaxed);
         let ring = next.map.view(&geometry);
@@ -521,7 +528,8 @@ impl Writer {
         for (link, peer) in old_links.iter().zip(peers) {
             let granted = inner.producer.grant(&inner.links, link.granted);
             let told = granted > 0
-                && control_page(granted, base).is_ok_and(|(fd, page)| {
+                && control_page().is_ok_and(|(fd, page)| {
+                    page.entitle(granted, base);
                     inner.links.push(Link {
                         control: page,
                         granted,
@@ -649,7 +657,6 @@ fn new_generation(
     geometry: Geometry,
     instance: u64,
     number: u64,
-    base: u64,
 ) -> Result<Generation, CreateError> {
     let needed = geometry.total_bytes();
     let (segment, name) = match config.backing {
@@ -712,7 +719,7 @@ fn new_generation(
         map: Arc::new(map),
         fd,
         number,
-        base,
+        base: 0,
         name,
     })
 }

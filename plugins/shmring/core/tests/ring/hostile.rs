@@ -30,8 +30,11 @@ fn dial(path: &Path) -> OwnedFd {
     socket
 }
 
+/// A message and the descriptors that came with it.
+type Answer = (Vec<u8>, Vec<OwnedFd>);
+
 /// One answer of the other side; `None` when it has closed.
-fn hear(socket: &OwnedFd) -> Option<(Vec<u8>, Vec<OwnedFd>)> {
+fn hear(socket: &OwnedFd) -> Option<Answer> {
     let mut bytes = [0; 256];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
@@ -53,7 +56,7 @@ fn hear(socket: &OwnedFd) -> Option<(Vec<u8>, Vec<OwnedFd>)> {
     (got.bytes > 0).then(|| (bytes[..got.bytes].to_vec(), fds))
 }
 
-fn greet(path: &Path, hello: &[u8]) -> (OwnedFd, Option<(Vec<u8>, Vec<OwnedFd>)>) {
+fn greet(path: &Path, hello: &[u8]) -> (OwnedFd, Option<Answer>) {
     let socket = dial(path);
     rustix::net::send(&socket, hello, SendFlags::NOSIGNAL).expect("greeting");
     let answer = hear(&socket);
