@@ -1,20 +1,47 @@
 //! The configuration file: its types, where in it a mistake stands, and what a change of it means.
+//!
+//! ```text
+//! text -> yaml (tree with places) -> expand (references) -> reading (types) -> ranges, check -> Loaded
+//! ```
+//!
+//! What is shown and written is always made from the tree before references are resolved.
 
+mod check;
+mod expand;
 mod file;
+mod message;
 mod problem;
+mod ranges;
+mod reading;
+#[cfg(test)]
+mod tests;
+pub mod yaml;
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
+use serde_json::{Map, Value};
+use watchpost_pipelines::CameraConfig;
+use watchpost_pipelines::camera::Source;
+use watchpost_pipelines::secret;
+
+pub use check::name_problem;
+pub use expand::{Environment, ProcessEnvironment};
 pub use file::{Config, HttpConfig};
 pub use problem::{Problem, Problems};
+
+use reading::Wrong;
+use yaml::{Content, Node, Step};
 
 /// A configuration that can be run.
 #[derive(Debug, Clone)]
 pub struct Loaded {
-    /// The configuration, references resolved, cameras that are wrong left out.
+    /// The configuration, references resolved, paths absolute, cameras that are wrong left out.
     pub config: Config,
-    /// The cameras that are wrong, and why. `--strict` treats them as fatal.
+    /// What is wrong outside the cameras; the keys concerned are at their defaults (a model that does not exist is kept).
+    pub general: Problems,
+    /// The cameras that are wrong, and why.
     pub broken: BTreeMap<String, Problems>,
     /// What is worth saying and stops nothing.
     pub warnings: Problems,
@@ -23,14 +50,32 @@ pub struct Loaded {
 }
 
 impl Loaded {
-    /// Every problem that makes `check` fail.
+    /// Every problem that makes `check` and `--strict` fail, in the order of the file.
     pub fn problems(&self) -> impl Iterator<Item = &Problem> {
-        self.broken.values().flat_map(|problems| problems.iter())
+        let mut all: Vec<&Problem> = self
+            .general
+            .iter()
+            .chain(self.broken.values().flat_map(Problems::iter))
+            .collect();
+        all.sort_by_key(|problem| (problem.line, problem.column));
+        all.into_iter()
     }
 }
 
-/// Reads and checks a configuration file. An error is one that leaves nothing to run; what is wrong with a single camera
-/// is in [`Loaded::broken`].
+/// JSON Schema of the configuration file.
+pub fn schema() -> &'static Value {
+    static SCHEMA: LazyLock<Value> = LazyLock::new(|| schemars::schema_for!(Config).to_value());
+    &SCHEMA
+}
+
+fn camera_schema() -> &'static Value {
+    static SCHEMA: LazyLock<Value> =
+        LazyLock::new(|| schemars::schema_for!(CameraConfig).to_value());
+    &SCHEMA
+}
+
+/// Reads and checks a configuration file. An error leaves nothing to run: the file cannot be read, or is no YAML.
+/// Everything else is in [`Loaded::general`] and [`Loaded::broken`].
 pub fn load(path: &Path) -> Result<Loaded, Problems> {
     let text = std::fs::read_to_string(path).map_err(|error| {
         Problems::from(Problem::of_file(path, format!("cannot be read: {error}")))
@@ -40,14 +85,278 @@ pub fn load(path: &Path) -> Result<Loaded, Problems> {
 
 /// As [`load`], from a text that stands (or is about to stand) in `path`.
 pub fn parse(path: &Path, text: String) -> Result<Loaded, Problems> {
-    let value: serde_json::Value = serde_yaml::from_str(&text)
-        .map_err(|error| Problems::from(Problem::of_file(path, error.to_string())))?;
-    let config: Config = serde_json::from_value(value)
-        .map_err(|error| Problems::from(Problem::of_file(path, error.to_string())))?;
+    parse_with(path, text, &ProcessEnvironment)
+}
+
+/// As [`parse`], with another environment for `${NAME}`.
+pub fn parse_with(
+    path: &Path,
+    text: String,
+    environment: &dyn Environment,
+) -> Result<Loaded, Problems> {
+    let tree = yaml::parse(&text).map_err(|mistake| {
+        Problems::from(Problem {
+            file: path.to_owned(),
+            line: mistake.place.line,
+            column: mistake.place.column,
+            key: yaml::path_text(&mistake.path),
+            message: mistake.message,
+        })
+    })?;
+    let mut file = File {
+        path,
+        root: &tree.root,
+        secrets: Vec::new(),
+    };
+    if !matches!(tree.root.content, Content::Mapping(_) | Content::Null) {
+        return Err(file
+            .problem(&Wrong::of_value(
+                Vec::new(),
+                "is no mapping, expected keys like `cameras:`",
+            ))
+            .into());
+    }
+    let folder = folder_of(path);
+    let mut root = tree.root.clone();
+    let (unresolved, secrets) = expand::resolve(&mut root, &folder, environment);
+    file.secrets = secrets;
+
+    let mut found: Vec<Wrong> = Vec::new();
+    for mistake in tree.duplicates {
+        found.push(Wrong {
+            path: mistake.path,
+            message: mistake.message,
+            key: true,
+            place: Some(mistake.place),
+        });
+    }
+    for (path, why) in unresolved {
+        found.push(Wrong::of_value(path, why));
+    }
+
+    let mut value = root.to_value();
+    let cameras = value.as_object_mut().and_then(|top| top.remove("cameras"));
+    if value.is_null() {
+        value = Value::Object(Map::new());
+    }
+    reading::drop_nulls(&mut value);
+    for (path, why) in ranges::check(schema(), &value) {
+        reading::remove(&mut value, &path);
+        found.push(Wrong::of_value(path, why));
+    }
+    let (config, wrong) = reading::read::<Config>(&mut value);
+    found.extend(wrong);
+    let mut config = config.unwrap_or_default();
+    absolute(&mut config, &folder);
+
+    let mut warnings = Vec::new();
+    let mut broken: BTreeMap<String, Problems> = BTreeMap::new();
+    let entries = match cameras {
+        None | Some(Value::Null) => Map::new(),
+        Some(Value::Object(entries)) => entries,
+        Some(_) => {
+            found.push(Wrong::of_value(
+                vec![key("cameras")],
+                "is no mapping, expected cameras by name",
+            ));
+            Map::new()
+        }
+    };
+    let names: Vec<String> = entries.keys().cloned().collect();
+    for (name, camera) in entries {
+        let prefix = [key("cameras"), key(&name)];
+        // Mistakes of the text itself (a key given twice, a reference to nothing) belong to the camera they stand in.
+        let (mut wrong, rest): (Vec<_>, Vec<_>) = found
+            .into_iter()
+            .partition(|wrong| wrong.path.starts_with(&prefix));
+        found = rest;
+        for wrong in &mut wrong {
+            wrong.path.drain(..2);
+        }
+        let (read, said) = read_camera(&name, camera, &value, &folder, &config, &names);
+        wrong.extend(said.0);
+        warnings.extend(said.1.iter().map(|note| file.camera_problem(&name, note)));
+        if wrong.is_empty() {
+            if let Some(camera) = read {
+                config.cameras.insert(name, camera);
+            }
+        } else {
+            let problems = wrong
+                .iter()
+                .map(|note| file.camera_problem(&name, note))
+                .collect();
+            broken.insert(name, sorted(problems));
+        }
+    }
+
+    let findings = check::general(&config);
+    found.extend(findings.wrong);
+    warnings.extend(findings.warnings.iter().map(|note| file.problem(note)));
     Ok(Loaded {
         config,
-        broken: BTreeMap::new(),
-        warnings: Problems::default(),
+        general: sorted(found.iter().map(|note| file.problem(note)).collect()),
+        broken,
+        warnings: sorted(warnings),
         text,
     })
+}
+
+type Said = (Vec<Wrong>, Vec<Wrong>);
+
+fn read_camera(
+    name: &str,
+    camera: Value,
+    general: &Value,
+    folder: &Path,
+    config: &Config,
+    names: &[String],
+) -> (Option<CameraConfig>, Said) {
+    let camera = match camera {
+        Value::Null => Value::Object(Map::new()),
+        Value::Object(_) => camera,
+        _ => {
+            return (
+                None,
+                (
+                    vec![Wrong::of_value(
+                        Vec::new(),
+                        "is no mapping, expected the keys of a camera",
+                    )],
+                    Vec::new(),
+                ),
+            );
+        }
+    };
+    let mut effective = Value::Object(Map::new());
+    for section in ["detect", "motion", "objects"] {
+        if let Some(section_value) = general.get(section) {
+            effective[section] = section_value.clone();
+        }
+    }
+    reading::lay_over(&mut effective, camera);
+    reading::drop_nulls(&mut effective);
+    let mut wrong = Vec::new();
+    for (path, why) in ranges::check(camera_schema(), &effective) {
+        reading::remove(&mut effective, &path);
+        wrong.push(Wrong::of_value(path, why));
+    }
+    let (read, mistakes) = reading::read::<CameraConfig>(&mut effective);
+    wrong.extend(mistakes);
+    let mut warnings = Vec::new();
+    let read = read.map(|mut camera| {
+        absolute_sources(&mut camera, folder);
+        let findings = check::camera(name, &camera, config.run_dir.as_deref());
+        // What follows from a mistake that is already named is not said again.
+        let known: Vec<Vec<Step>> = wrong.iter().map(|w| w.path.clone()).collect();
+        wrong.extend(findings.wrong.into_iter().filter(|note| {
+            let about_source = note.path.is_empty() && note.message.contains("no source");
+            let source_known = |path: &Vec<Step>| {
+                path.first() == Some(&key("source")) || path.first() == Some(&key("sources"))
+            };
+            !(about_source && known.iter().any(source_known))
+        }));
+        warnings = findings.warnings;
+        if let Some(previous) = &camera.previous_name
+            && previous != name
+            && names.contains(previous)
+        {
+            wrong.push(Wrong::of_value(
+                vec![key("previous_name")],
+                format!(
+                    "`{previous}` is a camera of this file, expected a name no camera has any more"
+                ),
+            ));
+        }
+        camera
+    });
+    (read, (wrong, warnings))
+}
+
+fn key(name: &str) -> Step {
+    Step::Key(name.to_owned())
+}
+
+/// What relative paths of a configuration file count from.
+fn folder_of(path: &Path) -> PathBuf {
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty());
+    std::path::absolute(folder.unwrap_or(Path::new("."))).unwrap_or_default()
+}
+
+fn absolute(config: &mut Config, folder: &Path) {
+    for path in [&mut config.data_dir, &mut config.run_dir]
+        .into_iter()
+        .flatten()
+    {
+        *path = folder.join(&*path);
+    }
+    if let Some(model) = &mut config.model {
+        model.path = folder.join(&model.path);
+        if let Some(labels) = &mut model.labels {
+            *labels = folder.join(&*labels);
+        }
+    }
+}
+
+fn absolute_sources(camera: &mut CameraConfig, folder: &Path) {
+    let entries = camera.sources.iter_mut().map(|entry| &mut entry.source);
+    for source in camera.source.iter_mut().chain(entries) {
+        if let Source::File(file) = source {
+            file.path = folder.join(&file.path);
+        }
+    }
+}
+
+fn sorted(mut problems: Vec<Problem>) -> Problems {
+    problems.sort_by_key(|problem| (problem.line, problem.column));
+    Problems(problems)
+}
+
+/// Says where in the file a path stands.
+struct File<'a> {
+    path: &'a Path,
+    root: &'a Node,
+    /// What references stand for: never told.
+    secrets: Vec<String>,
+}
+
+impl File<'_> {
+    fn problem(&self, wrong: &Wrong) -> Problem {
+        let place = match wrong.place {
+            Some(place) => place,
+            None if wrong.key => self.root.place_of_key(&wrong.path),
+            None => self.root.place_of_value(&wrong.path),
+        };
+        let mut message = wrong.message.clone();
+        for secret in &self.secrets {
+            message = message.replace(secret, secret::HIDDEN);
+        }
+        Problem {
+            file: self.path.to_owned(),
+            line: place.line,
+            column: place.column,
+            key: yaml::path_text(&wrong.path),
+            message,
+        }
+    }
+
+    /// A camera's problem stands in the camera, or in the general section the camera took the key from.
+    fn camera_problem(&self, name: &str, wrong: &Wrong) -> Problem {
+        let path: Vec<Step> = [key("cameras"), key(name)]
+            .into_iter()
+            .chain(wrong.path.iter().cloned())
+            .collect();
+        let inherited = self.root.at(&path).is_none()
+            && self.root.at(&wrong.path).is_some()
+            && !wrong.path.is_empty();
+        let mut problem = self.problem(&Wrong {
+            path: if inherited { wrong.path.clone() } else { path },
+            ..wrong.clone()
+        });
+        if inherited {
+            problem.message = format!("{} (in camera {name})", problem.message);
+        }
+        problem
+    }
 }

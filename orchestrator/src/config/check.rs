@@ -1,0 +1,444 @@
+//! What types cannot say: how keys go together, and whether what they name exists.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use watchpost_pipelines::camera::{
+    CameraConfig, Coordinates, Masks, ObjectFilter, Role, Source, SourceEntry,
+};
+use watchpost_pipelines::model::ModelConfig;
+
+use super::file::Config;
+use super::reading::Wrong;
+use super::yaml::Step;
+
+/// Longest path of a Unix socket, without its final zero.
+const MAX_SOCKET_PATH: usize = 107;
+/// Longest name of a camera.
+const MAX_NAME: usize = 64;
+
+/// What was found: mistakes, and what is only worth saying.
+#[derive(Default)]
+pub struct Findings {
+    /// Mistakes.
+    pub wrong: Vec<Wrong>,
+    /// What stops nothing.
+    pub warnings: Vec<Wrong>,
+    path: Vec<Step>,
+}
+
+impl Findings {
+    fn note(&self, message: impl Into<String>) -> Wrong {
+        Wrong::of_value(self.path.clone(), message)
+    }
+
+    fn wrong(&mut self, message: impl Into<String>) {
+        let note = self.note(message);
+        self.wrong.push(note);
+    }
+
+    fn warn(&mut self, message: impl Into<String>) {
+        let note = self.note(message);
+        self.warnings.push(note);
+    }
+
+    fn at(&mut self, keys: &[&str], check: impl FnOnce(&mut Self)) {
+        let depth = self.path.len();
+        self.path
+            .extend(keys.iter().map(|key| Step::Key((*key).to_owned())));
+        check(self);
+        self.path.truncate(depth);
+    }
+
+    fn at_index(&mut self, key: &str, index: usize, check: impl FnOnce(&mut Self)) {
+        self.at(&[key], |found| {
+            found.path.push(Step::Index(index));
+            check(found);
+            found.path.pop();
+        });
+    }
+}
+
+/// Checks what does not belong to a camera.
+pub fn general(config: &Config) -> Findings {
+    let mut found = Findings::default();
+    if !config.http.listen.ip().is_loopback() {
+        found.at(&["http", "listen"], |found| {
+            found.warn(format!(
+                "{} can be reached from the network, and who reaches it may change cameras; 127.0.0.1 is for this machine only",
+                config.http.listen
+            ));
+        });
+    }
+    if let Some(model) = &config.model {
+        found.at(&["model"], |found| self::model(model, found));
+    } else if !config.cameras.is_empty() {
+        found.warn("no `model`: motion is looked for, objects are not");
+    }
+    for (key, folder) in [("data_dir", &config.data_dir), ("run_dir", &config.run_dir)] {
+        if folder
+            .as_deref()
+            .is_some_and(|folder| folder.exists() && !folder.is_dir())
+        {
+            found.at(&[key], |found| found.wrong("is a file, expected a folder"));
+        }
+    }
+    found
+}
+
+/// The families of models by their names.
+const MODEL_TYPES: [&str; 14] = [
+    "auto",
+    "yolox",
+    "yolov5",
+    "yolov8",
+    "yolo-generic",
+    "end2end",
+    "yolonas",
+    "ssd",
+    "detr",
+    "rtdetr",
+    "dfine",
+    "rfdetr",
+    "nanodet",
+    "yolov9",
+];
+
+fn model(model: &ModelConfig, found: &mut Findings) {
+    existing_file(&["path"], &model.path, found);
+    if let Some(labels) = &model.labels {
+        existing_file(&["labels"], labels, found);
+    }
+    if let Some(kind) = &model.kind
+        && !MODEL_TYPES.contains(&kind.as_str())
+    {
+        let near = super::message::nearest(kind, &MODEL_TYPES)
+            .map_or(String::new(), |near| format!("did you mean `{near}`? "));
+        found.at(&["type"], |found| {
+            found.wrong(format!(
+                "`{kind}` is not known, {near}expected one of {}",
+                MODEL_TYPES.join(", ")
+            ));
+        });
+    }
+}
+
+fn existing_file(key: &[&str], path: &Path, found: &mut Findings) {
+    let why = match std::fs::metadata(path) {
+        Ok(metadata) if metadata.is_file() => return,
+        Ok(_) => "is a folder, expected a file".to_owned(),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => "does not exist".to_owned(),
+        Err(error) => format!("cannot be read: {error}"),
+    };
+    found.at(key, |found| {
+        found.wrong(format!("{} {why}", path.display()))
+    });
+}
+
+/// Whether a text can be a camera's name: it becomes a folder, a label and a part of URLs.
+pub fn name_problem(name: &str) -> Option<String> {
+    let ok = name.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && name.len() <= MAX_NAME
+        && name
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'));
+    (!ok).then(|| {
+        format!(
+            "is no name for a camera, expected letters, digits, `-` and `_`, a letter or digit first, at most {MAX_NAME} \
+             (use friendly_name for anything else)"
+        )
+    })
+}
+
+/// Checks one camera.
+pub fn camera(name: &str, camera: &CameraConfig, run_dir: Option<&Path>) -> Findings {
+    let mut found = Findings::default();
+    if let Some(problem) = name_problem(name) {
+        let mut note = found.note(problem);
+        note.key = true;
+        found.wrong.push(note);
+    }
+    if let Some(previous) = &camera.previous_name {
+        found.at(&["previous_name"], |found| {
+            if previous == name {
+                found.wrong("is the camera's own name, expected the one it had before");
+            } else if let Some(problem) = name_problem(previous) {
+                found.wrong(problem);
+            }
+        });
+    }
+    if let Some(run_dir) = run_dir {
+        let socket = run_dir.join(name).join("detect.sock");
+        let length = socket.as_os_str().len();
+        if length > MAX_SOCKET_PATH {
+            found.wrong(format!(
+                "its socket {} would have {length} bytes, a Unix socket can have {MAX_SOCKET_PATH}: choose a shorter \
+                 run_dir or camera name",
+                socket.display()
+            ));
+        }
+    }
+    sources(camera, &mut found);
+    found.at(&["detect"], |found| detect(camera, found));
+    found.at(&["motion"], |found| motion(camera, found));
+    found.at(&["objects"], |found| objects(camera, found));
+    for (zone_name, zone) in &camera.zones {
+        found.at(&["zones", zone_name], |found| {
+            found.at(&["coordinates"], |found| {
+                polygon(&zone.coordinates, camera, found)
+            });
+            filters(&zone.filters, camera, found);
+            untracked(&zone.objects, camera, found);
+            ineffective(
+                &[
+                    ("distances", zone.distances.is_some()),
+                    ("speed_threshold", zone.speed_threshold.is_some()),
+                ],
+                found,
+            );
+        });
+    }
+    let shortest = 2.0 / camera.detect.fps;
+    if camera.stall_timeout < shortest {
+        found.at(&["stall_timeout"], |found| {
+            found.wrong(format!(
+                "{} s is less than two frames at {} fps take, expected at least {shortest} s",
+                camera.stall_timeout, camera.detect.fps
+            ));
+        });
+    }
+    found
+}
+
+fn sources(camera: &CameraConfig, found: &mut Findings) {
+    match (&camera.source, camera.sources.as_slice()) {
+        (None, []) => found.wrong("has no source, expected `source` (or `sources`) with rtsp, file, v4l2, libcamera, test or launch"),
+        (Some(_), [_, ..]) => found.at(&["sources"], |found| {
+            found.wrong("given together with `source`, expected one of both");
+        }),
+        (Some(source), []) => found.at(&["source"], |found| self::source(source, found)),
+        (None, entries) => roles(entries, camera, found),
+    }
+}
+
+fn roles(entries: &[SourceEntry], camera: &CameraConfig, found: &mut Findings) {
+    let mut seen: BTreeMap<Role, usize> = BTreeMap::new();
+    for (index, entry) in entries.iter().enumerate() {
+        found.at_index("sources", index, |found| {
+            source(&entry.source, found);
+            if entry.roles.is_empty() && entries.len() > 1 {
+                found.wrong("has no roles, expected `roles` with some of detect, record, live");
+            }
+            for role in &entry.roles {
+                if let Some(first) = seen.insert(*role, index) {
+                    let other = if first == index {
+                        "twice here".to_owned()
+                    } else {
+                        format!("in sources[{first}] too")
+                    };
+                    found.at(&["roles"], |found| {
+                        found.wrong(format!(
+                            "the role {} is given {other}, expected each role once",
+                            role.as_str()
+                        ));
+                    });
+                }
+            }
+        });
+    }
+    if entries.len() > 1 && camera.detect.enabled && !seen.contains_key(&Role::Detect) {
+        found.at(&["sources"], |found| {
+            found.wrong(
+                "no source has the role detect, expected one (or `detect: {enabled: false}`)",
+            );
+        });
+    }
+}
+
+fn source(source: &Source, found: &mut Findings) {
+    match source {
+        Source::Rtsp(rtsp) => {
+            let host = rtsp
+                .url
+                .split_once("://")
+                .filter(|(scheme, _)| {
+                    matches!(
+                        scheme.to_ascii_lowercase().as_str(),
+                        "rtsp" | "rtsps" | "rtspt" | "rtspu" | "rtsph"
+                    )
+                })
+                .map(|(_, rest)| rest.rsplit_once('@').map_or(rest, |(_, host)| host));
+            if host.is_none_or(|host| host.is_empty() || host.starts_with(['/', ':'])) {
+                found.at(&["rtsp"], |found| {
+                    found.wrong("is no RTSP address, expected rtsp://HOST/PATH or rtsp://USER:PASSWORD@HOST:PORT/PATH");
+                });
+            }
+        }
+        Source::File(file) => existing_file(&["file"], &file.path, found),
+        Source::V4l2(v4l2) => {
+            if v4l2.device.as_os_str().is_empty() {
+                found.at(&["v4l2"], |found| {
+                    found.wrong("is empty, expected a device, for instance /dev/video0")
+                });
+            }
+        }
+        Source::Libcamera(_) => {}
+        Source::Test(test) => {
+            if !SCENES.contains(&test.scene.as_str()) {
+                found.at(&["test"], |found| {
+                    found.wrong(format!(
+                        "`{}` is no scene, expected one of {}",
+                        test.scene,
+                        SCENES.join(", ")
+                    ));
+                });
+            }
+        }
+        Source::Launch(line) => {
+            if line.trim().is_empty() {
+                found.at(&["launch"], |found| {
+                    found.wrong("is empty, expected a GStreamer launch line")
+                });
+            }
+        }
+    }
+}
+
+/// The scenes there are.
+const SCENES: [&str; 1] = ["walkers"];
+
+fn detect(camera: &CameraConfig, found: &mut Findings) {
+    let detect = &camera.detect;
+    for (key, value, other, other_value) in [
+        ("width", detect.width, "height", detect.height),
+        ("height", detect.height, "width", detect.width),
+    ] {
+        if let Some(value) = value {
+            found.at(&[key], |found| {
+                if !value.is_multiple_of(2) {
+                    found.wrong(format!("{value} is odd, expected an even number"));
+                }
+                if other_value.is_none() {
+                    found.wrong(format!("given without `{other}`, expected both or none"));
+                }
+            });
+        }
+    }
+    ineffective(
+        &[("annotation_offset", detect.annotation_offset.is_some())],
+        found,
+    );
+    found.at(&["stationary"], |found| {
+        ineffective(
+            &[("classifier", detect.stationary.classifier.is_some())],
+            found,
+        );
+    });
+}
+
+fn motion(camera: &CameraConfig, found: &mut Findings) {
+    masks(&camera.motion.mask, camera, found);
+    ineffective(
+        &[
+            ("delta_alpha", camera.motion.delta_alpha.is_some()),
+            ("mqtt_off_delay", camera.motion.mqtt_off_delay.is_some()),
+        ],
+        found,
+    );
+}
+
+fn objects(camera: &CameraConfig, found: &mut Findings) {
+    masks(&camera.objects.mask, camera, found);
+    for (index, label) in camera.objects.track.iter().enumerate() {
+        if label.is_empty() || label.contains(',') {
+            found.at_index("track", index, |found| {
+                found.wrong(format!(
+                    "`{label}` is no label, expected a name without a comma"
+                ));
+            });
+        }
+    }
+    filters(&camera.objects.filters, camera, found);
+}
+
+fn filters(filters: &BTreeMap<String, ObjectFilter>, camera: &CameraConfig, found: &mut Findings) {
+    for (label, filter) in filters {
+        found.at(&["filters", label], |found| {
+            let size = camera.detect_size();
+            let comparable =
+                (filter.min_area.0 < 1.0) == (filter.max_area.0 < 1.0) || size.is_some();
+            let (width, height) = size.unwrap_or((1, 1));
+            if comparable
+                && filter.min_area.pixels(width, height) > filter.max_area.pixels(width, height)
+            {
+                found.at(&["min_area"], |found| {
+                    found.wrong(format!(
+                        "{} is more than max_area {}",
+                        filter.min_area.0, filter.max_area.0
+                    ));
+                });
+            }
+            if filter.min_ratio > filter.max_ratio {
+                found.at(&["min_ratio"], |found| {
+                    found.wrong(format!(
+                        "{} is more than max_ratio {}",
+                        filter.min_ratio, filter.max_ratio
+                    ));
+                });
+            }
+            masks(&filter.mask, camera, found);
+            untracked(std::slice::from_ref(label), camera, found);
+        });
+    }
+}
+
+fn untracked(labels: &[String], camera: &CameraConfig, found: &mut Findings) {
+    for label in labels {
+        if !camera.objects.track.contains(label) {
+            found.warn(format!(
+                "`{label}` is not in objects.track, so this has no effect"
+            ));
+        }
+    }
+}
+
+fn masks(masks: &Masks, camera: &CameraConfig, found: &mut Findings) {
+    found.at(&["mask"], |found| {
+        for (name, mask) in masks.iter() {
+            found.at(&[name, "coordinates"], |found| {
+                polygon(&mask.coordinates, camera, found)
+            });
+        }
+    });
+}
+
+fn polygon(coordinates: &Coordinates, camera: &CameraConfig, found: &mut Findings) {
+    if coordinates.is_relative() {
+        return;
+    }
+    let Some((width, height)) = camera.detect_size() else {
+        found.wrong(
+            "is in pixels, which needs detect.width and detect.height; expected those, or shares of the picture (0 to 1)",
+        );
+        return;
+    };
+    let beyond = coordinates
+        .points()
+        .iter()
+        .find(|(x, y)| *x > f64::from(width) || *y > f64::from(height));
+    if let Some((x, y)) = beyond {
+        found.wrong(format!(
+            "the corner {x},{y} is outside the analysed picture of {width}x{height}"
+        ));
+    }
+}
+
+fn ineffective(keys: &[(&str, bool)], found: &mut Findings) {
+    for (key, given) in keys {
+        if *given {
+            found.at(&[key], |found| {
+                found.warn("is accepted for Frigate's sake and has no effect")
+            });
+        }
+    }
+}

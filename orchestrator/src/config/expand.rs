@@ -1,0 +1,189 @@
+//! References in values: `${NAME}` to the environment, `file:PATH` to a file that holds a secret.
+//!
+//! They are resolved in a copy of the tree, just before it is read; what is shown and written keeps them.
+
+use std::path::Path;
+
+use watchpost_pipelines::secret;
+
+use super::yaml::{Content, Node, Step};
+
+/// Where the values of references come from.
+pub trait Environment {
+    /// The variable of this name, if it is set.
+    fn variable(&self, name: &str) -> Option<String>;
+}
+
+/// The process's own environment.
+pub struct ProcessEnvironment;
+
+impl Environment for ProcessEnvironment {
+    fn variable(&self, name: &str) -> Option<String> {
+        std::env::var(name).ok()
+    }
+}
+
+/// A reference that cannot be resolved: where, and why.
+pub type Unresolved = (Vec<Step>, String);
+
+/// Resolves every reference below a node. `folder` is what relative paths count from. Answers with those that cannot be
+/// resolved, and with the texts the others became.
+pub fn resolve(
+    node: &mut Node,
+    folder: &Path,
+    environment: &dyn Environment,
+) -> (Vec<Unresolved>, Vec<String>) {
+    let mut unresolved = Vec::new();
+    let mut resolved = Vec::new();
+    let mut path = Vec::new();
+    walk(
+        node,
+        None,
+        folder,
+        environment,
+        &mut path,
+        &mut unresolved,
+        &mut resolved,
+    );
+    (unresolved, resolved)
+}
+
+fn walk(
+    node: &mut Node,
+    key: Option<&str>,
+    folder: &Path,
+    environment: &dyn Environment,
+    path: &mut Vec<Step>,
+    unresolved: &mut Vec<Unresolved>,
+    resolved: &mut Vec<String>,
+) {
+    match &mut node.content {
+        Content::Text(text) => match value(text, key, folder, environment) {
+            Ok(Some(value)) => {
+                if !value.is_empty() {
+                    resolved.push(value.clone());
+                }
+                *text = value;
+            }
+            Ok(None) => {}
+            Err(why) => unresolved.push((path.clone(), why)),
+        },
+        Content::List(items) => {
+            for (index, item) in items.iter_mut().enumerate() {
+                path.push(Step::Index(index));
+                walk(item, key, folder, environment, path, unresolved, resolved);
+                path.pop();
+            }
+        }
+        Content::Mapping(entries) => {
+            for entry in entries {
+                path.push(Step::Key(entry.key.clone()));
+                walk(
+                    &mut entry.value,
+                    Some(&entry.key),
+                    folder,
+                    environment,
+                    path,
+                    unresolved,
+                    resolved,
+                );
+                path.pop();
+            }
+        }
+        Content::Null | Content::Bool(_) | Content::Number(_) => {}
+    }
+}
+
+/// Keys whose value may stand in a file of its own.
+fn may_be_file(key: &str) -> bool {
+    secret::is_secret_key(key) || matches!(key, "user" | "url" | "rtsp")
+}
+
+fn value(
+    text: &str,
+    key: Option<&str>,
+    folder: &Path,
+    environment: &dyn Environment,
+) -> Result<Option<String>, String> {
+    if let Some(path) = text.strip_prefix("file:")
+        && key.is_some_and(may_be_file)
+    {
+        let path = folder.join(path);
+        return match std::fs::read_to_string(&path) {
+            Ok(content) => Ok(Some(content.trim_end_matches(['\r', '\n']).to_owned())),
+            Err(error) => Err(format!(
+                "the file {} cannot be read: {error}",
+                path.display()
+            )),
+        };
+    }
+    if !text.contains("${") {
+        return Ok(None);
+    }
+    let mut out = String::new();
+    let mut rest = text;
+    while let Some(start) = rest.find("${") {
+        out.push_str(&rest[..start]);
+        let Some(end) = rest[start..].find('}') else {
+            return Err("`${` without its `}`, expected ${NAME}".to_owned());
+        };
+        let name = &rest[start + 2..start + end];
+        if name.is_empty() || !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
+            return Err(format!(
+                "`${{{name}}}` is no name of an environment variable, expected ${{NAME}}"
+            ));
+        }
+        match environment.variable(name) {
+            Some(value) => out.push_str(&value),
+            None => return Err(format!("the environment variable {name} is not set")),
+        }
+        rest = &rest[start + end + 1..];
+    }
+    out.push_str(rest);
+    Ok(Some(out))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::yaml;
+    use super::*;
+
+    struct Only(&'static str, &'static str);
+
+    impl Environment for Only {
+        fn variable(&self, name: &str) -> Option<String> {
+            (name == self.0).then(|| self.1.to_owned())
+        }
+    }
+
+    #[test]
+    fn references_are_resolved_where_they_stand() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("pw"), "ge:heim\n").unwrap();
+        let mut tree =
+            yaml::parse("rtsp: rtsp://u:${PW}@h/1\npassword: file:pw\nlaunch: file:pw\nn: 5")
+                .unwrap();
+        let (unresolved, _) = resolve(&mut tree.root, folder.path(), &Only("PW", "x y"));
+        assert_eq!(unresolved, []);
+        assert_eq!(
+            tree.root.to_value(),
+            json!({"rtsp": "rtsp://u:x y@h/1", "password": "ge:heim", "launch": "file:pw", "n": 5})
+        );
+    }
+
+    #[test]
+    fn references_to_nothing_say_what_is_missing() {
+        for (text, said) in [
+            ("a: ${NO}", "variable NO is not set"),
+            ("a: ${NO", "without its `}`"),
+            ("a: ${N O}", "no name of an environment variable"),
+            ("password: file:none", "none cannot be read"),
+        ] {
+            let mut tree = yaml::parse(text).unwrap();
+            let (unresolved, _) = resolve(&mut tree.root, Path::new("/nowhere"), &Only("PW", ""));
+            assert!(unresolved[0].1.contains(said), "{unresolved:?}");
+        }
+    }
+}

@@ -1,0 +1,182 @@
+//! serde's messages in the words of this program, with the nearest known key.
+
+/// Rewrites a message of serde. The second value says whether it is about a key rather than a value.
+pub fn rewrite(message: &str) -> (String, bool) {
+    let message = message
+        .rsplit_once(" at line ")
+        .map_or(message, |(message, _)| message);
+    if let Some((name, known)) = named(message, "unknown field ") {
+        let text = match nearest(name, &known) {
+            Some(near) => format!("unknown key, did you mean `{near}`?"),
+            None => format!("unknown key, expected one of {}", list(&known)),
+        };
+        return (text, true);
+    }
+    if let Some((name, known)) = named(message, "unknown variant ") {
+        let text = match nearest(name, &known) {
+            Some(near) => format!(
+                "`{name}` is not known, did you mean `{near}`? Expected one of {}",
+                list(&known)
+            ),
+            None => format!("`{name}` is not known, expected one of {}", list(&known)),
+        };
+        return (text, false);
+    }
+    if let Some(name) = message.strip_prefix("missing field ") {
+        return (format!("key {name} is missing"), false);
+    }
+    for (prefix, joined) in [
+        ("invalid type: ", "is"),
+        ("invalid value: ", "has the wrong value"),
+    ] {
+        if let Some((found, wanted)) = message
+            .strip_prefix(prefix)
+            .and_then(|rest| rest.split_once(", expected "))
+        {
+            return (
+                format!("{joined} {}, expected {}", kind(found), wish(wanted)),
+                false,
+            );
+        }
+    }
+    if message == "invalid socket address syntax" {
+        return (
+            "is no address, expected ADDRESS:PORT, for instance 127.0.0.1:8480".to_owned(),
+            false,
+        );
+    }
+    (message.to_owned(), false)
+}
+
+/// Takes apart "unknown field `a`, expected one of `b`, `c`".
+fn named<'a>(message: &'a str, prefix: &str) -> Option<(&'a str, Vec<&'a str>)> {
+    let rest = message.strip_prefix(prefix)?;
+    let (name, rest) = rest.strip_prefix('`')?.split_once('`')?;
+    let known = rest.split('`').skip(1).step_by(2).collect();
+    Some((name, known))
+}
+
+fn list(names: &[&str]) -> String {
+    if names.is_empty() {
+        return "none here".to_owned();
+    }
+    names.join(", ")
+}
+
+fn kind(found: &str) -> String {
+    match found {
+        "map" => "a mapping".to_owned(),
+        "sequence" => "a list".to_owned(),
+        "null" | "unit value" => "empty".to_owned(),
+        _ => found
+            .replace("string \"", "text \"")
+            .replace("floating point ", "")
+            .replace("integer ", ""),
+    }
+}
+
+fn wish(wanted: &str) -> String {
+    match wanted {
+        "f64" | "f32" => "a number".to_owned(),
+        "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number from 0 on".to_owned(),
+        "i32" | "i64" => "a whole number".to_owned(),
+        "a boolean" => "true or false".to_owned(),
+        "a string" | "path string" => "text (put it in quotes)".to_owned(),
+        "a sequence" => "a list".to_owned(),
+        "a map" => "a mapping".to_owned(),
+        "string or map" => "text or a mapping".to_owned(),
+        _ if wanted.starts_with("struct ") => "a mapping".to_owned(),
+        _ => wanted.to_owned(),
+    }
+}
+
+/// The known name most like a mistyped one, if it is like it at all.
+pub fn nearest<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
+    let simple = |text: &str| text.to_lowercase().replace(['-', ' '], "_");
+    let wanted = simple(name);
+    known
+        .iter()
+        .map(|known| (distance(&wanted, &simple(known)), *known))
+        .filter(|(distance, known)| *distance <= 1 + known.len().min(name.len()) / 4)
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, known)| known)
+}
+
+/// How many letters must be added, taken away, changed, or swapped with their neighbour.
+fn distance(a: &str, b: &str) -> usize {
+    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
+    let mut rows = vec![vec![0; b.len() + 1]; a.len() + 1];
+    for (i, row) in rows.iter_mut().enumerate() {
+        row[0] = i;
+    }
+    for (j, cell) in rows[0].iter_mut().enumerate() {
+        *cell = j;
+    }
+    for i in 1..=a.len() {
+        for j in 1..=b.len() {
+            let change = usize::from(a[i - 1] != b[j - 1]);
+            let mut best = (rows[i - 1][j] + 1)
+                .min(rows[i][j - 1] + 1)
+                .min(rows[i - 1][j - 1] + change);
+            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
+                best = best.min(rows[i - 2][j - 2] + 1);
+            }
+            rows[i][j] = best;
+        }
+    }
+    rows[a.len()][b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mistyped_keys_find_their_neighbour() {
+        let known = ["width", "height", "fps", "min_initialized", "stationary"];
+        for (typed, meant) in [
+            ("widht", Some("width")),
+            ("Width", Some("width")),
+            ("fsp", Some("fps")),
+            ("min-initialised", Some("min_initialized")),
+            ("stationery", Some("stationary")),
+            ("colour", None),
+            ("x", None),
+        ] {
+            assert_eq!(nearest(typed, &known), meant, "{typed}");
+        }
+    }
+
+    #[test]
+    fn serdes_words_become_ours() {
+        for (serde, ours) in [
+            (
+                "unknown field `fsp`, expected `fps` or `width`",
+                "unknown key, did you mean `fps`?",
+            ),
+            (
+                "unknown field `colour`, expected one of `fps`, `width`",
+                "unknown key, expected one of fps, width",
+            ),
+            (
+                "missing field `coordinates`",
+                "key `coordinates` is missing",
+            ),
+            (
+                "invalid type: string \"five\", expected f64",
+                "is text \"five\", expected a number",
+            ),
+            (
+                "invalid value: integer `-5`, expected u32",
+                "has the wrong value `-5`, expected a whole number from 0 on",
+            ),
+            (
+                "invalid type: sequence, expected struct DetectConfig",
+                "is a list, expected a mapping",
+            ),
+            ("something else", "something else"),
+        ] {
+            assert_eq!(rewrite(serde).0, ours);
+        }
+    }
+}

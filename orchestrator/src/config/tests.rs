@@ -1,0 +1,356 @@
+//! What a user sees of a wrong file.
+
+use std::path::Path;
+
+use super::*;
+
+struct Nothing;
+
+impl Environment for Nothing {
+    fn variable(&self, name: &str) -> Option<String> {
+        (name == "PW").then(|| "ge heim".to_owned())
+    }
+}
+
+fn load_text(text: &str) -> Loaded {
+    parse_with(Path::new("/etc/watchpost.yaml"), text.to_owned(), &Nothing).unwrap()
+}
+
+fn said(text: &str) -> Vec<String> {
+    load_text(text)
+        .problems()
+        .map(ToString::to_string)
+        .collect()
+}
+
+#[track_caller]
+fn says(text: &str, expected: &[&str]) {
+    let said = said(text);
+    assert_eq!(said.len(), expected.len(), "{said:#?}");
+    for (said, expected) in said.iter().zip(expected) {
+        assert!(said.contains(expected), "{said}\n  misses: {expected}");
+    }
+}
+
+const GOOD: &str = "cameras:\n  front:\n    source: {rtsp: rtsp://10.0.0.2/main}\n";
+
+#[test]
+fn a_small_file_has_frigates_defaults() {
+    let loaded = load_text(GOOD);
+    assert_eq!(loaded.problems().count(), 0);
+    let camera = &loaded.config.cameras["front"];
+    assert_eq!(
+        (camera.enabled, camera.detect.enabled, camera.detect.fps),
+        (true, true, 5.0)
+    );
+    assert_eq!(
+        (
+            camera.detect.min_initialized(),
+            camera.detect.max_disappeared()
+        ),
+        (2, 25)
+    );
+    assert_eq!(
+        (
+            camera.detect.stationary_threshold(),
+            camera.detect.stationary_interval()
+        ),
+        (50, 50)
+    );
+    assert_eq!(camera.objects.track, ["person"]);
+    assert_eq!(loaded.config.http.listen.to_string(), "127.0.0.1:8480");
+}
+
+#[test]
+fn json_is_accepted() {
+    let loaded =
+        load_text(r#"{"cameras": {"front": {"source": {"rtsp": "rtsp://10.0.0.2/main"}}}}"#);
+    assert_eq!(loaded.problems().count(), 0);
+    assert_eq!(loaded.config.cameras.len(), 1);
+}
+
+#[test]
+fn a_mistake_is_named_by_place_path_and_expectation() {
+    says(
+        "http:\n  listne: 127.0.0.1:1\ncameras:\n  front:\n    source: {rtsp: rtsp://10.0.0.2/main}\n    detect:\n      fsp: 5\n      width: wide\n",
+        &[
+            "/etc/watchpost.yaml:2:3: http.listne: unknown key, did you mean `listen`?",
+            "/etc/watchpost.yaml:7:7: cameras.front.detect.fsp: unknown key, did you mean `fps`?",
+            "/etc/watchpost.yaml:8:14: cameras.front.detect.width: is text \"wide\", expected a whole number",
+        ],
+    );
+}
+
+#[test]
+fn a_bad_camera_leaves_the_others_alone() {
+    let loaded = load_text(&format!(
+        "{GOOD}  back:\n    source: {{rtps: x}}\n  side: 5\n"
+    ));
+    assert_eq!(loaded.config.cameras.keys().collect::<Vec<_>>(), ["front"]);
+    assert_eq!(loaded.broken.keys().collect::<Vec<_>>(), ["back", "side"]);
+    assert!(
+        loaded.broken["back"]
+            .to_string()
+            .contains("did you mean `rtsp`?"),
+        "{}",
+        loaded.broken["back"]
+    );
+}
+
+#[test]
+fn keys_given_twice_are_errors_where_they_stand() {
+    says(
+        "cameras:\n  front:\n    source: {test: walkers}\n    enabled: true\n    enabled: false\nrun_dir: /a\nrun_dir: /b\n",
+        &[
+            ":5:5: cameras.front.enabled: given twice, first in line 4",
+            ":7:1: run_dir: given twice, first in line 6",
+        ],
+    );
+}
+
+#[test]
+fn text_that_is_no_yaml_says_where() {
+    let problems = parse(Path::new("x.yaml"), "cameras:\n  front: [1, 2\n".into()).unwrap_err();
+    assert!(problems.to_string().starts_with("x.yaml:3:"), "{problems}");
+    let problems = parse(Path::new("x.yaml"), "- 1\n".into()).unwrap_err();
+    assert!(problems.to_string().contains("is no mapping"), "{problems}");
+}
+
+#[test]
+fn ranges_come_from_the_schema() {
+    says(
+        "motion: {threshold: 300}\ncameras:\n  front:\n    source: {test: {scene: walkers, fps: 0}}\n    detect: {fps: 500}\n    slots: 2\n    stall_timeout: -1\n",
+        &[
+            ":1:21: motion.threshold: 300 is out of range, expected 1 to 255",
+            "cameras.front.source.test.fps: 0 is out of range, expected 0.1 to 240",
+            "cameras.front.detect.fps: 500 is out of range, expected 0.1 to 60",
+            "cameras.front.slots: 2 is out of range, expected 3 to 50",
+            "cameras.front.stall_timeout: -1 is out of range",
+        ],
+    );
+}
+
+#[test]
+fn general_sections_hold_for_every_camera() {
+    let loaded = load_text(&format!(
+        "detect: {{fps: 3, width: 640, height: 360}}\nobjects: {{track: [car]}}\n{GOOD}    detect: {{fps: 7, width: null, height: null}}\n  back:\n    source: {{test: walkers}}\n"
+    ));
+    assert_eq!(loaded.problems().count(), 0, "{:?}", loaded.broken);
+    let (front, back) = (
+        &loaded.config.cameras["front"],
+        &loaded.config.cameras["back"],
+    );
+    assert_eq!((front.detect.fps, front.detect_size()), (7.0, None));
+    assert_eq!(
+        (back.detect.fps, back.detect_size()),
+        (3.0, Some((640, 360)))
+    );
+    assert_eq!(back.objects.track, ["car"]);
+    // A mistake in a general section is said once, where it stands.
+    says(
+        &format!("detect: {{fps: fast}}\n{GOOD}  back:\n    source: {{test: walkers}}\n"),
+        &[":1:15: detect.fps: is text \"fast\", expected a number"],
+    );
+}
+
+#[test]
+fn sources_and_roles_are_checked() {
+    let camera = |keys: &str| format!("cameras:\n  front:\n    {keys}\n");
+    for (keys, expected) in [
+        ("enabled: true", "cameras.front: has no source"),
+        (
+            "source: {}",
+            "cameras.front.source: no source given, expected one of rtsp, file",
+        ),
+        (
+            "source: {rtsp: rtsp://h/1, test: walkers}",
+            "cameras.front.source: rtsp and test given together",
+        ),
+        (
+            "source: {test: joggers}",
+            "cameras.front.source.test: `joggers` is no scene, expected one of walkers",
+        ),
+        (
+            "source: {rtsp: 'http://h/1'}",
+            "cameras.front.source.rtsp: is no RTSP address",
+        ),
+        (
+            "source: {rtsp: 'rtsp:///1'}",
+            "cameras.front.source.rtsp: is no RTSP address",
+        ),
+        (
+            "source: {file: none.mp4}",
+            "cameras.front.source.file: /etc/none.mp4 does not exist",
+        ),
+        (
+            "sources: [{test: walkers, roles: [detect]}, {test: walkers, roles: [detect]}]",
+            "sources[1].roles: the role detect is given in sources[0] too",
+        ),
+        (
+            "sources: [{test: walkers, roles: [live]}, {test: walkers, roles: [record]}]",
+            "no source has the role detect",
+        ),
+        (
+            "sources: [{test: walkers, roles: [watch]}]",
+            "sources[0].roles[0]: `watch` is not known, expected one of detect, record, live",
+        ),
+        (
+            "sources: [{test: walkers}, {test: walkers, roles: [detect]}]",
+            "sources[0]: has no roles",
+        ),
+    ] {
+        says(&camera(keys), &[expected]);
+    }
+    let both = camera("source: {test: walkers}\n    sources: [{test: walkers}]");
+    says(
+        &both,
+        &["cameras.front.sources: given together with `source`"],
+    );
+    let main_and_sub = camera(
+        "sources: [{rtsp: 'rtsp://h/main', roles: [record, live]}, {rtsp: 'rtsp://h/sub', roles: [detect]}]",
+    );
+    let loaded = load_text(&main_and_sub);
+    let camera = &loaded.config.cameras["front"];
+    let Some(Source::Rtsp(sub)) = camera.source_for(watchpost_pipelines::camera::Role::Detect)
+    else {
+        panic!("{camera:?}")
+    };
+    assert_eq!(sub.url, "rtsp://h/sub");
+}
+
+#[test]
+fn sizes_masks_and_filters_are_checked() {
+    let camera = |keys: &str| format!("{GOOD}    {keys}\n");
+    for (keys, expected) in [
+        (
+            "detect: {width: 640}",
+            "detect.width: given without `height`",
+        ),
+        (
+            "detect: {width: 641, height: 360}",
+            "detect.width: 641 is odd",
+        ),
+        (
+            "motion: {mask: '0,0,100,0,100,100'}",
+            "needs detect.width and detect.height",
+        ),
+        (
+            "zones: {door: {objects: [person]}}",
+            "cameras.front.zones.door: key `coordinates` is missing",
+        ),
+        (
+            "objects: {filters: {person: {min_area: 5000, max_area: 100}}}",
+            "filters.person.min_area: 5000 is more than max_area 100",
+        ),
+        (
+            "objects: {filters: {person: {min_score: 2}}}",
+            "filters.person.min_score: 2 is out of range, expected 0 to 1",
+        ),
+        (
+            "detect: {fps: 0.1}\n    stall_timeout: 5",
+            "stall_timeout: 5 s is less than two frames at 0.1 fps take, expected at least 20 s",
+        ),
+        (
+            "decoder: cuda",
+            "decoder: `cuda` is not known, expected one of auto, software, vaapi, v4l2",
+        ),
+    ] {
+        says(&camera(keys), &[expected]);
+    }
+    let outside = "detect: {width: 640, height: 360}\n    motion: {mask: {tree: {coordinates: '0,0,700,0,1,360'}}}";
+    says(
+        &camera(outside),
+        &[
+            "motion.mask.tree.coordinates: the corner 700,0 is outside the analysed picture of 640x360",
+        ],
+    );
+}
+
+#[test]
+fn names_become_folders_and_are_checked() {
+    for name in ["../x", "a b", "-a", "ä", "''", &"a".repeat(65)] {
+        let said = said(&format!(
+            "cameras:\n  {name}: {{source: {{test: walkers}}}}\n"
+        ));
+        assert!(
+            said.len() == 1 && said[0].contains("is no name for a camera"),
+            "{name}: {said:?}"
+        );
+    }
+    let long = format!("run_dir: /{}\n{GOOD}", "x".repeat(100));
+    says(&long, &["cameras.front: its socket /xxx"]);
+}
+
+#[test]
+fn a_model_that_is_not_there_stops_no_camera() {
+    let loaded = load_text(&format!("model: {{path: none.onnx, type: yolo}}\n{GOOD}"));
+    assert_eq!(loaded.config.cameras.len(), 1);
+    let said: Vec<_> = loaded.problems().map(ToString::to_string).collect();
+    assert!(
+        said[0].ends_with("model.path: /etc/none.onnx does not exist"),
+        "{said:?}"
+    );
+    assert!(
+        said[1].contains("model.type: `yolo` is not known"),
+        "{said:?}"
+    );
+    assert_eq!(
+        loaded.config.model.unwrap().path,
+        Path::new("/etc/none.onnx")
+    );
+}
+
+#[test]
+fn references_are_resolved_and_never_told() {
+    let text = "cameras:\n  front:\n    source:\n      rtsp: {url: rtsp://h/1, user: u, password: '${PW}'}\n    detect: {fps: '${PW}'}\n";
+    let loaded = load_text(text);
+    let said = loaded.broken["front"].to_string();
+    assert!(!said.contains("ge heim"), "{said}");
+    let loaded = load_text(&text.replace("'${PW}'}\n    detect: {fps: '${PW}'}", "'${PW}'}"));
+    let Some(Source::Rtsp(rtsp)) = &loaded.config.cameras["front"].source else {
+        panic!()
+    };
+    assert_eq!(rtsp.password.as_deref(), Some("ge heim"));
+    assert!(loaded.text.contains("${PW}"));
+    says(
+        &text
+            .replace("PW", "NO")
+            .replace("    detect: {fps: '${NO}'}\n", ""),
+        &[":4:50: cameras.front.source.rtsp.password: the environment variable NO is not set"],
+    );
+}
+
+#[test]
+fn keys_without_effect_are_said_not_refused() {
+    let loaded = load_text(&format!(
+        "{GOOD}    motion: {{delta_alpha: 0.2}}\n    detect: {{annotation_offset: 0}}\n    objects: {{filters: {{cat: {{min_score: 0.6}}}}}}\n"
+    ));
+    assert_eq!(loaded.problems().count(), 0);
+    let warnings = loaded.warnings.to_string();
+    for expected in [
+        "motion.delta_alpha",
+        "detect.annotation_offset",
+        "`cat` is not in objects.track",
+    ] {
+        assert!(warnings.contains(expected), "{warnings}");
+    }
+}
+
+#[test]
+fn the_camera_a_name_came_from_must_be_gone() {
+    says(
+        &format!("{GOOD}  back:\n    previous_name: front\n    source: {{test: walkers}}\n"),
+        &["cameras.back.previous_name: `front` is a camera of this file"],
+    );
+}
+
+#[test]
+fn the_schema_takes_what_serde_takes() {
+    let schema = schema();
+    assert_eq!(schema["properties"]["cameras"]["type"], "object");
+    assert_eq!(schema["additionalProperties"], false);
+    assert_eq!(
+        schema["$defs"]["DetectConfig"]["properties"]["fps"]["default"],
+        5.0
+    );
+}
