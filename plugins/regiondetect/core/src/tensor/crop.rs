@@ -2,7 +2,7 @@
 
 use crate::regions::Placement;
 
-use super::kernels::{Conversion, Kernels, Row};
+use super::kernels::{Conversion, Kernels, Row, SLACK};
 use super::taps::{self, Taps};
 use super::{ChannelOrder, ChromaSite, Layout, Picture, PixelFormat, TensorMut, TensorSpec};
 
@@ -91,10 +91,8 @@ impl Cropper {
     ) {
         assert_eq!(out.len(), spec.len(), "memory for one image of {spec:?}");
         // One picture over the whole input is the usual case, and needs no padding below it.
-        let covered = matches!(placements, [only] if {
-            let (across, down) = spans(picture, only, spec);
-            across.len() == spec.width && down.len() == spec.height
-        });
+        let covered = matches!(placements, [only] if spans(picture, only, spec)
+            .is_some_and(|(across, down)| across.len() == spec.width && down.len() == spec.height));
         if !covered {
             pad(spec, &mut out);
         }
@@ -110,14 +108,9 @@ impl Cropper {
         spec: &TensorSpec,
         out: &mut TensorMut,
     ) {
-        let Placement { source, .. } = placement;
-        if source.x1 >= source.x2 || source.y1 >= source.y2 {
+        let Some((across, down)) = spans(picture, placement, spec) else {
             return;
-        }
-        let (across, down) = spans(picture, placement, spec);
-        if across.len() == 0 || down.len() == 0 {
-            return;
-        }
+        };
         let count = across.len();
         self.luma_taps
             .set(across.start, across.step, count, picture.width());
@@ -134,7 +127,8 @@ impl Cropper {
         if picture.format() == PixelFormat::Gray8 {
             let neutral = (128 * taps::ROW_UNIT) as i16;
             self.chroma.clear();
-            self.chroma.resize(2 * self.chroma_taps.samples(), neutral);
+            self.chroma
+                .resize(2 * self.chroma_taps.samples() + SLACK, neutral);
         }
         let conversion = Conversion::new(
             &picture.colour().coefficients(),
@@ -143,33 +137,35 @@ impl Cropper {
             spec.scale,
             spec.bias,
         );
-        let direct = spec.layout == Layout::Nchw && matches!(out, TensorMut::F32(_));
-        if !direct {
-            self.values
-                .iter_mut()
-                .for_each(|row| row.resize(count, 0.0));
-        }
+        self.values
+            .iter_mut()
+            .for_each(|row| row.resize(count, 0.0));
         for row in down.from..down.to {
             let position = down.start + (row - down.from) as f64 * down.step;
             let is_rgb = self.sample(picture, position);
             let offset = row * spec.width + across.from;
-            if let (true, false, TensorMut::F32(data)) = (direct, is_rgb, &mut *out) {
-                let plane = spec.width * spec.height;
-                let (first, rest) = data.split_at_mut(plane);
-                let (second, third) = rest.split_at_mut(plane);
-                let rows = [first, second, third].map(|plane| &mut plane[offset..][..count]);
-                self.kernels.convert(&self.row(), &conversion, rows);
-                continue;
-            }
             if is_rgb {
-                self.values
-                    .iter_mut()
-                    .for_each(|row| row.resize(count, 0.0));
                 self.convert_rgb(picture.format(), spec);
             } else {
+                // The two forms that models have most are written in place.
+                match (spec.layout, &mut *out) {
+                    (Layout::Nchw, TensorMut::F32(data)) => {
+                        let plane = spec.width * spec.height;
+                        let (first, rest) = data.split_at_mut(plane);
+                        let (second, third) = rest.split_at_mut(plane);
+                        let rows = [first, second, third].map(|p| &mut p[offset..][..count]);
+                        self.kernels.convert(&self.row(), &conversion, rows);
+                        continue;
+                    }
+                    (Layout::Nhwc, TensorMut::U8(data)) => {
+                        let pixels = &mut data[3 * offset..][..3 * count];
+                        self.kernels.convert_bytes(&self.row(), &conversion, pixels);
+                        continue;
+                    }
+                    _ => {}
+                }
                 let mut values = std::mem::take(&mut self.values);
-                let [first, second, third] = &mut values;
-                let rows = [&mut first[..], &mut second[..], &mut third[..]];
+                let rows = values.each_mut().map(|row| &mut row[..]);
                 self.kernels.convert(&self.row(), &conversion, rows);
                 self.values = values;
             }
@@ -200,7 +196,7 @@ impl Cropper {
 
         match picture.format() {
             PixelFormat::I420 | PixelFormat::Nv12 | PixelFormat::Nv21 | PixelFormat::Gray8 => {
-                self.luma.resize(samples, 0);
+                self.luma.resize(samples + SLACK, 0);
                 let rows = (picture.row(0, upper), picture.row(0, lower));
                 let (a, b) = (&rows.0[first..end], &rows.1[first..end]);
                 kernels.blend(a, b, weight, &mut self.luma[..end - first]);
@@ -214,14 +210,14 @@ impl Cropper {
                 self.luma.clear();
                 let luma = self.packed.iter().skip(luma_at).step_by(2).copied();
                 self.luma.extend(luma.skip(first).take(end - first));
-                self.luma.resize(samples, 0);
+                self.luma.resize(samples + SLACK, 0);
                 repeat_last(&mut self.luma, end - first, 1);
                 self.chroma.clear();
                 let chroma = self.packed.iter().skip(1 - luma_at).step_by(2).copied();
                 let count = 2 * (chroma_end - chroma_first);
                 self.chroma
                     .extend(chroma.skip(2 * chroma_first).take(count));
-                self.chroma.resize(2 * chroma_samples, 0);
+                self.chroma.resize(2 * chroma_samples + SLACK, 0);
                 repeat_last(&mut self.chroma, count, 2);
             }
             PixelFormat::Rgb | PixelFormat::Bgr | PixelFormat::Rgbx | PixelFormat::Bgrx => {
@@ -240,7 +236,7 @@ impl Cropper {
         let count = 2 * (chroma_end - chroma_first);
         match picture.format() {
             PixelFormat::I420 => {
-                self.chroma.resize(2 * chroma_samples, 0);
+                self.chroma.resize(2 * chroma_samples + SLACK, 0);
                 let range = chroma_first..chroma_end;
                 let [u, v] = [1, 2].map(|plane| {
                     (
@@ -253,7 +249,7 @@ impl Cropper {
                 repeat_last(&mut self.chroma, count, 2);
             }
             PixelFormat::Nv12 | PixelFormat::Nv21 => {
-                self.chroma.resize(2 * chroma_samples, 0);
+                self.chroma.resize(2 * chroma_samples + SLACK, 0);
                 let range = 2 * chroma_first..2 * chroma_end;
                 let rows = (picture.row(1, upper), picture.row(1, lower));
                 let (a, b) = (&rows.0[range.clone()], &rows.1[range]);
@@ -284,15 +280,15 @@ impl Cropper {
     }
 }
 
-/// The outputs across and down that show picture.
-fn spans(picture: &Picture, placement: &Placement, spec: &TensorSpec) -> (Span, Span) {
+/// The outputs across and down that show picture, if any do.
+fn spans(picture: &Picture, placement: &Placement, spec: &TensorSpec) -> Option<(Span, Span)> {
     let (step_x, step_y) = step(placement);
     let Placement { source, dest } = placement;
     let (across, down) = ((dest.x1, dest.x2), (dest.y1, dest.y2));
-    (
-        Span::new(source.x1, step_x, across, picture.width(), spec.width),
-        Span::new(source.y1, step_y, down, picture.height(), spec.height),
-    )
+    let across = Span::new(source.x1, step_x, across, picture.width(), spec.width);
+    let down = Span::new(source.y1, step_y, down, picture.height(), spec.height);
+    let shows = step_x > 0.0 && step_y > 0.0 && across.len() > 0 && down.len() > 0;
+    shows.then_some((across, down))
 }
 
 fn bytes_per_pixel(format: PixelFormat) -> usize {
@@ -304,7 +300,7 @@ fn bytes_per_pixel(format: PixelFormat) -> usize {
 
 /// Where the line ends, the neighbour to the right of the last sample is the last sample itself.
 fn repeat_last(row: &mut [i16], filled: usize, group: usize) {
-    for i in filled..row.len() {
+    for i in filled..row.len().min(filled + group) {
         row[i] = row[i - group];
     }
 }

@@ -7,7 +7,8 @@ pub(super) const ROW_UNIT: i32 = 1 << 7;
 
 /// For a line of outputs: the left one of two neighbouring samples, and the weights of both.
 ///
-/// Invariant, which the kernels' reads rely on: `index[i] + 1 < samples` for every i, and both lists are of one length.
+/// Invariant, which the kernels' reads rely on: `index[i] + 1 < samples` for every i, both lists are of one length, and the
+/// indices of a block of outputs begin with the smallest and span no more than `spread`.
 #[derive(Debug, Default)]
 pub(super) struct Taps {
     index: Vec<i32>,
@@ -15,7 +16,11 @@ pub(super) struct Taps {
     weight: Vec<u32>,
     first: usize,
     samples: usize,
+    spread: i32,
 }
+
+/// Outputs that are computed together; [`Taps::spread`] is about such blocks.
+pub(super) const BLOCK: usize = 8;
 
 impl Taps {
     /// Positions `start + i * step` for `count` outputs in a line of `length` samples.
@@ -33,6 +38,9 @@ impl Taps {
             self.weight
                 .push((UNIT - right) as u32 | (right as u32) << 16);
         }
+        let blocks = self.index.chunks(BLOCK);
+        let spread = blocks.map(|block| block[block.len() - 1] - block[0]).max();
+        self.spread = spread.unwrap_or(0);
         let last = self.index.last().map_or(0, |left| *left as usize);
         self.samples = last + 2;
     }
@@ -45,6 +53,11 @@ impl Taps {
     /// Samples that have to be there from the first on; the last may lie one beyond the line's end.
     pub fn samples(&self) -> usize {
         self.samples
+    }
+
+    /// How far apart the left neighbours within a block of outputs are at most.
+    pub fn spread(&self) -> i32 {
+        self.spread
     }
 
     /// Left neighbours, counted from the first sample read.

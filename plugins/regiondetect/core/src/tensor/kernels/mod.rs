@@ -1,10 +1,17 @@
-//! The inner loops, in a plain form and for AVX2, chosen when the program runs. The plain form is written so that the
-//! compiler vectorises it where NEON or SSE2 are part of the base instruction set.
+//! The inner loops: in a plain form for any machine, for AVX2 and for NEON, chosen when the program runs.
 
 #![allow(unsafe_code)]
 
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "aarch64")]
+mod neon;
+
 use super::colour::Coefficients;
 use super::taps::{ROW_UNIT, Taps, UNIT};
+
+/// Samples that have to be there behind those that taps ask for: the fast loops read whole vectors.
+pub(super) const SLACK: usize = 32;
 
 /// From samples (weighted by [`ROW_UNIT`] and [`UNIT`]) to tensor values.
 #[derive(Debug, Clone, Copy)]
@@ -66,6 +73,9 @@ pub(super) enum Kernels {
     /// For x86-64 with AVX2 and FMA.
     #[cfg(target_arch = "x86_64")]
     Avx2,
+    /// For 64-bit Arm with NEON.
+    #[cfg(target_arch = "aarch64")]
+    Neon,
 }
 
 impl Kernels {
@@ -76,12 +86,19 @@ impl Kernels {
         {
             return Self::Avx2;
         }
+        #[cfg(target_arch = "aarch64")]
+        if std::arch::is_aarch64_feature_detected!("neon") {
+            return Self::Neon;
+        }
         Self::Plain
     }
 
     /// `out[i] = upper[i] * (ROW_UNIT - weight) + lower[i] * weight`.
     pub fn blend(self, upper: &[u8], lower: &[u8], weight: i32, out: &mut [i16]) {
         match self {
+            // NEON is part of the base instruction set there: the compiler vectorises the plain loop.
+            #[cfg(target_arch = "aarch64")]
+            Self::Neon => blend(upper, lower, weight as i16, out),
             Self::Plain => blend(upper, lower, weight as i16, out),
             #[cfg(target_arch = "x86_64")]
             // SAFETY: `detect` is the only maker of this variant outside tests, which ask for the features themselves.
@@ -92,6 +109,8 @@ impl Kernels {
     /// Blends two planes into pairs: `out[2 * i]` from the first, `out[2 * i + 1]` from the second.
     pub fn blend_pairs(self, upper: [&[u8]; 2], lower: [&[u8]; 2], weight: i32, out: &mut [i16]) {
         match self {
+            #[cfg(target_arch = "aarch64")]
+            Self::Neon => blend_pairs(upper, lower, weight as i16, out),
             Self::Plain => blend_pairs(upper, lower, weight as i16, out),
             #[cfg(target_arch = "x86_64")]
             // SAFETY: as above.
@@ -101,12 +120,28 @@ impl Kernels {
 
     /// One row of YUV samples to three rows of tensor values.
     pub fn convert(self, row: &Row, conversion: &Conversion, out: [&mut [f32]; 3]) {
-        row.check(&out);
+        let count = row.check();
+        assert!(out.iter().all(|row| row.len() == count));
         match self {
             Self::Plain => convert(row, conversion, out, 0),
             #[cfg(target_arch = "x86_64")]
-            // SAFETY: as above; the reads and writes stay inside by `check` and the invariant of `Taps`.
+            // SAFETY: as above; `check` has passed, and the outputs are as long as the row.
             Self::Avx2 => unsafe { avx2::convert(row, conversion, out) },
+            #[cfg(target_arch = "aarch64")]
+            // SAFETY: as above; `check` has passed, and the outputs are as long as the row.
+            Self::Neon => unsafe { neon::convert(row, conversion, out) },
+        }
+    }
+
+    /// One row of YUV samples to pixels of three bytes.
+    pub fn convert_bytes(self, row: &Row, conversion: &Conversion, out: &mut [u8]) {
+        let count = row.check();
+        assert_eq!(out.len(), 3 * count);
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: as above; `check` has passed, and the output is as long as the row.
+            Self::Avx2 => unsafe { avx2::convert_bytes(row, conversion, out) },
+            _ => convert_bytes(row, conversion, out, 0),
         }
     }
 }
@@ -121,12 +156,26 @@ pub(super) struct Row<'a> {
 }
 
 impl Row<'_> {
-    fn check(&self, out: &[&mut [f32]; 3]) {
+    /// What the fast loops rely on: both tables are of one length, which is returned, and behind the last sample they
+    /// ask for there is room for a vector.
+    fn check(&self) -> usize {
         let count = self.luma_taps.index().len();
         assert_eq!(count, self.chroma_taps.index().len());
-        assert!(out.iter().all(|row| row.len() == count));
-        assert!(self.luma_taps.samples() <= self.luma.len());
-        assert!(2 * self.chroma_taps.samples() <= self.chroma.len());
+        assert!(self.luma_taps.samples() + SLACK <= self.luma.len());
+        assert!(2 * self.chroma_taps.samples() + SLACK <= self.chroma.len());
+        count
+    }
+
+    /// Output `i` as luma, u and v, not yet brought to their units.
+    #[inline(always)]
+    fn sample(&self, i: usize) -> [f32; 3] {
+        let (left, a, b) = self.luma_taps.tap(i);
+        let y = i32::from(self.luma[left]) * a + i32::from(self.luma[left + 1]) * b;
+        let (left, a, b) = self.chroma_taps.tap(i);
+        let pairs = &self.chroma[2 * left..2 * left + 4];
+        let u = i32::from(pairs[0]) * a + i32::from(pairs[2]) * b;
+        let v = i32::from(pairs[1]) * a + i32::from(pairs[3]) * b;
+        [y as f32, u as f32, v as f32]
     }
 }
 
@@ -153,102 +202,23 @@ fn blend_pairs(upper: [&[u8]; 2], lower: [&[u8]; 2], weight: i16, out: &mut [i16
 fn convert(row: &Row, conversion: &Conversion, out: [&mut [f32]; 3], from: usize) {
     let [first, second, third] = out;
     for i in from..first.len() {
-        let (left, a, b) = row.luma_taps.tap(i);
-        let y = i32::from(row.luma[left]) * a + i32::from(row.luma[left + 1]) * b;
-        let y = y as f32 * conversion.luma + conversion.black;
-        let (left, a, b) = row.chroma_taps.tap(i);
-        let pairs = &row.chroma[2 * left..2 * left + 4];
-        let u = (i32::from(pairs[0]) * a + i32::from(pairs[2]) * b) as f32;
-        let v = (i32::from(pairs[1]) * a + i32::from(pairs[3]) * b) as f32;
+        let [y, u, v] = row.sample(i);
+        let y = y * conversion.luma + conversion.black;
         first[i] = conversion.value(0, y, u, v);
         second[i] = conversion.value(1, y, u, v);
         third[i] = conversion.value(2, y, u, v);
     }
 }
 
-#[cfg(target_arch = "x86_64")]
-mod avx2 {
-    use std::arch::x86_64::*;
-
-    use super::{Conversion, Row};
-
-    #[target_feature(enable = "avx2,fma")]
-    pub fn blend(upper: &[u8], lower: &[u8], weight: i16, out: &mut [i16]) {
-        super::blend(upper, lower, weight, out);
-    }
-
-    #[target_feature(enable = "avx2,fma")]
-    pub fn blend_pairs(upper: [&[u8]; 2], lower: [&[u8]; 2], weight: i16, out: &mut [i16]) {
-        super::blend_pairs(upper, lower, weight, out);
-    }
-
-    /// Eight pixels at a time. A gathered 32-bit word holds both neighbours in luma, a 64-bit word those of u and v, and
-    /// one multiply-add of pairs weighs them.
-    ///
-    /// # Safety
-    ///
-    /// `row.check(&out)` has passed.
-    #[target_feature(enable = "avx2,fma")]
-    pub unsafe fn convert(row: &Row, conversion: &Conversion, mut out: [&mut [f32]; 3]) {
-        let count = out[0].len();
-        let whole = count / 8 * 8;
-        let luma = row.luma.as_ptr().cast::<i32>();
-        let chroma = row.chroma.as_ptr().cast::<i64>();
-        let (luma_index, luma_weight) = (row.luma_taps.index(), row.luma_taps.weight());
-        let (chroma_index, chroma_weight) = (row.chroma_taps.index(), row.chroma_taps.weight());
-        let [luma_factor, black] = [conversion.luma, conversion.black].map(|v| _mm256_set1_ps(v));
-        let factors = conversion.chroma.map(|c| c.map(|v| _mm256_set1_ps(v)));
-        let scale = conversion.scale.map(|v| _mm256_set1_ps(v));
-        let bias = conversion.bias.map(|v| _mm256_set1_ps(v));
-        let (zero, white) = (_mm256_setzero_ps(), _mm256_set1_ps(255.0));
-        // u0 v0 u1 v1 -> u0 u1 v0 v1 in each 64-bit word.
-        let sort = _mm256_setr_epi8(
-            0, 1, 4, 5, 2, 3, 6, 7, 8, 9, 12, 13, 10, 11, 14, 15, //
-            0, 1, 4, 5, 2, 3, 6, 7, 8, 9, 12, 13, 10, 11, 14, 15,
-        );
-        let outer = _mm256_setr_epi32(0, 0, 1, 1, 4, 4, 5, 5);
-        let inner = _mm256_setr_epi32(2, 2, 3, 3, 6, 6, 7, 7);
-
-        for i in (0..whole).step_by(8) {
-            // SAFETY: `i + 8 <= whole <= count`, and `check` has seen that all tables and outputs are `count` long. A
-            // gather reads samples `index` and `index + 1` (pairs, for chroma), inside by the invariant of `Taps`.
-            let (y, near, far, weights) = unsafe {
-                let index = _mm256_loadu_si256(luma_index.as_ptr().add(i).cast());
-                let weight = _mm256_loadu_si256(luma_weight.as_ptr().add(i).cast());
-                let y = _mm256_madd_epi16(_mm256_i32gather_epi32::<2>(luma, index), weight);
-                // Pixels 0 1 4 5 in one half and 2 3 6 7 in the other, so that the shuffles below need not cross lanes.
-                let index = _mm256_loadu_si256(chroma_index.as_ptr().add(i).cast());
-                let index = _mm256_permute4x64_epi64::<0b11_01_10_00>(index);
-                let near = _mm256_i32gather_epi64::<4>(chroma, _mm256_castsi256_si128(index));
-                let far = _mm256_i32gather_epi64::<4>(chroma, _mm256_extracti128_si256::<1>(index));
-                let weights = _mm256_loadu_si256(chroma_weight.as_ptr().add(i).cast());
-                (y, near, far, weights)
-            };
-            let near = _mm256_madd_epi16(
-                _mm256_shuffle_epi8(near, sort),
-                _mm256_permutevar8x32_epi32(weights, outer),
-            );
-            let far = _mm256_madd_epi16(
-                _mm256_shuffle_epi8(far, sort),
-                _mm256_permutevar8x32_epi32(weights, inner),
-            );
-            let (near, far) = (_mm256_cvtepi32_ps(near), _mm256_cvtepi32_ps(far));
-            let u = _mm256_shuffle_ps::<0b10_00_10_00>(near, far);
-            let v = _mm256_shuffle_ps::<0b11_01_11_01>(near, far);
-            let y = _mm256_fmadd_ps(_mm256_cvtepi32_ps(y), luma_factor, black);
-            for (channel, out) in out.iter_mut().enumerate() {
-                let [from_u, from_v, offset] = factors[channel];
-                let colour = _mm256_add_ps(
-                    y,
-                    _mm256_fmadd_ps(u, from_u, _mm256_fmadd_ps(v, from_v, offset)),
-                );
-                let colour = _mm256_min_ps(_mm256_max_ps(colour, zero), white);
-                let value = _mm256_fmadd_ps(colour, scale[channel], bias[channel]);
-                // SAFETY: `i + 8 <= count`, the length of every output.
-                unsafe { _mm256_storeu_ps(out.as_mut_ptr().add(i), value) };
-            }
+#[inline(always)]
+fn convert_bytes(row: &Row, conversion: &Conversion, out: &mut [u8], from: usize) {
+    for (i, pixel) in out.chunks_exact_mut(3).enumerate().skip(from) {
+        let [y, u, v] = row.sample(i);
+        let y = y * conversion.luma + conversion.black;
+        for (channel, byte) in pixel.iter_mut().enumerate() {
+            // `as` cuts to 0..=255.
+            *byte = (conversion.value(channel, y, u, v) + 0.5) as u8;
         }
-        super::convert(row, conversion, out, whole);
     }
 }
 
@@ -270,7 +240,16 @@ mod tests {
             seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
             (seed >> 24) as u8
         };
-        for (width, count, step) in [(40, 16, 2.4), (300, 416, 0.7), (7, 3, 1.9), (64, 8, 1.0)] {
+        let cases = [
+            (40, 16, 2.4),
+            (300, 416, 0.7),
+            (7, 3, 1.9),
+            (64, 8, 1.0),
+            (700, 416, 1.6),
+            (800, 415, 1.9),
+            (500, 100, 4.9),
+        ];
+        for (width, count, step) in cases {
             let rows: Vec<Vec<u8>> = (0..6)
                 .map(|_| (0..width).map(|_| byte()).collect())
                 .collect();
@@ -279,10 +258,10 @@ mod tests {
             chroma_taps.set(-0.2, step / 2.0, count, width);
             let mut results = Vec::new();
             for kernels in [Kernels::Plain, fast] {
-                let mut luma = vec![0; width + 1];
+                let mut luma = vec![0; width + 1 + SLACK];
                 kernels.blend(&rows[0], &rows[1], 77, &mut luma[..width]);
                 luma[width] = luma[width - 1];
-                let mut chroma = vec![0; 2 * width + 2];
+                let mut chroma = vec![0; 2 * width + 2 + SLACK];
                 kernels.blend_pairs(
                     [&rows[2], &rows[4]],
                     [&rows[3], &rows[5]],
@@ -305,10 +284,15 @@ mod tests {
                 let mut out = [vec![0.0; count], vec![0.0; count], vec![0.0; count]];
                 let [a, b, c] = &mut out;
                 kernels.convert(&row, &conversion, [a, b, c]);
-                results.push((luma, chroma, out));
+                let mut bytes = vec![0; 3 * count];
+                kernels.convert_bytes(&row, &conversion, &mut bytes);
+                results.push((luma, chroma, out, bytes));
             }
             assert_eq!(results[0].0, results[1].0);
             assert_eq!(results[0].1, results[1].1);
+            for (plain, fast) in results[0].3.iter().zip(&results[1].3) {
+                assert!(plain.abs_diff(*fast) <= 1, "{plain} and {fast}");
+            }
             for (plain, fast) in results[0]
                 .2
                 .iter()

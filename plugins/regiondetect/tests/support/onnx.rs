@@ -1,0 +1,235 @@
+//! Writes tiny ONNX files, so that tests can meet any model they need: protobuf by hand, just the few messages of it.
+//!
+//! A made-up model has constant outputs. To make ONNX Runtime need its input (and to make the batch axis real) each output
+//! is `constant + 0 * mean(input)`, where the mean keeps the batch axis.
+
+use std::path::{Path, PathBuf};
+
+/// ONNX's numbers for element types.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Type {
+    F32 = 1,
+    U8 = 2,
+    I64 = 7,
+    F16 = 10,
+}
+
+/// One dimension: a number, or a name where it is open.
+#[derive(Clone)]
+pub enum Dim {
+    Is(i64),
+    Open(&'static str),
+}
+
+/// A constant output, for one image: `dims` and `data` without the batch axis.
+#[derive(Clone)]
+pub struct Constant {
+    pub name: &'static str,
+    pub dims: Vec<i64>,
+    pub data: Vec<f32>,
+}
+
+/// A model with one picture as input and constant outputs.
+#[derive(Clone)]
+pub struct Tiny {
+    pub input_type: Type,
+    pub input: Vec<Dim>,
+    pub outputs: Vec<Constant>,
+    pub metadata: Vec<(&'static str, String)>,
+    pub opset: i64,
+    /// How much work a run is: so many times the input is multiplied by one.
+    pub work: usize,
+}
+
+impl Tiny {
+    /// f32, NCHW, opset 13.
+    pub fn new(batch: Dim, side: i64, outputs: Vec<Constant>) -> Self {
+        Self {
+            input_type: Type::F32,
+            input: vec![batch, Dim::Is(3), Dim::Is(side), Dim::Is(side)],
+            outputs,
+            metadata: Vec::new(),
+            opset: 13,
+            work: 0,
+        }
+    }
+
+    /// Writes the file.
+    pub fn write(&self, directory: &Path, name: &str) -> PathBuf {
+        let path = directory.join(name);
+        std::fs::write(&path, self.bytes()).expect("a temporary directory can be written to");
+        path
+    }
+
+    /// The file's bytes.
+    pub fn bytes(&self) -> Vec<u8> {
+        let mut graph = Message::default();
+        let mut picture = String::from("images");
+        if self.input_type != Type::F32 {
+            graph.message(1, &cast("images", "picture", Type::F32));
+            picture = String::from("picture");
+        }
+        for i in 0..self.work {
+            let next = format!("work{i}");
+            graph.message(1, &node("Exp", &[&picture], &format!("exp{i}"), &[]));
+            graph.message(1, &node("Log", &[&format!("exp{i}")], &next, &[]));
+            picture = next;
+        }
+        // Mean over everything but the batch: [N,1,1,1], and nothing of it in the end.
+        let axes = Attribute::Ints("axes", vec![1, 2, 3]);
+        graph.message(1, &node("ReduceMean", &[&picture], "mean", &[axes]));
+        graph.message(1, &node("Mul", &["mean", "zero"], "nothing", &[]));
+        for output in &self.outputs {
+            // [N,1,1,1] -> [N,1,..,1] of the output's rank.
+            let (flat, sum) = (format!("{}_flat", output.name), output.name);
+            let shape = format!("{}_shape", output.name);
+            graph.message(1, &node("Reshape", &["nothing", &shape], &flat, &[]));
+            let constant = format!("{}_constant", output.name);
+            graph.message(1, &node("Add", &[&flat, &constant], sum, &[]));
+        }
+        graph.bytes(2, b"tiny");
+        graph.message(5, &tensor("zero", &[1], Some(&[0.0]), None));
+        for output in &self.outputs {
+            let mut shape = vec![-1];
+            shape.extend(output.dims.iter().map(|_| 1));
+            let shape_name = format!("{}_shape", output.name);
+            graph.message(
+                5,
+                &tensor(&shape_name, &[shape.len() as i64], None, Some(&shape)),
+            );
+            let mut dims = vec![1];
+            dims.extend(&output.dims);
+            let name = format!("{}_constant", output.name);
+            graph.message(5, &tensor(&name, &dims, Some(&output.data), None));
+        }
+        graph.message(11, &value("images", self.input_type, &self.input));
+        for output in &self.outputs {
+            let mut dims = vec![self.input[0].clone()];
+            dims.extend(output.dims.iter().map(|d| Dim::Is(*d)));
+            graph.message(12, &value(output.name, Type::F32, &dims));
+        }
+
+        let mut model = Message::default();
+        model.number(1, 8);
+        model.message(7, &graph);
+        let mut opset = Message::default();
+        opset.bytes(1, b"");
+        opset.number(2, self.opset);
+        model.message(8, &opset);
+        for (key, text) in &self.metadata {
+            let mut entry = Message::default();
+            entry.bytes(1, key.as_bytes());
+            entry.bytes(2, text.as_bytes());
+            model.message(14, &entry);
+        }
+        model.0
+    }
+}
+
+/// A protobuf message in the making.
+#[derive(Default)]
+struct Message(Vec<u8>);
+
+impl Message {
+    fn varint(&mut self, mut value: u64) {
+        while value >= 0x80 {
+            self.0.push(value as u8 | 0x80);
+            value >>= 7;
+        }
+        self.0.push(value as u8);
+    }
+
+    fn number(&mut self, field: u64, value: i64) {
+        self.varint(field << 3);
+        self.varint(value as u64);
+    }
+
+    fn bytes(&mut self, field: u64, bytes: &[u8]) {
+        self.varint(field << 3 | 2);
+        self.varint(bytes.len() as u64);
+        self.0.extend_from_slice(bytes);
+    }
+
+    fn message(&mut self, field: u64, message: &Self) {
+        self.bytes(field, &message.0);
+    }
+}
+
+enum Attribute {
+    Int(&'static str, i64),
+    Ints(&'static str, Vec<i64>),
+}
+
+fn node(kind: &str, inputs: &[&str], output: &str, attributes: &[Attribute]) -> Message {
+    let mut node = Message::default();
+    for input in inputs {
+        node.bytes(1, input.as_bytes());
+    }
+    node.bytes(2, output.as_bytes());
+    node.bytes(4, kind.as_bytes());
+    for attribute in attributes {
+        let mut message = Message::default();
+        match attribute {
+            Attribute::Int(name, value) => {
+                message.bytes(1, name.as_bytes());
+                message.number(3, *value);
+                message.number(20, 2);
+            }
+            Attribute::Ints(name, values) => {
+                message.bytes(1, name.as_bytes());
+                values.iter().for_each(|v| message.number(8, *v));
+                message.number(20, 7);
+            }
+        }
+        node.message(5, &message);
+    }
+    node
+}
+
+fn cast(from: &str, to: &str, element: Type) -> Message {
+    node("Cast", &[from], to, &[Attribute::Int("to", element as i64)])
+}
+
+fn tensor(name: &str, dims: &[i64], floats: Option<&[f32]>, ints: Option<&[i64]>) -> Message {
+    let mut tensor = Message::default();
+    dims.iter().for_each(|d| tensor.number(1, *d));
+    let (kind, raw): (Type, Vec<u8>) = match (floats, ints) {
+        (Some(values), _) => (
+            Type::F32,
+            values.iter().flat_map(|v| v.to_le_bytes()).collect(),
+        ),
+        (_, values) => (
+            Type::I64,
+            values
+                .unwrap_or(&[])
+                .iter()
+                .flat_map(|v| v.to_le_bytes())
+                .collect(),
+        ),
+    };
+    tensor.number(2, kind as i64);
+    tensor.bytes(8, name.as_bytes());
+    tensor.bytes(9, &raw);
+    tensor
+}
+
+fn value(name: &str, element: Type, dims: &[Dim]) -> Message {
+    let mut shape = Message::default();
+    for dim in dims {
+        let mut message = Message::default();
+        match dim {
+            Dim::Is(size) => message.number(1, *size),
+            Dim::Open(name) => message.bytes(2, name.as_bytes()),
+        }
+        shape.message(1, &message);
+    }
+    let mut tensor = Message::default();
+    tensor.number(1, element as i64);
+    tensor.message(2, &shape);
+    let mut kind = Message::default();
+    kind.message(1, &tensor);
+    let mut value = Message::default();
+    value.bytes(1, name.as_bytes());
+    value.message(2, &kind);
+    value
+}
