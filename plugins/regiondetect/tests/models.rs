@@ -25,7 +25,7 @@ fn filled(name: &'static str, dims: &[i64], fill: f32, set: &[(usize, f32)]) -> 
 /// Frames of 64x64, so that the whole frame is the model's input, pixel by pixel.
 fn line(model: &std::path::Path, properties: &str, frames: usize) -> String {
     format!(
-        "videotestsrc num-buffers={frames} pattern=gray ! video/x-raw,format=I420,width=64,height=64,framerate=10/1 \
+        "videotestsrc num-buffers={frames} pattern=black ! video/x-raw,format=I420,width=64,height=64,framerate=10/1 \
          ! regiondetect name=detect model={} {properties} ! appsink name=sink",
         model.display()
     )

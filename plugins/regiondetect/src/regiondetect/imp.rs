@@ -220,15 +220,15 @@ impl BaseTransformImpl for RegionDetect {
         let settings = lock(&self.settings).clone();
         let options = settings
             .engine_options()
-            .map_err(|text| gst::error_msg!(gst::ResourceError::Settings, ["{text}"]))?;
+            .map_err(|text| gst::error_msg!(gst::ResourceError::Settings, ("{text}")))?;
         let engine = Engine::open(&options)
-            .map_err(|error| gst::error_msg!(gst::ResourceError::OpenRead, ["{error}"]))?;
+            .map_err(|error| gst::error_msg!(gst::ResourceError::OpenRead, ("{error}")))?;
         let model = engine.model();
         let labels = match settings.labels.as_deref().filter(|path| !path.is_empty()) {
             None => model.labels.clone(),
             Some(path) => {
                 let text = std::fs::read_to_string(path).map_err(|error| {
-                    gst::error_msg!(gst::ResourceError::OpenRead, ["label file {path}: {error}"])
+                    gst::error_msg!(gst::ResourceError::OpenRead, ("label file {path}: {error}"))
                 })?;
                 Labels::from_text(&text)
             }
@@ -328,7 +328,7 @@ impl RegionDetect {
                 true
             }
             Err(error) => {
-                gst::element_imp_warning!(self, gst::LibraryError::Settings, ["{error}"]);
+                gst::element_imp_warning!(self, gst::LibraryError::Settings, ("{error}"));
                 false
             }
         }
@@ -371,7 +371,7 @@ impl RegionDetect {
                     gst::element_imp_error!(
                         self,
                         gst::StreamError::Failed,
-                        ["the model failed: {text}"]
+                        ("the model failed: {text}")
                     );
                     return Err(gst::FlowError::Error);
                 }
@@ -516,7 +516,7 @@ impl RegionDetect {
         let recent = |at: Instant| at.elapsed() < Duration::from_secs(1);
         if !state.warned.is_some_and(recent) {
             state.warned = Some(Instant::now());
-            gst::element_imp_warning!(self, gst::StreamError::Failed, ["{text}"]);
+            gst::element_imp_warning!(self, gst::StreamError::Failed, ("{text}"));
         }
     }
 }
