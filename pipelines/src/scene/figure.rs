@@ -6,7 +6,7 @@ use super::paint::{Colour, Convex, Ellipse, Extent, I420Mut, Limb, Paint, Shape 
 use super::random::Dice;
 
 /// Most parts a figure is made of.
-const MAX_PARTS: usize = 28;
+const MAX_PARTS: usize = 30;
 
 #[derive(Debug, Clone, Copy)]
 enum Form {
@@ -64,7 +64,7 @@ impl Figure {
             picture,
             &self.shadow,
             &Paint {
-                opacity: 0.45,
+                opacity: 0.5,
                 soft,
                 ..Paint::plain(dark)
             },
@@ -313,7 +313,7 @@ pub(super) fn person(clothes: &Clothes, pose: &Pose) -> Figure {
         );
         figure.add(pack, Paint::shaded(clothes.bag, 25.0));
     }
-    // Two uprights make shoulders that are broad from the front and narrow from the side.
+    // Uprights side by side make shoulders that are broad from the front and narrow from the side.
     let shirt = Paint {
         stripe: if clothes.stripes { 0.05 * tall } else { 0.0 },
         ..Paint::shaded(clothes.shirt, 30.0)
@@ -323,7 +323,7 @@ pub(super) fn person(clothes: &Clothes, pose: &Pose) -> Figure {
     } else {
         hip_height + 0.01
     };
-    for sign in [-1.0, 1.0] {
+    for sign in [-1.0, 0.0, 1.0] {
         let (top, low) = (sign * 0.055 * front * build, sign * 0.04 * front * build);
         let (ra, rb) = (
             0.062 * build,
@@ -444,8 +444,8 @@ pub(super) fn car(
     };
     let mut figure = Figure::new(Ellipse {
         centre: ground,
-        rx: long * 0.52,
-        ry: tall * 0.09,
+        rx: long * 0.56,
+        ry: tall * 0.14,
     });
     let paint = Paint::shaded(body.colour, 14.0);
     let tail = -0.28 - 0.17 * body.boot;

@@ -279,3 +279,279 @@ fn overlap(a: &BBox, b: &BBox) -> f32 {
     let height = a.y2.min(b.y2) - a.y1.max(b.y1);
     width.max(0.0) * height.max(0.0)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use super::*;
+
+    const WIDTH: usize = 320;
+    const HEIGHT: usize = 180;
+
+    fn scene(spec: &str) -> Scene {
+        Scene::new(&spec.parse().unwrap(), WIDTH as u32, HEIGHT as u32)
+    }
+
+    fn seconds(seconds: f64) -> Duration {
+        Duration::from_secs_f64(seconds)
+    }
+
+    /// The luma plane, and all bytes.
+    fn render(scene: &Scene, at: Duration) -> (Vec<u8>, Vec<u8>) {
+        let (width, height) = (scene.width(), scene.height());
+        let (mut y, mut u, mut v) = (
+            vec![0; width * height],
+            vec![0; width * height / 4],
+            vec![0; width * height / 4],
+        );
+        let planes = [&mut y[..], &mut u[..], &mut v[..]];
+        scene.render(
+            at,
+            &mut I420Mut {
+                width,
+                height,
+                planes,
+                strides: [width, width / 2, width / 2],
+            },
+        );
+        let all = [&y[..], &u[..], &v[..]].concat();
+        (y, all)
+    }
+
+    fn truth(scene: &Scene, at: Duration) -> Vec<Truth> {
+        let mut truths = Vec::new();
+        scene.truth(at, &mut truths);
+        truths
+    }
+
+    #[test]
+    fn a_frame_depends_on_nothing_but_seed_and_time() {
+        for spec in ["walkers,seed=3", "parking,seed=3", "empty"] {
+            let (one, other) = (scene(spec), scene(spec));
+            let expected = render(&one, seconds(7.4));
+            for at in [0.0, 100.0, 3.3] {
+                render(&other, seconds(at));
+            }
+            assert!(render(&other, seconds(7.4)) == expected, "{spec}");
+        }
+        assert!(
+            render(&scene("walkers,seed=3"), seconds(1.0))
+                != render(&scene("walkers,seed=4"), seconds(1.0))
+        );
+    }
+
+    #[test]
+    fn bytes_between_rows_stay_as_they_are() {
+        let scene = scene("walkers");
+        let (_, expected) = render(&scene, seconds(2.0));
+        let strides = [WIDTH + 24, WIDTH / 2 + 16, WIDTH / 2 + 16];
+        let rows = [HEIGHT, HEIGHT / 2, HEIGHT / 2];
+        // The last row ends where its pixels end.
+        let plane =
+            |index: usize, width: usize| vec![0xEE; strides[index] * (rows[index] - 1) + width];
+        let (mut y, mut u, mut v) = (plane(0, WIDTH), plane(1, WIDTH / 2), plane(2, WIDTH / 2));
+        let planes = [&mut y[..], &mut u[..], &mut v[..]];
+        scene.render(
+            seconds(2.0),
+            &mut I420Mut {
+                width: WIDTH,
+                height: HEIGHT,
+                planes,
+                strides,
+            },
+        );
+        let mut packed = Vec::new();
+        for (plane, (stride, width)) in [&y, &u, &v].into_iter().zip([
+            (strides[0], WIDTH),
+            (strides[1], WIDTH / 2),
+            (strides[2], WIDTH / 2),
+        ]) {
+            for row in plane.chunks(stride) {
+                packed.extend_from_slice(&row[..width]);
+                assert!(row[width..].iter().all(|&byte| byte == 0xEE));
+            }
+        }
+        assert!(packed == expected);
+    }
+
+    /// Pixels a scene with figures and the same without differ in, noise and all else being equal.
+    fn figures(kind: &str, at: Duration) -> (Vec<bool>, Vec<Truth>) {
+        let with = scene(&format!("{kind},seed=6,noise=0"));
+        let without = scene(&format!("{kind},seed=6,noise=0,objects=0"));
+        let (a, b) = (render(&with, at).0, render(&without, at).0);
+        (
+            a.iter().zip(&b).map(|(a, b)| a.abs_diff(*b) > 6).collect(),
+            truth(&with, at),
+        )
+    }
+
+    #[test]
+    fn figures_are_inside_their_boxes_and_fill_them() {
+        let mut checked = 0;
+        for (kind, at) in (0..20).flat_map(|step| {
+            [
+                ("walkers", seconds(f64::from(step) * 5.3)),
+                ("parking", seconds(f64::from(step) * 5.3)),
+            ]
+        }) {
+            let (changed, truths) = figures(kind, at);
+            for (index, _) in changed.iter().enumerate().filter(|(_, changed)| **changed) {
+                let (x, y) = ((index % WIDTH) as f32, (index / WIDTH) as f32);
+                // Shadows lie outside: left, right and below of what throws them.
+                let explained = truths.iter().any(|truth| {
+                    let b = truth.bbox;
+                    let (side, below) = (
+                        0.25 * b.height().max(0.3 * b.width()),
+                        0.12 * b.height() + 1.5,
+                    );
+                    x > b.x1 - 1.5 - side
+                        && x < b.x2 + 1.5 + side
+                        && y > b.y1 - 1.5
+                        && y < b.y2 + below
+                        && (y > b.y2 - below || (x > b.x1 - 1.5 && x < b.x2 + 1.5))
+                        || b.x1 <= 0.0
+                        || b.x2 >= WIDTH as f32
+                });
+                assert!(
+                    explained,
+                    "{kind} at {at:?}: pixel {x},{y} belongs to no box of {truths:?}"
+                );
+            }
+            for truth in truths.iter().filter(|truth| truth.visible > 0.99) {
+                checked += 1;
+                let b = truth.bbox;
+                let (x1, y1, x2, y2) = (
+                    b.x1 as usize,
+                    b.y1 as usize,
+                    (b.x2 as usize).min(WIDTH - 1),
+                    (b.y2 as usize).min(HEIGHT - 1),
+                );
+                let any = |xs: std::ops::RangeInclusive<usize>,
+                           ys: std::ops::RangeInclusive<usize>| {
+                    ys.into_iter()
+                        .any(|y| xs.clone().any(|x| changed[y * WIDTH + x]))
+                };
+                let sides = [
+                    any(x1..=x1 + 2, y1..=y2),
+                    any(x2 - 2..=x2, y1..=y2),
+                    any(x1..=x2, y1..=y1 + 2),
+                    any(x1..=x2, y2 - 2..=y2),
+                ];
+                // A dark figure may lose one edge against a dark wall.
+                assert!(
+                    sides.iter().filter(|side| **side).count() >= 3,
+                    "{kind} at {at:?}: {sides:?} {truth:?}"
+                );
+            }
+        }
+        assert!(checked > 40, "{checked} figures checked");
+    }
+
+    /// Per figure: when, where and whether still, five times a second for three minutes.
+    fn lives(kind: &str) -> HashMap<u64, Vec<(f64, Truth)>> {
+        let scene = scene(kind);
+        let mut lives: HashMap<u64, Vec<_>> = HashMap::new();
+        for step in 0..900 {
+            let at = f64::from(step) / 5.0;
+            for truth in truth(&scene, seconds(at)) {
+                lives.entry(truth.id).or_default().push((at, truth));
+            }
+        }
+        lives
+    }
+
+    #[test]
+    fn walkers_come_go_and_stand_still_for_a_while() {
+        let lives = lives("walkers,seed=2");
+        assert!(lives.len() > 15, "{} people in three minutes", lives.len());
+        let mut stops = 0;
+        for life in lives.values() {
+            for pair in life.windows(2) {
+                let ((t0, a), (t1, b)) = (&pair[0], &pair[1]);
+                assert!(t1 - t0 < 0.21, "nobody comes back as the same");
+                let moved = (a.bbox.bottom_centre().0 - b.bbox.bottom_centre().0).abs();
+                assert!(
+                    moved < 0.35 * HEIGHT as f32 * 0.5,
+                    "nobody jumps: {a:?} {b:?}"
+                );
+            }
+            let still = life.iter().filter(|(_, truth)| truth.still).count();
+            if still >= 15 && !life[0].1.still && !life[life.len() - 1].1.still {
+                stops += 1;
+            }
+        }
+        assert!(
+            stops >= 2,
+            "{stops} stopped for three seconds or more and walked on"
+        );
+        let height = |life: &Vec<(f64, Truth)>| life[life.len() / 2].1.bbox.height();
+        let (least, most) = lives
+            .values()
+            .map(height)
+            .fold((f32::MAX, 0.0f32), |(a, b), h| (a.min(h), b.max(h)));
+        assert!(most > 1.5 * least, "near and far: {least} to {most}");
+    }
+
+    #[test]
+    fn cars_arrive_park_and_leave() {
+        let lives = lives("parking,seed=2");
+        let cars: Vec<_> = lives
+            .values()
+            .filter(|life| life[0].1.label == "car")
+            .collect();
+        let whole = cars.iter().filter(|life| {
+            let parked: Vec<_> = life.iter().filter(|(_, truth)| truth.still).collect();
+            let stays = parked
+                .first()
+                .zip(parked.last())
+                .is_some_and(|(first, last)| {
+                    last.0 - first.0 > 30.0 && first.1.bbox == last.1.bbox
+                });
+            stays && !life[0].1.still && !life[life.len() - 1].1.still
+        });
+        assert!(whole.count() >= 3, "of {} cars", cars.len());
+        assert!(lives.values().any(|life| life[0].1.label == "person"));
+    }
+
+    #[test]
+    fn nothing_moves_in_empty_and_nothing_at_all_changes_in_still() {
+        let still = scene("still");
+        assert!(render(&still, seconds(1.0)) == render(&still, seconds(60.0)));
+        let empty = scene("empty");
+        let (a, b) = (
+            render(&empty, seconds(1.0)).0,
+            render(&empty, seconds(1.2)).0,
+        );
+        assert!(a != b);
+        let most = a.iter().zip(&b).map(|(a, b)| a.abs_diff(*b)).max().unwrap();
+        assert!(most < 20, "{most}");
+        for scene in [still, empty] {
+            assert!(truth(&scene, seconds(3.0)).is_empty());
+        }
+    }
+
+    #[test]
+    fn any_size_can_be_rendered() {
+        for (width, height) in [(0, 0), (16, 16), (17, 999), (2000, 16), (641, 361)] {
+            for kind in SceneKind::ALL {
+                let scene = Scene::new(&Script::new(kind), width, height);
+                assert_eq!((scene.width() % 2, scene.height() % 2), (0, 0));
+                render(&scene, seconds(5.0));
+                truth(&scene, seconds(5.0));
+            }
+        }
+        let small = scene("walkers");
+        let mut nothing = [];
+        let [mut u, mut v] = [[]; 2];
+        small.render(
+            seconds(0.0),
+            &mut I420Mut {
+                width: 0,
+                height: 0,
+                planes: [&mut nothing, &mut u, &mut v],
+                strides: [0; 3],
+            },
+        );
+    }
+}

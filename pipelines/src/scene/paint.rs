@@ -77,7 +77,7 @@ pub(super) struct Paint {
     pub stripe: f32,
     /// How much covers what is behind, 0..=1.
     pub opacity: f32,
-    /// Pixels over which the edge fades.
+    /// Pixels over which the edge fades, at least 1.
     pub soft: f32,
 }
 
@@ -253,6 +253,8 @@ pub(super) fn fill(picture: &mut I420Mut<'_>, shape: &impl Shape, paint: &Paint)
         };
         let middle = (extent.x1 + extent.x2) / 2.0;
         let sharpness = 1.0 / (scale * paint.soft);
+        // A hard edge is smoothed to both sides, a soft one fades inwards.
+        let bias = if paint.soft > 1.0 { 0.0 } else { 0.5 };
         for y in first_y..end_y {
             let py = (y as f32 + 0.5) * scale;
             let mut base = value;
@@ -262,7 +264,7 @@ pub(super) fn fill(picture: &mut I420Mut<'_>, shape: &impl Shape, paint: &Paint)
             let row = picture.row(plane, y);
             for (x, pixel) in (first_x..end_x).zip(&mut row[first_x..end_x]) {
                 let px = (x as f32 + 0.5) * scale;
-                let cover = (shape.depth(px, py) * sharpness + 0.5).min(1.0) * paint.opacity;
+                let cover = (shape.depth(px, py) * sharpness + bias).min(1.0) * paint.opacity;
                 if cover > 0.0 {
                     let behind = f32::from(*pixel);
                     *pixel = (behind + (base + slope * (px - middle) - behind) * cover + 0.5) as u8;
@@ -274,7 +276,7 @@ pub(super) fn fill(picture: &mut I420Mut<'_>, shape: &impl Shape, paint: &Paint)
 
 /// Pixels of a plane that lie between two luma coordinates, the fading edge included.
 fn span(low: f32, high: f32, scale: f32, soft: f32, size: usize) -> (usize, usize) {
-    let margin = soft / 2.0;
+    let margin = if soft > 1.0 { 0.0 } else { 0.5 };
     let first = ((low - margin) / scale).floor().max(0.0) as usize;
     let end = ((high + margin) / scale + 1.0)
         .ceil()

@@ -119,12 +119,12 @@ impl TestSource {
             Ending::Disconnect => gst::element_imp_error!(
                 self,
                 gst::ResourceError::Read,
-                ["test source: the camera closed the connection (scripted fault)"]
+                ("test source: the camera closed the connection (scripted fault)")
             ),
             Ending::Auth => gst::element_imp_error!(
                 self,
                 gst::ResourceError::NotAuthorized,
-                ["test source: the camera refused user and password (scripted fault)"]
+                ("test source: the camera refused user and password (scripted fault)")
             ),
             Ending::Exit(code) => std::process::exit(code.into()),
             Ending::Crash => std::process::abort(),
