@@ -324,8 +324,8 @@ fn motion_that_had_to_wait_is_looked_at_even_when_it_has_stopped() {
     };
     let (mut planner, time) = settled(budget);
     let grid = RegionGrid::new();
-    let near = BBox::from_xywh(100.0, 300.0, 150.0, 250.0);
-    let far = BBox::from_xywh(1000.0, 300.0, 150.0, 250.0);
+    let near = BBox::from_xywh(100.0, 300.0, 60.0, 90.0);
+    let far = BBox::from_xywh(1100.0, 300.0, 60.0, 90.0);
     let both = [near, far];
     let look = Look {
         motion: Some(&both),

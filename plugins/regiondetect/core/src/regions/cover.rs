@@ -58,22 +58,45 @@ pub(super) fn union(a: &BBox, b: &BBox) -> BBox {
     )
 }
 
-/// Assigns every want to a group: seeds in input order, each taking in whatever keeps it smallest for as long as all its
-/// members allow. `of[i]` becomes the group of want `i`.
+/// A want that belongs to no group yet, as the greedy way looks at it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Free {
+    grown: BBox,
+    limit: f32,
+    index: u16,
+}
+
+/// What bounds a cover.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limits {
+    /// How many times smaller than is comfortable objects may become.
+    pub(super) ease: f32,
+    /// Largest side of a group with several members.
+    pub(super) side: f32,
+    /// With more groups than this it is not worth going on.
+    pub(super) groups: usize,
+}
+
+/// Assigns the wants from `from` on to groups, which are appended: seeds in input order, each taking in whatever keeps it
+/// smallest for as long as all its members allow. `of[i]` becomes the group of want `i`. False if it gave up.
 pub(super) fn greedy(
     wants: &[Want],
-    ease: f32,
-    max_side: f32,
+    from: usize,
+    limits: Limits,
+    free: &mut Vec<Free>,
     groups: &mut Vec<Group>,
     of: &mut Vec<u16>,
-) {
+) -> bool {
     const NONE: u16 = u16::MAX;
-    groups.clear();
-    of.clear();
+    let ease = limits.ease;
+    of.truncate(from);
     of.resize(wants.len(), NONE);
-    for seed in 0..wants.len() {
+    for seed in from..wants.len() {
         if of[seed] != NONE {
             continue;
+        }
+        if groups.len() >= limits.groups {
+            return false;
         }
         let index = groups.len() as u16;
         let first = &wants[seed];
@@ -84,27 +107,38 @@ pub(super) fn greedy(
             members: 1,
         };
         of[seed] = index;
-        loop {
-            let mut best: Option<(usize, f32)> = None;
-            for (i, want) in wants.iter().enumerate().skip(seed + 1) {
-                if of[i] != NONE {
-                    continue;
+        free.clear();
+        free.extend(
+            (seed + 1..wants.len())
+                .filter(|i| of[*i] == NONE)
+                .map(|i| Free {
+                    grown: wants[i].grown,
+                    limit: wants[i].limit(ease).min(limits.side),
+                    index: i as u16,
+                }),
+        );
+        while !free.is_empty() {
+            let mut best: Option<(Free, f32)> = None;
+            // A group only grows and its limit only falls, so what does not fit now never will.
+            free.retain(|other| {
+                let side = longest(&union(&group.around, &other.grown));
+                let fits = side <= group.limit.min(other.limit);
+                if fits && best.is_none_or(|(_, least)| side < least) {
+                    best = Some((*other, side));
                 }
-                let side = longest(&union(&group.around, &want.grown));
-                let limit = group.limit.min(want.limit(ease)).min(max_side);
-                if side <= limit && best.is_none_or(|(_, least)| side < least) {
-                    best = Some((i, side));
-                }
-            }
-            let Some((i, _)) = best else { break };
-            group.around = union(&group.around, &wants[i].grown);
-            group.limit = group.limit.min(wants[i].limit(ease));
-            group.side = group.side.max(wants[i].side);
+                fits
+            });
+            let Some((other, _)) = best else { break };
+            group.around = union(&group.around, &other.grown);
+            group.limit = group.limit.min(other.limit);
+            group.side = group.side.max(wants[usize::from(other.index)].side);
             group.members += 1;
-            of[i] = index;
+            of[usize::from(other.index)] = index;
+            free.retain(|f| f.index != other.index);
         }
         groups.push(group);
     }
+    true
 }
 
 /// The same for a crowd: rows of squares of one side, swept from top to bottom and left to right. Wants that need a

@@ -3,12 +3,12 @@
 
 use detection::{BBox, PixelBox};
 
-use super::cover::{Group, Want, greedy, longest, sweep};
+use super::cover::{Free, Group, Limits, Want, greedy, longest, sweep};
 use super::{FrameSize, Input, Placement, Plan, PlanSettings, Reason};
 
-/// How many times smaller than is comfortable objects may become, tried in this order. The first level with the fewest
-/// inputs is taken, so objects stay as large as the number of inputs allows.
-const LEVELS: [f32; 3] = [1.0, 1.5, 2.0];
+/// How many times smaller than is comfortable objects may become, from the least demanding level, which says how few inputs
+/// will do, to the most demanding one, and the one between. The most demanding with no more inputs is taken.
+const LEVELS: [f32; 3] = [2.0, 1.0, 1.5];
 /// From this many wants on the sweep is tried too; fewer are always served best by the greedy way.
 const CROWD: usize = 6;
 /// More wants than this are swept only: the greedy way takes quadratic time.
@@ -50,7 +50,11 @@ pub(super) struct Layout {
     order: Vec<u16>,
     limits: Vec<f32>,
     squares: Vec<Square>,
+    free: Vec<Free>,
     plan: Plan,
+    /// What `best` needs, at which level.
+    inputs: usize,
+    ease: f32,
 }
 
 impl Layout {
@@ -66,23 +70,53 @@ impl Layout {
             return;
         }
         let max_side = settings.max_region as f32;
-        let mut least = usize::MAX;
+        self.inputs = usize::MAX;
         for ease in LEVELS {
+            if ease == LEVELS[2] && self.ease == LEVELS[1] {
+                break;
+            }
             if wants.len() <= MULTITUDE {
                 let Cover { groups, of } = &mut self.trial;
-                greedy(wants, ease, max_side, groups, of);
-                least = self.keep_better(least, settings);
+                groups.clear();
+                let limits = Limits {
+                    ease,
+                    side: max_side,
+                    // Even if all of them were small.
+                    groups: self.inputs.saturating_mul(SHARED),
+                };
+                if greedy(wants, 0, limits, &mut self.free, groups, of) {
+                    self.keep_better(ease, settings);
+                }
             }
-            if wants.len() >= CROWD && least > 1 {
+            if wants.len() >= CROWD && (self.inputs > 1 || wants.len() > MULTITUDE) {
                 let side = self.typical_limit(wants, ease).min(max_side);
                 let Cover { groups, of } = &mut self.trial;
                 sweep(wants, ease, side, &mut self.order, groups, of);
-                least = self.keep_better(least, settings);
-            }
-            if least <= 1 {
-                break;
+                self.keep_better(ease, settings);
             }
         }
+        self.place(settings, reason_of);
+    }
+
+    /// Adds the wants from `from` on to the layout of those before.
+    pub(super) fn extend(
+        &mut self,
+        wants: &[Want],
+        from: usize,
+        settings: &PlanSettings,
+        reason_of: impl Fn(usize) -> Reason,
+    ) {
+        if from == 0 {
+            return self.arrange(wants, settings, reason_of);
+        }
+        self.plan.clear();
+        let Cover { groups, of } = &mut self.best;
+        let limits = Limits {
+            ease: self.ease,
+            side: settings.max_region as f32,
+            groups: usize::MAX,
+        };
+        greedy(wants, from, limits, &mut self.free, groups, of);
         self.place(settings, reason_of);
     }
 
@@ -106,21 +140,16 @@ impl Layout {
         }
     }
 
-    fn keep_better(&mut self, least: usize, settings: &PlanSettings) -> usize {
-        let mut small = 0;
-        let mut full = 0;
-        for group in &self.trial.groups {
-            if is_small(group, settings) {
-                small += 1;
-            } else {
-                full += 1;
-            }
-        }
-        let inputs = full + small_inputs(small);
-        if inputs < least {
+    /// Takes the trial if it needs fewer inputs, or no more at a more demanding level.
+    fn keep_better(&mut self, ease: f32, settings: &PlanSettings) {
+        let groups = &self.trial.groups;
+        let small = groups.iter().filter(|g| is_small(g, settings)).count();
+        let inputs = groups.len() - small + small_inputs(small);
+        if inputs < self.inputs || (inputs == self.inputs && ease < self.ease) {
             std::mem::swap(&mut self.best, &mut self.trial);
+            self.inputs = inputs;
+            self.ease = ease;
         }
-        inputs.min(least)
     }
 
     /// A side that three quarters of the wants allow.
@@ -221,7 +250,7 @@ impl Layout {
 
 /// One placement of the plan shows the whole of this want, no smaller than the least demanding level allows.
 pub(super) fn shows(plan: &Plan, want: &Want, settings: &PlanSettings) -> bool {
-    let limit = want.limit(LEVELS[LEVELS.len() - 1]).max(want.side);
+    let limit = want.limit(LEVELS[0]).max(want.side);
     plan.shows(&want.bbox, limit, settings.input)
 }
 
@@ -240,13 +269,13 @@ fn is_small(group: &Group, settings: &PlanSettings) -> bool {
     settings.pack && needed_side(group, settings) * 2.0 <= group.limit
 }
 
+/// A quarter of an input shows this much of the frame: no more than it has pixels for, if that will do.
 fn small_side(group: &Group, settings: &PlanSettings) -> f32 {
-    let wished = group
+    let largest = (settings.input as f32 / 2.0).min(group.limit / 2.0);
+    group
         .side
         .max(settings.min_region as f32)
-        .min(settings.max_region as f32);
-    wished
-        .min(group.limit / 2.0)
+        .min(largest)
         .max(needed_side(group, settings))
 }
 

@@ -44,6 +44,7 @@ struct Tag {
     waited: bool,
     /// Order among wants of one reason.
     rank: u64,
+    track: Option<i32>,
 }
 
 /// Chooses, frame by frame, the fewest model inputs that show everything worth looking at. Keeps its working memory, so
@@ -62,6 +63,7 @@ pub struct Planner {
     tracks: Vec<BBox>,
     learned: [BBox; 32],
     learned_next: usize,
+    teaches: usize,
     started: bool,
     calibrating: bool,
     scan_wanted: i32,
@@ -86,6 +88,7 @@ impl Planner {
             tracks: Vec::new(),
             learned: [BBox::default(); 32],
             learned_next: 0,
+            teaches: 0,
             started: false,
             calibrating: false,
             scan_wanted: 0,
@@ -131,9 +134,10 @@ impl Planner {
         self.arrange();
         if !look.calibrating
             && let Some(motion) = look.motion
-            && self.gather_motion(look.time, motion, grid)
         {
-            self.arrange();
+            let before = self.wants.len();
+            self.gather_motion(look.time, motion, grid);
+            self.add(before);
         }
         let allowed = self.allowed();
         self.layout.keep(allowed, &mut self.plan);
@@ -161,13 +165,16 @@ impl Planner {
             }
         }
         let before = self.untracked.len();
-        for detection in found.iter().filter(sure) {
+        // One detection per frame may teach the grid: that is enough, and costs the same in a crowd.
+        self.teaches = self.teaches.wrapping_add(1);
+        let teaches = self.teaches % found.len().max(1);
+        for (i, detection) in found.iter().enumerate().filter(|(_, d)| sure(d)) {
             let cut = self.cut_by_region(&detection.bbox);
             let known = self.tracks.iter().any(|t| t.iou(&detection.bbox) > SAME);
             if cut || (!known && !self.tracks.is_empty()) {
                 self.look_again(&detection.bbox, before);
             }
-            if !cut && detection.score >= TEACHES {
+            if i == teaches && !cut && detection.score >= TEACHES {
                 self.teach(&detection.bbox, grid);
             }
         }
@@ -223,6 +230,7 @@ impl Planner {
                         since: last.unwrap_or(look.time),
                         waited: false,
                         rank: last.unwrap_or(0),
+                        track: Some(track.id),
                     };
                     self.want_object(&track.bbox, tag);
                 }
@@ -265,16 +273,22 @@ impl Planner {
             .retain(|w| look.time.saturating_sub(w.since) < WAIT);
         for i in 0..self.waiting.len() {
             let Deferred {
-                bbox,
+                mut bbox,
                 reason,
                 since,
                 ..
             } = self.waiting[i];
+            if reason == Reason::Motion && !look.calibrating {
+                // The same motion a frame later: it goes on waiting in its new place.
+                let mut motion = look.motion.unwrap_or(&[]).iter();
+                bbox = *motion.find(|b| b.iou(&bbox) > SAME).unwrap_or(&bbox);
+            }
             let tag = Tag {
                 reason,
                 since,
                 waited: true,
                 rank: 0,
+                track: None,
             };
             match reason {
                 Reason::Motion if longest(&bbox) > self.large_motion() => {
@@ -286,12 +300,11 @@ impl Planner {
         }
     }
 
-    /// Motion that what is planned so far does not show. True if there is any.
-    fn gather_motion(&mut self, time: u64, motion: &[BBox], grid: &RegionGrid) -> bool {
+    /// Motion that what is planned so far does not show.
+    fn gather_motion(&mut self, time: u64, motion: &[BBox], grid: &RegionGrid) {
         let frame = self.settings.frame;
         let (width, height) = (frame.width as f32, frame.height as f32);
-        let before = self.wants.len();
-        'boxes: for b in motion {
+        for b in motion {
             let b = b.clamped(width, height);
             if !b.is_valid() || self.fruitless.pausing(frame, &b, time) {
                 continue;
@@ -299,13 +312,6 @@ impl Planner {
             let want = motion_want(&b, &self.settings, grid);
             if self.layout.shows(&want, &self.settings) {
                 continue;
-            }
-            for (known, tag) in &mut self.wants[..before] {
-                // The same motion a frame later: it goes on waiting in its new place.
-                if tag.waited && tag.reason == Reason::Motion && known.bbox.iou(&b) > SAME {
-                    *known = want;
-                    continue 'boxes;
-                }
             }
             if longest(&b) <= self.large_motion() {
                 self.push(want, now(Reason::Motion, time));
@@ -320,7 +326,6 @@ impl Planner {
                 }
             }
         }
-        self.wants.len() > before || self.wants.iter().any(|(_, tag)| tag.waited)
     }
 
     fn large_motion(&self) -> f32 {
@@ -346,11 +351,26 @@ impl Planner {
             .arrange(&self.bare, &self.settings, |i| wants[i].1.reason);
     }
 
+    /// Lays out the wants from `from` on beside what is laid out already.
+    fn add(&mut self, from: usize) {
+        if from == self.wants.len() {
+            return;
+        }
+        self.bare.clear();
+        self.bare.extend(self.wants.iter().map(|(want, _)| *want));
+        let wants = &self.wants;
+        self.layout
+            .extend(&self.bare, from, &self.settings, |i| wants[i].1.reason);
+    }
+
     /// After the budget: what was looked at, and what has to wait.
     fn settle(&mut self, look: &Look, grid: &RegionGrid) {
         self.waiting.clear();
         for (want, tag) in &self.wants {
             if shows(&self.plan, want, &self.settings) {
+                if let Some(id) = tag.track {
+                    self.looked.set(id, look.time);
+                }
                 continue;
             }
             let deferred = Deferred {
@@ -378,7 +398,8 @@ impl Planner {
             scanned += 1;
         }
         self.scan.advance(scanned);
-        for track in look.tracks.unwrap_or(&[]) {
+        // Resting tracks whose turn it was not may have been seen on the way.
+        for track in look.tracks.unwrap_or(&[]).iter().filter(|t| t.stationary) {
             let want = object_want(&track.bbox, &self.settings);
             if shows(&self.plan, &want, &self.settings) {
                 self.looked.set(track.id, look.time);
@@ -531,7 +552,7 @@ fn motion_want(b: &BBox, settings: &PlanSettings, grid: &RegionGrid) -> Want {
         grown: with_margin(&b, own * MOTION_MARGIN),
         side,
         comfort: input.max(side).max(own * 3.0),
-        elastic: false,
+        elastic: true,
         floor: settings.min_region as f32,
     }
 }
@@ -550,6 +571,7 @@ fn now(reason: Reason, time: u64) -> Tag {
         since: time,
         waited: false,
         rank: 0,
+        track: None,
     }
 }
 
