@@ -1,6 +1,6 @@
 //! The element: takes buffers, finds out whether they lie in the ring already, publishes them.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, RwLock};
 
 use gst::prelude::*;
@@ -37,7 +37,6 @@ struct Settings {
     socket_mode: u32,
     socket_group: Option<String>,
     backing: Backing,
-    stats_interval: u32,
 }
 
 impl Default for Settings {
@@ -50,7 +49,6 @@ impl Default for Settings {
             socket_mode: 0o600,
             socket_group: None,
             backing: Backing::Memfd,
-            stats_interval: 0,
         }
     }
 }
@@ -67,6 +65,8 @@ struct Counters {
 struct State {
     /// Made when the size of frames is known.
     ring: Option<Arc<RwLock<Writer>>>,
+    /// Payload and metadata bytes of its slots.
+    room: (u64, usize),
     /// What upstream is handed slots by.
     slots: Slots,
     caps: Option<gst::Caps>,
@@ -91,6 +91,7 @@ pub struct ShmRingSink {
     state: Mutex<Option<State>>,
     /// Set from other threads: clock, base time or latency are to be looked at again.
     stale: AtomicBool,
+    stats_interval: AtomicU32,
 }
 
 /// Room a slot needs for frames of these caps: as they are, or with the padding that decoders ask for.
@@ -100,6 +101,11 @@ fn slot_bytes_for(info: &VideoInfo) -> u64 {
     let mut alignment = VideoAlignment::new(0, up(info.height()), 0, up(info.width()), &[31; 4]);
     let _ = padded.align(&mut alignment);
     padded.size().max(info.size()) as u64
+}
+
+fn room_of(ring: &Writer) -> (u64, usize) {
+    let geometry = ring.geometry();
+    (geometry.slot_bytes(), geometry.info_bytes() as usize)
 }
 
 impl ShmRingSink {
@@ -154,6 +160,7 @@ impl ShmRingSink {
                     geometry.slot_bytes()
                 );
                 ring.resize(geometry.slots(), slot_bytes).map_err(failed)?;
+                state.room = room_of(&ring);
             }
             return Ok(());
         }
@@ -167,6 +174,7 @@ impl ShmRingSink {
             ring.geometry().slots(),
             ring.geometry().slot_bytes()
         );
+        state.room = room_of(&ring);
         let ring = Arc::new(RwLock::new(ring));
         state.slots.set(&ring);
         state.ring = Some(ring);
@@ -290,10 +298,18 @@ impl ShmRingSink {
             flags |= u64::from(gst::BufferFlags::DISCONT.bits());
         }
         let header = Self::header(state, buffer, flags);
-        self.ensure_room(state, self.room_for(state, buffer.size()))?;
+        let size = buffer.size() as u64;
+        if state.ring.is_none() || size > state.room.0 {
+            // Where sizes vary from frame to frame it grows in steps.
+            let room = match &state.video {
+                Some(_) => size,
+                None => size.next_power_of_two().max(FIRST_SLOT_BYTES),
+            };
+            self.ensure_room(state, room)?;
+        }
         let ring = state.ring.clone().expect("room was made");
         let ring = ring.read().unwrap();
-        if metas.len() > ring.geometry().info_bytes() as usize {
+        if metas.len() > state.room.1 {
             self.warn(
                 state,
                 &format!(
@@ -323,16 +339,6 @@ impl ShmRingSink {
             self.warn(state, &format!("frame dropped: {err}"));
         }
         Ok(())
-    }
-
-    /// Grows in steps where sizes vary from frame to frame.
-    fn room_for(&self, state: &State, size: usize) -> u64 {
-        let size = size as u64;
-        match (&state.ring, &state.video) {
-            (Some(ring), _) if ring.read().unwrap().geometry().slot_bytes() >= size => size,
-            (_, Some(_)) => size,
-            _ => size.next_power_of_two().max(FIRST_SLOT_BYTES),
-        }
     }
 
     fn warn(&self, state: &mut State, text: &str) {
@@ -462,7 +468,7 @@ impl ObjectImpl for ShmRingSink {
                 glib::ParamSpecUInt::builder("stats-interval")
                     .nick("Interval of statistics")
                     .blurb("Milliseconds between element messages 'shmringsink-stats' with what the property stats says; 0 for none")
-                    .default_value(d.stats_interval)
+                    .default_value(0)
                     .mutable_playing()
                     .build(),
                 glib::ParamSpecBoxed::builder::<gst::Structure>("stats")
@@ -495,7 +501,10 @@ impl ObjectImpl for ShmRingSink {
             "socket-mode" => s.socket_mode = value.get().expect("type checked"),
             "socket-group" => s.socket_group = value.get().expect("type checked"),
             "backing" => s.backing = value.get().expect("type checked"),
-            "stats-interval" => s.stats_interval = value.get().expect("type checked"),
+            "stats-interval" => {
+                let interval = value.get().expect("type checked");
+                self.stats_interval.store(interval, Ordering::Relaxed);
+            }
             name => unreachable!("property {name} is not writable"),
         }
     }
@@ -513,7 +522,7 @@ impl ObjectImpl for ShmRingSink {
             "socket-mode" => s.socket_mode.to_value(),
             "socket-group" => s.socket_group.to_value(),
             "backing" => s.backing.to_value(),
-            "stats-interval" => s.stats_interval.to_value(),
+            "stats-interval" => self.stats_interval.load(Ordering::Relaxed).to_value(),
             name => unreachable!("unknown property {name}"),
         }
     }
@@ -670,7 +679,9 @@ impl BaseSinkImpl for ShmRingSink {
                     self.stale.store(true, Ordering::Release);
                 }
                 gst::EventView::Gap(e) => {
-                    if self.stale.swap(false, Ordering::AcqRel) {
+                    if self.stale.load(Ordering::Relaxed)
+                        && self.stale.swap(false, Ordering::AcqRel)
+                    {
                         self.refresh(state);
                     }
                     let (timestamp, duration) = e.get();
@@ -693,10 +704,10 @@ impl BaseSinkImpl for ShmRingSink {
     }
 
     fn render(&self, buffer: &gst::Buffer) -> Result<gst::FlowSuccess, gst::FlowError> {
-        let interval = self.settings.lock().unwrap().stats_interval;
+        let interval = self.stats_interval.load(Ordering::Relaxed);
         let mut guard = self.state.lock().unwrap();
         let state = guard.as_mut().ok_or(gst::FlowError::Flushing)?;
-        if self.stale.swap(false, Ordering::AcqRel) {
+        if self.stale.load(Ordering::Relaxed) && self.stale.swap(false, Ordering::AcqRel) {
             self.refresh(state);
         }
         let result = self.publish(state, buffer);

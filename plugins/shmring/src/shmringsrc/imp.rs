@@ -1,6 +1,6 @@
 //! The element: waits for frames, turns each into a buffer, follows the writer through restarts.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{LazyLock, Mutex};
 use std::time::Duration;
 
@@ -38,7 +38,6 @@ struct Settings {
     history: u32,
     max_lease: u32,
     reconnect: Reconnect,
-    stats_interval: u32,
 }
 
 impl Default for Settings {
@@ -51,7 +50,6 @@ impl Default for Settings {
             history: 0,
             max_lease: 0,
             reconnect: Reconnect::default(),
-            stats_interval: 0,
         }
     }
 }
@@ -80,6 +78,8 @@ struct State {
     pushed: bool,
     was_connected: bool,
     metas: Vec<u8>,
+    /// A buffer for the next frame, made while there is time: before waiting for it.
+    shell: Option<gst::Buffer>,
     reported_ns: u64,
 }
 
@@ -97,7 +97,7 @@ struct Shared {
 #[derive(Default)]
 pub struct ShmRingSrc {
     settings: Mutex<Settings>,
-    state: Mutex<Option<State>>,
+    state: Mutex<Option<Box<State>>>,
     shared: Mutex<Shared>,
     canceller: Mutex<Option<Canceller>>,
     /// Clock and base time are to be looked at again.
@@ -105,18 +105,26 @@ pub struct ShmRingSrc {
     /// The policy has been changed while running.
     policy_changed: AtomicBool,
     peer_takes_video_meta: AtomicBool,
+    stats_interval: AtomicU32,
 }
 
 impl ShmRingSrc {
     fn next_buffer(&self, state: &mut State) -> Result<gst::Buffer, gst::FlowError> {
         loop {
-            if self.policy_changed.swap(false, Ordering::AcqRel) {
+            if self.policy_changed.load(Ordering::Relaxed)
+                && self.policy_changed.swap(false, Ordering::AcqRel)
+            {
                 state
                     .reader
                     .set_policy(self.settings.lock().unwrap().policy());
             }
             if !state.reader.is_connected() {
                 self.connect(state)?;
+            }
+            if state.shell.is_none()
+                && let Some(info) = &state.video
+            {
+                state.shell = memory::shell(info);
             }
             match state.reader.next(None) {
                 Ok(Event::Frame(frame)) => return self.buffer(state, frame),
@@ -219,6 +227,7 @@ impl ShmRingSrc {
         }
         gst::debug!(CAT, imp = self, "caps {}", info.caps);
         let structure = info.caps.structure(0);
+        state.shell = None;
         state.video = structure
             .filter(|s| s.name() == "video/x-raw")
             .and_then(|_| VideoInfo::from_caps(&info.caps).ok());
@@ -239,7 +248,9 @@ impl ShmRingSrc {
 
     /// Running time here of a monotonic time. What is older than this pipeline happened at its start.
     fn running_time(&self, state: &mut State, monotonic: u64) -> gst::ClockTime {
-        if self.stale.swap(false, Ordering::AcqRel) || state.mapping.is_none() {
+        if state.mapping.is_none()
+            || self.stale.load(Ordering::Relaxed) && self.stale.swap(false, Ordering::AcqRel)
+        {
             state.mapping = Some(if self.obj().is_live() {
                 Mapping::of(&*self.obj())
             } else {
@@ -261,7 +272,20 @@ impl ShmRingSrc {
         if frame.info_len() > 0 {
             frame.copy_info(&mut metas);
         }
-        let mut buffer = memory::wrap(frame);
+        let size = frame.bytes().len();
+        let mut flags = header.flags;
+        let shell = match &state.video {
+            // What the shell has already need not be added.
+            Some(info) if flags & wire::DEFAULT_VIDEO_META != 0 && size >= info.size() => {
+                state.shell.take()
+            }
+            _ => None,
+        };
+        if shell.is_some() {
+            flags &= !wire::DEFAULT_VIDEO_META;
+        }
+        let mut buffer = shell.unwrap_or_default();
+        memory::wrap(frame, buffer.make_mut());
         let (mut repacked, mut invalid) = (0, 0);
         {
             let b = buffer.make_mut();
@@ -282,7 +306,7 @@ impl ShmRingSrc {
             );
             b.set_offset(header.offset.unwrap_or(u64::MAX));
             b.set_offset_end(header.offset_end.unwrap_or(u64::MAX));
-            if let Err(err) = wire::apply(header.flags, &metas, b, state.video.as_ref()) {
+            if let Err(err) = wire::apply(flags, &metas, b, state.video.as_ref()) {
                 gst::warning!(CAT, imp = self, "metadata of a frame is unusable: {err}");
                 invalid = 1;
             }
@@ -328,7 +352,7 @@ impl ShmRingSrc {
     }
 
     fn report_if_due(&self, state: &mut State, shared: Shared) {
-        let interval = self.settings.lock().unwrap().stats_interval;
+        let interval = self.stats_interval.load(Ordering::Relaxed);
         if interval == 0 {
             return;
         }
@@ -425,7 +449,7 @@ impl ObjectImpl for ShmRingSrc {
                 glib::ParamSpecUInt::builder("stats-interval")
                     .nick("Interval of statistics")
                     .blurb("Milliseconds between element messages 'shmringsrc-stats' with what the property stats says; 0 for none")
-                    .default_value(d.stats_interval)
+                    .default_value(0)
                     .mutable_playing()
                     .build(),
                 glib::ParamSpecBoxed::builder::<gst::Structure>("stats")
@@ -461,7 +485,10 @@ impl ObjectImpl for ShmRingSrc {
             "history" => s.history = value.get().expect("type checked"),
             "max-lease" => s.max_lease = value.get().expect("type checked"),
             "reconnect" => s.reconnect = value.get().expect("type checked"),
-            "stats-interval" => s.stats_interval = value.get().expect("type checked"),
+            "stats-interval" => {
+                let interval = value.get().expect("type checked");
+                self.stats_interval.store(interval, Ordering::Relaxed);
+            }
             name => unreachable!("property {name} is not writable"),
         }
         self.policy_changed.store(true, Ordering::Release);
@@ -480,7 +507,7 @@ impl ObjectImpl for ShmRingSrc {
             "history" => s.history.to_value(),
             "max-lease" => s.max_lease.to_value(),
             "reconnect" => s.reconnect.to_value(),
-            "stats-interval" => s.stats_interval.to_value(),
+            "stats-interval" => self.stats_interval.load(Ordering::Relaxed).to_value(),
             name => unreachable!("unknown property {name}"),
         }
     }
@@ -553,7 +580,7 @@ impl BaseSrcImpl for ShmRingSrc {
         *self.shared.lock().unwrap() = Shared::default();
         self.stale.store(true, Ordering::Release);
         self.peer_takes_video_meta.store(false, Ordering::Release);
-        *self.state.lock().unwrap() = Some(State {
+        *self.state.lock().unwrap() = Some(Box::new(State {
             reader,
             caps: None,
             video: None,
@@ -563,8 +590,9 @@ impl BaseSrcImpl for ShmRingSrc {
             pushed: false,
             was_connected: false,
             metas: Vec::new(),
+            shell: None,
             reported_ns: 0,
-        });
+        }));
         Ok(())
     }
 

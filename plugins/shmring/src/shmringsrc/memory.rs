@@ -12,15 +12,27 @@ impl AsRef<[u8]> for Lease {
     }
 }
 
-/// A buffer that is the frame in shared memory. Writing to it makes GStreamer copy it first, as its memory is read-only.
-pub(super) fn wrap(frame: Frame) -> gst::Buffer {
+/// An empty buffer that says of its planes what the caps say.
+pub(super) fn shell(info: &VideoInfo) -> Option<gst::Buffer> {
     let mut buffer = gst::Buffer::new();
+    VideoMeta::add_full(
+        buffer.make_mut(),
+        VideoFrameFlags::empty(),
+        info.format(),
+        info.width(),
+        info.height(),
+        info.offset(),
+        info.stride(),
+    )
+    .ok()?;
+    Some(buffer)
+}
+
+/// Puts the frame in shared memory into a buffer. Writing to it makes GStreamer copy it first, as its memory is read-only.
+pub(super) fn wrap(frame: Frame, buffer: &mut gst::BufferRef) {
     if !frame.bytes().is_empty() {
-        buffer
-            .make_mut()
-            .append_memory(gst::Memory::from_slice(Lease(frame)));
+        buffer.append_memory(gst::Memory::from_slice(Lease(frame)));
     }
-    buffer
 }
 
 /// Whether planes lie elsewhere than caps alone say, so that whoever reads this must know about video meta.
