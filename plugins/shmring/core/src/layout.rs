@@ -29,11 +29,11 @@ const PAGE: u64 = 4096;
 /// A control page's size in bytes.
 pub const CONTROL_BYTES: usize = PAGE as usize;
 
-/// [`Head::state`]: the writer is at work.
+/// `Head::state`: the writer is at work.
 pub const OPEN: u32 = 0;
-/// [`Head::state`]: the writer has gone in good order.
+/// `Head::state`: the writer has gone in good order.
 pub const CLOSED: u32 = 1;
-/// [`Head::state`]: the ring goes on in the next generation, whose descriptors are in the socket.
+/// `Head::state`: the ring goes on in the next generation, whose descriptors are in the socket.
 pub const MOVED: u32 = 2;
 
 /// Words of a slot header.

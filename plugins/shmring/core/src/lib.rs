@@ -51,9 +51,15 @@ mod shm;
 mod sync;
 
 #[cfg(not(loom))]
+mod attach;
+#[cfg(not(loom))]
 mod error;
 #[cfg(not(loom))]
+mod frame;
+#[cfg(not(loom))]
 mod fuzz;
+#[cfg(not(loom))]
+mod generation;
 #[cfg(not(loom))]
 mod monitor;
 #[cfg(not(loom))]
@@ -62,6 +68,8 @@ mod reader;
 mod server;
 #[cfg(not(loom))]
 pub mod sizing;
+#[cfg(not(loom))]
+mod slot;
 #[cfg(not(loom))]
 mod socket;
 #[cfg(not(loom))]
@@ -78,17 +86,25 @@ pub use layout::{Geometry, GeometryError, MAX_READERS, MAX_SLOTS, MIN_SLOTS, PRO
 pub use producer::Purpose;
 
 #[cfg(not(loom))]
+pub use attach::Canceller;
+#[cfg(not(loom))]
 pub use error::{ConnectError, CreateError, PublishError, WaitError};
+#[cfg(not(loom))]
+pub use frame::Frame;
+#[cfg(not(loom))]
+pub use generation::Backing;
 #[cfg(not(loom))]
 pub use monitor::{Head, Monitor};
 #[cfg(not(loom))]
-pub use reader::{Canceller, Event, Frame, Reader, ReaderOptions};
+pub use reader::{Event, Reader, ReaderOptions};
+#[cfg(not(loom))]
+pub use slot::{SlotId, WriteSlot};
 #[cfg(not(loom))]
 pub use socket::group_id;
 #[cfg(not(loom))]
 pub use stats::{ReaderReport, ReaderStats, WriterStats};
 #[cfg(not(loom))]
-pub use writer::{Backing, SlotId, WriteSlot, Writer, WriterConfig, monotonic_ns};
+pub use writer::{Writer, WriterConfig, monotonic_ns};
 
 /// The protocol without memory maps and sockets, for models, fuzzing and benchmarks. Not a stable interface.
 #[doc(hidden)]

@@ -1,8 +1,8 @@
 //! Watching a ring without reading frames: what a supervisor needs to see a stall, even if the worker is stuck.
 
+use crate::attach::{Canceller, answer, call, check_segment};
 use crate::error::ConnectError;
 use crate::layout::{CLOSED, Geometry};
-use crate::reader::{Canceller, answer, call, check_segment};
 use crate::shm::Map;
 use crate::socket;
 use crate::sync::Ordering;

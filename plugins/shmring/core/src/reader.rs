@@ -1,27 +1,25 @@
 //! The reader: connects, waits, leases frames, follows the ring when it changes size or its writer restarts.
 
-use crate::consumer::{Consumer, LeaseTable, Policy, Poll};
+use crate::attach::{Attachment, Canceller, answer, attach, call};
+use crate::consumer::{Consumer, Policy, Poll};
 use crate::error::{ConnectError, WaitError};
-use crate::header::{FrameHeader, Header};
-use crate::layout::{CONTROL_BYTES, Control, Geometry, LEASES, MAGIC, PROTOCOL, View};
-use crate::shm::Map;
+use crate::frame::{Frame, Hold, Spare};
+use crate::header::Header;
+use crate::layout::{Geometry, RawHeader, View};
 use crate::socket;
 use crate::stats::ReaderStats;
-use crate::sync::{AtomicBool, Ordering};
-use crate::wire::{self, Hello, Welcome};
+use crate::sync::Ordering;
+use crate::wire::{self, Hello};
 use crate::writer::monotonic_ns;
-use rustix::fd::{AsFd, OwnedFd};
-use rustix::fs::SealFlags;
+use rustix::fd::AsFd;
 use rustix::io::Errno;
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use zerocopy::IntoBytes;
 
 /// How often a sleeping reader looks whether its writer still lives: a killed writer wakes nobody.
 const SLICE: Duration = Duration::from_millis(100);
-/// Copies in ordinary memory kept for reuse.
-const SPARE_COPIES: usize = 4;
 
 /// What a reader wants.
 #[derive(Clone, Debug)]
@@ -77,203 +75,6 @@ pub enum Event {
     WriterGone,
 }
 
-/// One ring as a reader sees it. Lives as long as the reader or any frame of it.
-struct Attachment {
-    map: Map,
-    geometry: Geometry,
-    control: Map,
-    leases: LeaseTable,
-    socket: Arc<OwnedFd>,
-}
-
-impl Attachment {
-    fn view(&self) -> View<'_> {
-        self.map.view(&self.geometry)
-    }
-    fn control(&self) -> &Control {
-        self.control.control()
-    }
-}
-
-/// A frame in a reader's hands. It does not change until it is dropped, from whatever thread, even when the writer or
-/// the [`Reader`] is gone.
-pub struct Frame {
-    header: Header,
-    seq: u64,
-    skipped: u64,
-    hold: Hold,
-}
-
-enum Hold {
-    Slot {
-        attachment: Arc<Attachment>,
-        lease: u32,
-        slot: u32,
-    },
-    Copy {
-        payload: Vec<u8>,
-        info: Vec<u8>,
-        spare: Arc<Mutex<Vec<Vec<u8>>>>,
-    },
-}
-
-impl Frame {
-    /// Times, offsets and flags.
-    pub fn header(&self) -> &FrameHeader {
-        &self.header.frame
-    }
-    /// Number of the event.
-    pub fn seq(&self) -> u64 {
-        self.seq
-    }
-    /// Number of the frame since its writer started, from 1.
-    pub fn number(&self) -> u64 {
-        self.header.number
-    }
-    /// Frames between the last one received and this one that were not.
-    pub fn skipped(&self) -> u64 {
-        self.skipped
-    }
-    /// Version of the stream information it belongs to.
-    pub fn stream_version(&self) -> u64 {
-        self.header.stream_version
-    }
-    /// When it was published, CLOCK_MONOTONIC in ns.
-    pub fn published_ns(&self) -> u64 {
-        self.header.published_ns
-    }
-    /// Whether it is a copy in ordinary memory, because all leases but one were held.
-    pub fn is_copy(&self) -> bool {
-        matches!(self.hold, Hold::Copy { .. })
-    }
-
-    /// The payload.
-    pub fn bytes(&self) -> &[u8] {
-        match &self.hold {
-            Hold::Slot {
-                attachment, slot, ..
-            } => attachment.map.bytes(
-                attachment.geometry.slot_at(*slot) + self.header.range.start,
-                self.header.range.len(),
-            ),
-            Hold::Copy { payload, .. } => payload,
-        }
-    }
-
-    /// Length of the metadata bytes.
-    pub fn info_len(&self) -> usize {
-        self.header.info_len
-    }
-
-    /// Copies the metadata bytes into a buffer the caller reuses. A copy, because who parses bytes wants them to be
-    /// the same at the second look, whoever wrote them.
-    pub fn copy_info(&self, into: &mut Vec<u8>) {
-        into.clear();
-        match &self.hold {
-            Hold::Slot {
-                attachment, slot, ..
-            } => into.extend_from_slice(
-                attachment
-                    .map
-                    .bytes(attachment.geometry.info_at(*slot), self.header.info_len),
-            ),
-            Hold::Copy { info, .. } => into.extend_from_slice(info),
-        }
-    }
-}
-
-impl AsRef<[u8]> for Frame {
-    fn as_ref(&self) -> &[u8] {
-        self.bytes()
-    }
-}
-
-impl std::fmt::Debug for Frame {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Frame")
-            .field("seq", &self.seq)
-            .field("skipped", &self.skipped)
-            .field("copy", &self.is_copy())
-            .field("header", &self.header)
-            .finish()
-    }
-}
-
-impl Drop for Hold {
-    fn drop(&mut self) {
-        match self {
-            Hold::Slot {
-                attachment, lease, ..
-            } => attachment.leases.release(attachment.control(), *lease),
-            Hold::Copy { payload, spare, .. } => {
-                let mut spare = spare.lock().unwrap_or_else(PoisonError::into_inner);
-                if spare.len() < SPARE_COPIES {
-                    spare.push(std::mem::take(payload));
-                }
-            }
-        }
-    }
-}
-
-/// Interrupts a reader's waiting, from any thread.
-#[derive(Clone)]
-pub struct Canceller(Arc<Cancel>);
-
-struct Cancel {
-    cancelled: AtomicBool,
-    /// For waits on sockets.
-    event: OwnedFd,
-    /// For waits on frames.
-    attachment: Mutex<Option<Arc<Attachment>>>,
-}
-
-impl Canceller {
-    /// Every wait of the reader, present and future, returns [`WaitError::Cancelled`] at once.
-    pub fn cancel(&self) {
-        self.0.cancelled.store(true, Ordering::SeqCst);
-        let _ = rustix::io::write(&self.0.event, &1u64.to_ne_bytes());
-        let attachment = self.attachment().clone();
-        if let Some(attachment) = attachment {
-            attachment.control().cancel_wait();
-        }
-    }
-
-    /// The reader may wait again.
-    pub fn reset(&self) {
-        self.0.cancelled.store(false, Ordering::SeqCst);
-        let _ = rustix::io::read(&self.0.event, &mut [0; 8]);
-    }
-
-    /// Whether [`Canceller::cancel`] was called last.
-    pub fn is_cancelled(&self) -> bool {
-        self.0.cancelled.load(Ordering::SeqCst)
-    }
-
-    fn attachment(&self) -> std::sync::MutexGuard<'_, Option<Arc<Attachment>>> {
-        self.0
-            .attachment
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(crate) fn new() -> Result<Self, ConnectError> {
-        let flags = rustix::event::EventfdFlags::CLOEXEC | rustix::event::EventfdFlags::NONBLOCK;
-        let event = rustix::event::eventfd(0, flags).map_err(system("make an eventfd"))?;
-        Ok(Self(Arc::new(Cancel {
-            cancelled: AtomicBool::new(false),
-            event,
-            attachment: Mutex::new(None),
-        })))
-    }
-}
-
-fn system(what: &'static str) -> impl Fn(Errno) -> ConnectError {
-    move |source| ConnectError::System {
-        what,
-        source: source.into(),
-    }
-}
-
 /// A reader of one ring.
 pub struct Reader {
     path: PathBuf,
@@ -286,7 +87,7 @@ pub struct Reader {
     last_number: u64,
     hung_up: bool,
     stats: ReaderStats,
-    spare: Arc<Mutex<Vec<Vec<u8>>>>,
+    spare: Spare,
 }
 
 impl Reader {
@@ -349,7 +150,7 @@ impl Reader {
         let greeted = socket::send(socket.as_fd(), hello.as_bytes(), &[]);
         // A writer that is full closes right away; its answer can still be read.
         if !matches!(greeted, Ok(()) | Err(Errno::PIPE)) {
-            greeted.map_err(system("greet the writer"))?;
+            greeted.map_err(crate::attach::system("greet the writer"))?;
         }
         let (welcome, geometry, fds) =
             answer(&self.path, &socket, Some(&self.canceller), deadline)?;
@@ -383,7 +184,7 @@ impl Reader {
             if left.is_zero() {
                 return Err(error);
             }
-            socket::wait_readable(&[self.canceller.0.event.as_fd()], pause.min(left));
+            socket::wait_readable(&[self.canceller.event()], pause.min(left));
             pause = (pause * 3 / 2).min(Duration::from_millis(200));
         }
     }
@@ -476,7 +277,7 @@ impl Reader {
         &mut self,
         attachment: &Arc<Attachment>,
         seq: u64,
-        raw: &crate::layout::RawHeader,
+        raw: &RawHeader,
         hold: Hold,
     ) -> Option<Event> {
         let Ok(header) = Header::decode(raw, &attachment.geometry) else {
@@ -502,20 +303,16 @@ impl Reader {
             last => header.number.saturating_sub(last).saturating_sub(1),
         };
         self.last_number = header.number;
-        let mut frame = Frame {
-            header,
-            seq,
-            skipped,
-            hold,
-        };
+        let published_ns = header.published_ns;
+        let mut frame = Frame::new(header, seq, skipped, hold);
         let stats = &mut self.stats;
         stats.received += 1;
         stats.skipped += skipped;
-        stats.age_ns = monotonic_ns().saturating_sub(frame.header.published_ns);
+        stats.age_ns = monotonic_ns().saturating_sub(published_ns);
         stats.max_age_ns = stats.max_age_ns.max(stats.age_ns);
         if attachment.leases.held() >= attachment.leases.granted() {
             stats.copies += 1;
-            frame = self.copy(frame);
+            frame = frame.into_copy(&self.spare);
         }
         let stats = &self.stats;
         let control = attachment.control();
@@ -529,28 +326,6 @@ impl Reader {
                 self.pending = Some(frame);
                 Some(stream)
             }
-        }
-    }
-
-    /// The last lease is needed to take the next frame, so what came with it is copied and given back.
-    fn copy(&self, frame: Frame) -> Frame {
-        let spare = {
-            let mut spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
-            spare.pop()
-        };
-        let mut payload = spare.unwrap_or_default();
-        payload.clear();
-        payload.extend_from_slice(frame.bytes());
-        let mut info = Vec::new();
-        frame.copy_info(&mut info);
-        Frame {
-            header: frame.header.clone(),
-            hold: Hold::Copy {
-                payload,
-                info,
-                spare: self.spare.clone(),
-            },
-            ..frame
         }
     }
 
@@ -606,154 +381,4 @@ impl Drop for Reader {
     fn drop(&mut self) {
         self.detach(); // the canceller may outlive the reader, but must not keep its place in the ring
     }
-}
-
-/// Connects to the socket at `path`.
-pub(crate) fn call(
-    path: &Path,
-    canceller: &Canceller,
-    deadline: Instant,
-) -> Result<OwnedFd, ConnectError> {
-    loop {
-        if canceller.is_cancelled() {
-            return Err(ConnectError::Cancelled);
-        }
-        match socket::connect(path) {
-            Ok(socket) => return Ok(socket),
-            // The writer's queue of connections is full for the moment.
-            Err(Errno::AGAIN) if Instant::now() < deadline => {
-                let fds = [canceller.0.event.as_fd()];
-                socket::wait_readable(&fds, Duration::from_millis(5));
-            }
-            Err(Errno::AGAIN) => return Err(ConnectError::NoAnswer(path.to_path_buf())),
-            Err(source) => {
-                return Err(ConnectError::NoWriter {
-                    path: path.to_path_buf(),
-                    source: source.into(),
-                });
-            }
-        }
-    }
-}
-
-/// Waits for the writer's answer and checks it. Says no in the writer's words.
-pub(crate) fn answer(
-    path: &Path,
-    socket: &OwnedFd,
-    canceller: Option<&Canceller>,
-    deadline: Instant,
-) -> Result<(Welcome, Geometry, Vec<OwnedFd>), ConnectError> {
-    let mut buffer = [0; 256];
-    loop {
-        if canceller.is_some_and(Canceller::is_cancelled) {
-            return Err(ConnectError::Cancelled);
-        }
-        match socket::receive(socket.as_fd(), &mut buffer) {
-            Ok((0, _)) | Err(Errno::CONNRESET) => {
-                return Err(ConnectError::NoWriter {
-                    path: path.to_path_buf(),
-                    source: std::io::ErrorKind::ConnectionReset.into(),
-                });
-            }
-            Ok((len, fds)) => {
-                let (welcome, geometry) = wire::parse_welcome(&buffer[..len.min(buffer.len())])?;
-                return match (welcome.status, geometry) {
-                    (_, Some(geometry)) => Ok((welcome, geometry, fds)),
-                    (wire::REFUSED_FULL, _) => Err(ConnectError::RingFull {
-                        slots: welcome.slots,
-                        granted: welcome.granted_all,
-                        readers: welcome.readers,
-                    }),
-                    (wire::REFUSED_READERS, _) => {
-                        Err(ConnectError::TooManyReaders(welcome.readers))
-                    }
-                    (status, _) => Err(ConnectError::Refused(status)),
-                };
-            }
-            Err(Errno::AGAIN | Errno::INTR) => {
-                let left = deadline.saturating_duration_since(Instant::now());
-                if left.is_zero() {
-                    return Err(ConnectError::NoAnswer(path.to_path_buf()));
-                }
-                match canceller {
-                    Some(canceller) => {
-                        let fds = [socket.as_fd(), canceller.0.event.as_fd()];
-                        socket::wait_readable(&fds, left);
-                    }
-                    None => socket::wait_readable(&[socket.as_fd()], left),
-                }
-            }
-            Err(error) => return Err(system("receive the writer's answer")(error)),
-        }
-    }
-}
-
-/// Checks that a segment is as long as it must be and cannot be cut under our hands.
-pub(crate) fn check_segment(
-    fd: &OwnedFd,
-    len: u64,
-    named: bool,
-    socket: &OwnedFd,
-) -> Result<(), ConnectError> {
-    let stat = rustix::fs::fstat(fd).map_err(system("look at the ring's memory"))?;
-    if (stat.st_size as u64) < len {
-        return Err(ConnectError::Unsafe(
-            "its memory is shorter than its sizes say",
-        ));
-    }
-    if named {
-        let peer = rustix::net::sockopt::socket_peercred(socket)
-            .map_err(system("ask who the writer is"))?;
-        if !peer.uid.is_root() && peer.uid != rustix::process::geteuid() {
-            return Err(ConnectError::Unsafe(
-                "a named segment of another user cannot be trusted to keep its size",
-            ));
-        }
-        return Ok(());
-    }
-    let seals = rustix::fs::fcntl_get_seals(fd).unwrap_or(SealFlags::empty());
-    if !seals.contains(SealFlags::SHRINK) {
-        return Err(ConnectError::Unsafe(
-            "its memory is not sealed against shrinking",
-        ));
-    }
-    Ok(())
-}
-
-fn attach(
-    welcome: &Welcome,
-    geometry: Geometry,
-    fds: Vec<OwnedFd>,
-    socket: Arc<OwnedFd>,
-) -> Result<Attachment, ConnectError> {
-    let Ok([ring, control]) = <[OwnedFd; 2]>::try_from(fds) else {
-        return Err(ConnectError::Unsafe("a descriptor is missing"));
-    };
-    if !(1..=LEASES as u32).contains(&welcome.granted) {
-        return Err(ConnectError::Unsafe("the number of leases is impossible"));
-    }
-    check_segment(&ring, geometry.total_bytes(), welcome.named != 0, &socket)?;
-    check_segment(&control, CONTROL_BYTES as u64, false, &socket)?;
-    let mapped = |source| ConnectError::System {
-        what: "map the ring",
-        source,
-    };
-    let map = Map::new(&ring, geometry.total_bytes() as usize, false).map_err(mapped)?;
-    let control = Map::new(&control, CONTROL_BYTES, true).map_err(mapped)?;
-    let head = map.head();
-    if head.magic.load(Ordering::Relaxed) != MAGIC
-        || head.protocol.load(Ordering::Relaxed) != PROTOCOL
-        || head.slots.load(Ordering::Relaxed) != geometry.slots()
-        || head.slot_bytes.load(Ordering::Relaxed) != geometry.slot_bytes()
-        || head.generation.load(Ordering::Relaxed) != welcome.generation
-    {
-        return Err(ConnectError::Unsafe("its head contradicts the handshake"));
-    }
-    Ok(Attachment {
-        map,
-        geometry,
-        control,
-        leases: LeaseTable::new(welcome.granted),
-        socket,
-    })
 }

@@ -1,10 +1,11 @@
 //! The writer's handshake thread: lets readers in, and notices when they are gone. Frames never wait for it.
 
+use crate::generation::control_page;
 use crate::layout::MAX_READERS;
 use crate::producer::Link;
 use crate::socket::{self, Listener};
 use crate::wire::{self, Hello, WireError};
-use crate::writer::{Core, Peer, control_page};
+use crate::writer::{Core, Peer};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::io::Errno;

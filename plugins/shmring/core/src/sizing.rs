@@ -3,8 +3,8 @@
 //! The figures matter because a `fallocate` above a cgroup's limit is not refused but answered by the OOM killer.
 //! So one process hands out the budget, before anything is allocated.
 
+use crate::generation::Backing;
 use crate::layout::{Geometry, GeometryError, MAX_SLOTS, MIN_SLOTS};
-use crate::writer::Backing;
 use std::fs;
 use std::path::{Path, PathBuf};
 

@@ -1,13 +1,14 @@
 //! The writer: makes rings, hands out their slots, publishes frames.
 
 use crate::error::{CreateError, PublishError};
-use crate::header::{FrameHeader, Header};
-use crate::layout::{
-    CLOSED, CONTROL_BYTES, Control, Geometry, Kind, MAGIC, MAX_READERS, MOVED, OPEN, PROTOCOL,
+use crate::generation::{
+    Backing, ControlPage, Generation, control_page, new_generation, remove_leftovers,
 };
+use crate::header::{FrameHeader, Header};
+use crate::layout::{CLOSED, Geometry, Kind, MAGIC, MAX_READERS, MOVED, PROTOCOL};
 use crate::producer::{Link, Producer, Purpose};
 use crate::server::{self, Server};
-use crate::shm::{Map, Segment, SlotBytes, WriteMap};
+use crate::slot::{SlotId, WriteSlot};
 use crate::socket::{self, Listener};
 use crate::stats::{ReaderReport, WriterStats};
 use crate::sync::Ordering;
@@ -17,17 +18,6 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 use zerocopy::IntoBytes;
-
-/// Where a ring's memory lies.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Backing {
-    /// An unnamed, sealed memfd: not limited by /dev/shm's size, and safe from readers. The choice for everybody who
-    /// does not need the other.
-    #[default]
-    Memfd,
-    /// A named segment in /dev/shm. It cannot be sealed, so processes of the same user are trusted not to change it.
-    DevShm,
-}
 
 /// What ring to make.
 #[derive(Clone, Debug)]
@@ -78,39 +68,11 @@ impl WriterConfig {
     }
 }
 
-/// One ring of a writer's life: of fixed size, with its own memory.
-pub(crate) struct Generation {
-    pub(crate) map: Arc<WriteMap>,
-    /// What readers get: for a memfd the descriptor itself (sealed against writing), for a named segment a read-only one.
-    pub(crate) fd: OwnedFd,
-    pub(crate) number: u64,
-    pub(crate) base: u64,
-    name: Option<PathBuf>,
-}
-
-impl Drop for Generation {
-    fn drop(&mut self) {
-        if let Some(name) = &self.name {
-            let _ = std::fs::remove_file(name);
-        }
-    }
-}
-
 /// The writer's side of one connection.
 pub(crate) struct Peer {
     pub(crate) id: u64,
     pub(crate) pid: i32,
     pub(crate) socket: Arc<OwnedFd>,
-}
-
-/// A control page as the writer sees it.
-pub(crate) struct ControlPage(Map);
-
-impl std::ops::Deref for ControlPage {
-    type Target = Control;
-    fn deref(&self) -> &Control {
-        self.0.control()
-    }
 }
 
 /// All that changes, under one lock that is held for microseconds.
@@ -143,24 +105,6 @@ impl Core {
 pub fn monotonic_ns() -> u64 {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
     now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
-}
-
-/// Makes a control page for one reader: the descriptor to send and the writer's own map of it.
-pub(crate) fn control_page() -> std::io::Result<(OwnedFd, ControlPage)> {
-    let segment = Segment::memfd("shmring-control", CONTROL_BYTES as u64)?;
-    segment.seal(false)?;
-    let page = ControlPage(Map::new(&segment.fd, CONTROL_BYTES, true)?);
-    page.magic.store(MAGIC, Ordering::Relaxed);
-    page.protocol.store(PROTOCOL, Ordering::Relaxed);
-    Ok((segment.fd, page))
-}
-
-impl ControlPage {
-    /// Notes what its reader may hold and where it begins, before it is sent.
-    pub(crate) fn entitle(&self, granted: u32, cursor: u64) {
-        self.granted.store(granted, Ordering::Relaxed);
-        self.cursor.store(cursor, Ordering::Relaxed);
-    }
 }
 
 impl Inner {
@@ -199,69 +143,6 @@ impl Inner {
             leased,
             held: self.producer.held(),
             slots,
-        }
-    }
-}
-
-/// A slot in the hands of the writer's side. Dropping it without publishing frees it; after publishing, the slot is
-/// reused only when this is dropped as well (upstream may keep reading what it has sent).
-pub struct WriteSlot {
-    // In this order: the bytes are given back before the producer may lend them again.
-    bytes: SlotBytes,
-    hold: Hold,
-}
-
-struct Hold {
-    generation: u64,
-    slot: u32,
-    core: Arc<Core>,
-}
-
-/// Names a slot of one generation, for [`Writer::publish`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct SlotId {
-    generation: u64,
-    slot: u32,
-}
-
-impl WriteSlot {
-    /// Names this slot.
-    pub fn id(&self) -> SlotId {
-        SlotId {
-            generation: self.hold.generation,
-            slot: self.hold.slot,
-        }
-    }
-
-    /// The slot's payload area. Its content is whatever was there before. Once published it must not be changed.
-    pub fn bytes_mut(&mut self) -> &mut [u8] {
-        self.bytes.bytes_mut()
-    }
-
-    /// The slot's payload area.
-    pub fn bytes(&self) -> &[u8] {
-        self.bytes.bytes()
-    }
-}
-
-impl AsRef<[u8]> for WriteSlot {
-    fn as_ref(&self) -> &[u8] {
-        self.bytes()
-    }
-}
-
-impl AsMut<[u8]> for WriteSlot {
-    fn as_mut(&mut self) -> &mut [u8] {
-        self.bytes_mut()
-    }
-}
-
-impl Drop for Hold {
-    fn drop(&mut self) {
-        let mut inner = self.core.lock();
-        // A slot of an older generation belongs to nobody any more: its memory goes with the last handle.
-        if inner.generation.number == self.generation {
-            inner.producer.release(self.slot);
         }
     }
 }
@@ -355,14 +236,8 @@ impl Writer {
         let Some(bytes) = generation.map.lend(slot) else {
             unreachable!("slot {slot} is free and lent at the same time");
         };
-        Ok(WriteSlot {
-            bytes,
-            hold: Hold {
-                generation: generation.number,
-                slot,
-                core: self.core.clone(),
-            },
-        })
+        let number = generation.number;
+        Ok(WriteSlot::new(bytes, number, slot, self.core.clone()))
     }
 
     /// The slot a pointer points into, if it is one of the present generation: for who gets back only the memory of a
@@ -625,101 +500,4 @@ fn fits(geometry: &Geometry, range: Range<usize>, info_len: usize) -> Result<(),
         });
     }
     Ok(())
-}
-
-/// Names of a socket path's segments begin with this; one writer has the path, so all of them are its to remove.
-fn segment_prefix(socket_path: &Path) -> String {
-    use std::os::unix::ffi::OsStrExt;
-    let path = std::path::absolute(socket_path).unwrap_or_else(|_| socket_path.to_path_buf());
-    // FNV-1a: short, and the same in every version.
-    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
-    for byte in path.as_os_str().as_bytes() {
-        hash = (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3);
-    }
-    let user = rustix::process::geteuid().as_raw();
-    format!("shmring-{user}-{hash:016x}-")
-}
-
-fn remove_leftovers(socket_path: &Path) {
-    let prefix = segment_prefix(socket_path);
-    let Ok(files) = std::fs::read_dir("/dev/shm") else {
-        return;
-    };
-    for file in files.flatten() {
-        if file.file_name().to_string_lossy().starts_with(&prefix) {
-            let _ = std::fs::remove_file(file.path());
-        }
-    }
-}
-
-fn new_generation(
-    config: &WriterConfig,
-    geometry: Geometry,
-    instance: u64,
-    number: u64,
-) -> Result<Generation, CreateError> {
-    let needed = geometry.total_bytes();
-    let (segment, name) = match config.backing {
-        Backing::Memfd => (Segment::memfd("shmring", needed), None),
-        Backing::DevShm => {
-            let name = format!("/dev/shm/{}{number}", segment_prefix(&config.socket_path));
-            (
-                Segment::named(&name, 0o600 | config.socket_mode & 0o044, needed),
-                Some(PathBuf::from(name)),
-            )
-        }
-    };
-    let memory = |source: std::io::Error| CreateError::Memory {
-        needed,
-        slots: geometry.slots(),
-        place: match config.backing {
-            Backing::Memfd => "memory",
-            Backing::DevShm => "/dev/shm",
-        },
-        free: crate::sizing::Readings::of_system().free_bytes(config.backing),
-        source,
-    };
-    let system = |what| {
-        move |error: rustix::io::Errno| CreateError::System {
-            what,
-            source: error.into(),
-        }
-    };
-    let segment = segment.map_err(|error| memory(error.into()))?;
-    let map = WriteMap::new(&segment.fd, geometry).map_err(memory)?;
-    let fd = match &name {
-        None => {
-            segment.seal(true).map_err(system("seal the ring"))?;
-            segment.fd
-        }
-        Some(name) => {
-            if let Some(group) = config.socket_group {
-                let group = rustix::fs::Gid::from_raw(group);
-                rustix::fs::chown(name, None, Some(group))
-                    .map_err(system("set the group of the segment"))?;
-            }
-            rustix::fs::open(
-                name,
-                rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::CLOEXEC,
-                rustix::fs::Mode::empty(),
-            )
-            .map_err(system("open the segment for reading"))?
-        }
-    };
-    let head = map.head();
-    head.magic.store(MAGIC, Ordering::Relaxed);
-    head.protocol.store(PROTOCOL, Ordering::Relaxed);
-    head.slots.store(geometry.slots(), Ordering::Relaxed);
-    head.slot_bytes
-        .store(geometry.slot_bytes(), Ordering::Relaxed);
-    head.instance.store(instance, Ordering::Relaxed);
-    head.generation.store(number, Ordering::Relaxed);
-    head.state.store(OPEN, Ordering::Relaxed);
-    Ok(Generation {
-        map: Arc::new(map),
-        fd,
-        number,
-        base: 0,
-        name,
-    })
 }
