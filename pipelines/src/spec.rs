@@ -41,4 +41,7 @@ pub struct AnalysisSpec {
     /// First object id this tracker may use.
     #[serde(default)]
     pub first_id: Option<u32>,
+    /// The region grid to begin with, as regiondetect exports it.
+    #[serde(default)]
+    pub region_grid: Option<String>,
 }

@@ -12,8 +12,9 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use watchpost::run_dir::{self, RunDir};
+use watchpost::store::Store;
 use watchpost::supervisor::{Command, Handle, Supervisor};
-use watchpost::{config, http};
+use watchpost::{config, data_dir, http};
 
 /// Arguments of `run`.
 #[derive(Debug, clap::Args)]
@@ -79,9 +80,19 @@ async fn serve(
             None
         }
     };
-    let (supervisor, handle) = Supervisor::new(&loaded, run_dir);
+    let data_dir = data_dir::choose(loaded.config.data_dir.as_deref());
+    let store = match Store::open(&data_dir) {
+        Ok(store) => Some(Arc::new(store)),
+        Err(error) if args.strict => return Err(error.into()),
+        Err(error) => {
+            tracing::error!("{error}; cameras run without region grids and events being kept");
+            None
+        }
+    };
+    let (supervisor, handle) = Supervisor::new(&loaded, run_dir, store.clone());
     let done = CancellationToken::new();
-    let http = tokio::spawn(serve_http(listener, address, handle.clone(), done.clone()));
+    let http = serve_http(listener, address, handle.clone(), store, done.clone());
+    let http = tokio::spawn(http);
     let signals = tokio::spawn(pass_on_signals(handle.clone())?);
     let table = screen.map(|screen| tokio::spawn(table::keep_drawing(handle.clone(), screen)));
     supervisor.run(loaded).await;
@@ -100,6 +111,7 @@ async fn serve_http(
     mut listener: Option<TcpListener>,
     address: SocketAddr,
     handle: Handle,
+    store: Option<Arc<Store>>,
     done: CancellationToken,
 ) {
     let listener = loop {
@@ -116,7 +128,7 @@ async fn serve_http(
         Ok(local) => tracing::info!("listening on http://{local}"),
         Err(error) => tracing::warn!("listening, address unknown: {error}"),
     }
-    if let Err(error) = http::serve(listener, handle, done).await {
+    if let Err(error) = http::serve(listener, handle, store, done).await {
         tracing::error!("http: {error}");
     }
 }

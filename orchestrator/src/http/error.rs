@@ -15,6 +15,18 @@ pub enum ApiError {
     /// 404
     #[error("there is nothing at {0}")]
     NoSuchPath(String),
+    /// 404
+    #[error("there is no event {0}")]
+    NoSuchEvent(i64),
+    /// 503
+    #[error("there is no store: data_dir could not be used, as the log says")]
+    NoStore,
+    /// 500
+    #[error(transparent)]
+    Store(#[from] crate::store::Error),
+    /// Never sent: whoever listened has gone.
+    #[error("nobody listens any more")]
+    NoListener,
     /// 503
     #[error(transparent)]
     Gone(#[from] Gone),
@@ -23,8 +35,11 @@ pub enum ApiError {
 impl ApiError {
     fn code(&self) -> StatusCode {
         match self {
-            ApiError::NoSuchCamera(_) | ApiError::NoSuchPath(_) => StatusCode::NOT_FOUND,
-            ApiError::Gone(_) => StatusCode::SERVICE_UNAVAILABLE,
+            ApiError::NoSuchCamera(_) | ApiError::NoSuchPath(_) | ApiError::NoSuchEvent(_) => {
+                StatusCode::NOT_FOUND
+            }
+            ApiError::Store(_) | ApiError::NoListener => StatusCode::INTERNAL_SERVER_ERROR,
+            ApiError::NoStore | ApiError::Gone(_) => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 }

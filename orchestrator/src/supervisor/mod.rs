@@ -7,6 +7,7 @@ mod backoff;
 mod budget;
 mod camera;
 pub mod health;
+mod history;
 mod process;
 mod rate;
 mod repeats;
@@ -17,14 +18,18 @@ use self::analysis::{Analysis, NO_PROGRESS, SILENCE};
 use self::budget::Budget;
 use self::camera::{Camera, Leaving, RingInfo, limits};
 use self::health::{Action, Event, State};
+use self::history::History;
 use self::process::{Notice, Role, WorkerEvent};
 use self::ring::RingMonitor;
 use self::status::{Status, seconds};
 use crate::config::{Config, Loaded};
 use crate::run_dir::RunDir;
-use crate::worker::protocol::{AnalysisCommand, CaptureCommand, Level, Report};
+use crate::store::Store;
+use crate::worker::protocol::{AnalysisCommand, CaptureCommand, GridAction, Level, Report};
+use detection::{BBox, TrackChange};
 use shmring_core::sizing::Depth;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::{mpsc, oneshot};
 use watchpost_pipelines::CameraConfig;
@@ -61,10 +66,28 @@ pub enum Command {
         /// Whether it is known.
         reply: oneshot::Sender<bool>,
     },
+    /// Something is to be done to a camera's region grid. Answers whether there is such a camera.
+    Grid {
+        /// Which camera.
+        camera: String,
+        /// What.
+        command: GridCommand,
+        /// Whether it is known.
+        reply: oneshot::Sender<bool>,
+    },
     /// Stop everything and end.
     Shutdown,
     /// Stop everything at once.
     Kill,
+}
+
+/// What can be done to a camera's region grid.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GridCommand {
+    /// Forget what was learned.
+    Reset,
+    /// Learn nothing more, or again.
+    Freeze(bool),
 }
 
 /// The way to the supervisor.
@@ -101,6 +124,17 @@ impl Handle {
         .await
     }
 
+    /// Does something to a camera's region grid.
+    pub async fn grid(&self, camera: &str, command: GridCommand) -> Result<bool, Gone> {
+        let camera = camera.to_owned();
+        self.ask(|reply| Command::Grid {
+            camera,
+            command,
+            reply,
+        })
+        .await
+    }
+
     /// Sends what needs no answer.
     pub async fn tell(&self, command: Command) -> Result<(), Gone> {
         self.commands.send(command).await.map_err(|_| Gone)
@@ -131,6 +165,7 @@ pub struct Supervisor {
     config_error: Option<String>,
     budget: Budget,
     run_dir: RunDir,
+    history: History,
     started: SystemTime,
     cameras: BTreeMap<String, Camera>,
     analyses: BTreeMap<Role, Analysis>,
@@ -147,7 +182,7 @@ pub struct Supervisor {
 
 impl Supervisor {
     /// A supervisor for this configuration; nothing is started before [`Supervisor::run`].
-    pub fn new(loaded: &Loaded, run_dir: RunDir) -> (Self, Handle) {
+    pub fn new(loaded: &Loaded, run_dir: RunDir, store: Option<Arc<Store>>) -> (Self, Handle) {
         let (command_sender, commands) = mpsc::channel(COMMANDS);
         let (event_sender, events) = mpsc::channel(EVENTS);
         let (monitor_sender, monitors) = mpsc::channel(COMMANDS);
@@ -156,6 +191,7 @@ impl Supervisor {
             config_error: None,
             budget: Budget::of_system(),
             run_dir,
+            history: History::new(store),
             started: SystemTime::now(),
             cameras: BTreeMap::new(),
             analyses: BTreeMap::new(),
@@ -177,6 +213,7 @@ impl Supervisor {
 
     /// Works until told to stop and everything has ended.
     pub async fn run(mut self, loaded: Loaded) {
+        self.forget_strangers(&loaded);
         self.apply(loaded);
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -224,6 +261,13 @@ impl Supervisor {
                 }
                 let _ = reply.send(known);
             }
+            Command::Grid {
+                camera,
+                command,
+                reply,
+            } => {
+                let _ = reply.send(self.act_on_grid(&camera, command));
+            }
             Command::Shutdown => self.shut_down(),
             Command::Kill => {
                 self.shut_down();
@@ -232,6 +276,26 @@ impl Supervisor {
                 captures.chain(analyses).for_each(process::Worker::kill);
             }
         }
+    }
+
+    fn act_on_grid(&mut self, camera: &str, command: GridCommand) -> bool {
+        if !self.cameras.contains_key(camera) {
+            return false;
+        }
+        let action = match command {
+            GridCommand::Reset => GridAction::Reset,
+            GridCommand::Freeze(true) => GridAction::Freeze,
+            GridCommand::Freeze(false) => GridAction::Thaw,
+        };
+        if command == GridCommand::Reset {
+            self.history.forget_grid(camera);
+        }
+        let command = AnalysisCommand::Grid {
+            camera: camera.to_owned(),
+            action,
+        };
+        self.tell_analysis_of(camera, &command);
+        true
     }
 
     fn status(&self) -> Status {
@@ -267,6 +331,24 @@ impl Supervisor {
         }
     }
 
+    /// What is stored of cameras that are not configured any more goes; broken and renamed ones are not strangers.
+    fn forget_strangers(&mut self, loaded: &Loaded) {
+        let cameras = &loaded.config.cameras;
+        for (name, config) in cameras {
+            if let Some(previous) = &config.previous_name
+                && !cameras.contains_key(previous)
+            {
+                self.history.renamed(previous, name);
+            }
+        }
+        let known: Vec<String> = cameras
+            .keys()
+            .chain(loaded.broken.keys())
+            .cloned()
+            .collect();
+        self.history.retain(&known);
+    }
+
     // ---- configuration
 
     fn apply(&mut self, loaded: Loaded) {
@@ -293,7 +375,20 @@ impl Supervisor {
             .cloned()
             .collect();
         for name in gone {
-            tracing::info!(camera = name, "removed");
+            let new_name = new
+                .cameras
+                .iter()
+                .find(|(_, config)| config.previous_name.as_deref() == Some(&name));
+            match new_name {
+                Some((new_name, _)) => {
+                    tracing::info!(camera = name, "renamed to {new_name}");
+                    self.history.renamed(&name, new_name);
+                }
+                None => {
+                    tracing::info!(camera = name, "removed");
+                    self.history.removed(&name);
+                }
+            }
             self.leave(&name, None);
         }
         self.share_memory(&new);
@@ -710,6 +805,7 @@ impl Supervisor {
             | Report::Analysis { camera, .. }
             | Report::Objects { camera, .. }
             | Report::Track { camera, .. }
+            | Report::Grid { camera, .. }
             | Report::Motion { camera, .. } => Some(camera.clone()),
             _ => None,
         };
@@ -774,7 +870,19 @@ impl Supervisor {
                     newest(camera.analysis.detection_frame, Some(frame));
             }
             Report::Motion { active, .. } => camera.motion = active,
-            Report::Track { change, object, .. } => {
+            Report::Grid { json, frozen, .. } => self.history.save_grid(&name, &json, frozen),
+            Report::Track {
+                change,
+                object,
+                place: [x1, y1, x2, y2],
+                path_length,
+                ..
+            } => {
+                if let Some(change) = TrackChange::from_word(&change) {
+                    let bbox = BBox::new(x1, y1, x2, y2);
+                    self.history
+                        .track(&name, change, &object, bbox, path_length);
+                }
                 tracing::debug!(
                     camera = name,
                     id = object.id,
@@ -838,13 +946,14 @@ impl Supervisor {
         }
     }
 
-    fn analysis_spec(&self, name: &str) -> AnalysisSpec {
+    fn analysis_spec(&mut self, name: &str) -> AnalysisSpec {
         AnalysisSpec {
             name: name.to_owned(),
             camera: self.cameras[name].config.clone(),
             socket_path: crate::run_dir::socket(self.run_dir.path(), name),
             model: self.config.model.clone(),
-            first_id: None,
+            first_id: self.history.first_id(name),
+            region_grid: self.history.grid(name).map(|grid| grid.json),
         }
     }
 

@@ -93,6 +93,11 @@ impl Worker {
                     scene.set_moving(moving);
                 }
             }
+            AnalysisCommand::Grid { camera, action } => {
+                if let Some(scene) = self.scenes.get_mut(&camera) {
+                    scene.act_on_grid(action);
+                }
+            }
             AnalysisCommand::Stop => {}
         }
     }

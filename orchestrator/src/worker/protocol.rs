@@ -48,8 +48,27 @@ pub enum AnalysisCommand {
         /// Whether it moves.
         moving: bool,
     },
+    /// Something is to be done to a camera's region grid.
+    Grid {
+        /// Its name.
+        camera: String,
+        /// What.
+        action: GridAction,
+    },
     /// Let go of all cameras and exit.
     Stop,
+}
+
+/// What can be done to a region grid.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum GridAction {
+    /// Forget what was learned.
+    Reset,
+    /// Use it, but learn nothing.
+    Freeze,
+    /// Learn again.
+    Thaw,
 }
 
 /// What is wrong with a camera, as far as it decides what happens next.
@@ -234,6 +253,8 @@ pub enum Report {
         change: String,
         /// The object after the change.
         object: Object,
+        /// Where it is: x1, y1, x2, y2 in fractions of the frame.
+        place: [f32; 4],
         /// Way it has gone, in fractions of the frame's width.
         path_length: f64,
         /// Zones it has just come into.
@@ -242,6 +263,15 @@ pub enum Report {
         /// Zones it has just left.
         #[serde(default)]
         left: Vec<String>,
+    },
+    /// Analysis: a camera's region grid has changed.
+    Grid {
+        /// Which camera.
+        camera: String,
+        /// The grid, as regiondetect exports it.
+        json: String,
+        /// Whether it is frozen.
+        frozen: bool,
     },
     /// Analysis: motion began or ended.
     Motion {

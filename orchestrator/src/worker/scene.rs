@@ -2,14 +2,14 @@
 
 use super::link::{Waker, report};
 use super::objects::{Objects, Place};
-use super::protocol::{AnalysisStats, Report};
+use super::protocol::{AnalysisStats, GridAction, Report};
 use detection_meta::{FrameSize, MotionMessage, TrackMessage, detections};
 use gst::prelude::*;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 use watchpost_pipelines::analysis::{self, Analysis, AnalysisError};
 use watchpost_pipelines::secret::hide;
 use watchpost_pipelines::spec::AnalysisSpec;
@@ -47,7 +47,19 @@ pub struct Scene {
     told_objects: bool,
     newest: Option<f64>,
     before: Counters,
+    grid: GridWatch,
 }
+
+/// What the supervisor knows of the region grid.
+struct GridWatch {
+    /// State of `region-grid-changes` at the last report.
+    changes: u64,
+    /// When that was.
+    told: Instant,
+}
+
+/// A grid is learned with every object; it is told when it has changed, at most this often.
+const GRID_EVERY: Duration = Duration::from_secs(10);
 
 /// What the streaming thread leaves for the loop.
 #[derive(Default)]
@@ -81,6 +93,14 @@ impl Scene {
     /// Builds and starts the pipeline. The model is loaded in the background; what goes wrong comes by the bus.
     pub fn start(spec: AnalysisSpec, mark: Option<Mark>, waker: &Waker) -> Result<Self, Fault> {
         let analysis = analysis::build(&spec)?;
+        if let (Some(detect), Some(grid)) = (analysis.detect(), &spec.region_grid) {
+            // One that cannot be read is told by a warning, and learning begins anew.
+            detect.set_property("region-grid", grid);
+        }
+        let grid = GridWatch {
+            changes: analysis.detect().map_or(0, grid_changes),
+            told: Instant::now(),
+        };
         let bus = analysis.pipeline().bus().expect("a pipeline has a bus");
         let on_bus = waker.clone();
         bus.set_sync_handler(move |_, _| {
@@ -114,7 +134,38 @@ impl Scene {
                 queue_ms: 0.0,
                 skipped: 0,
             },
+            grid,
         })
+    }
+
+    /// Resets, freezes or thaws the region grid, and tells what came of it.
+    pub fn act_on_grid(&mut self, action: GridAction) {
+        let Some(detect) = self.analysis.detect() else {
+            return;
+        };
+        match action {
+            GridAction::Reset => detect.emit_by_name::<()>("reset-region-grid", &[]),
+            GridAction::Freeze => detect.set_property("freeze-grid", true),
+            GridAction::Thaw => detect.set_property("freeze-grid", false),
+        }
+        self.tell_grid();
+    }
+
+    fn tell_grid(&mut self) {
+        let Some(detect) = self.analysis.detect() else {
+            return;
+        };
+        self.grid = GridWatch {
+            changes: grid_changes(detect),
+            told: Instant::now(),
+        };
+        if let Some(json) = detect.property::<Option<String>>("region-grid") {
+            report(&Report::Grid {
+                camera: self.spec.name.clone(),
+                json,
+                frozen: detect.property("freeze-grid"),
+            });
+        }
     }
 
     /// Takes over what can change while it runs.
@@ -193,6 +244,7 @@ impl Scene {
                 camera: self.spec.name.clone(),
                 change: track.change.as_str().to_owned(),
                 object,
+                place: [track.bbox.x1, track.bbox.y1, track.bbox.x2, track.bbox.y2],
                 path_length: track.path_length,
                 entered: track.entered,
                 left: track.left,
@@ -262,7 +314,25 @@ impl Scene {
             },
         });
         self.before = now;
+        if self.grid.told.elapsed() >= GRID_EVERY
+            && self.analysis.detect().map_or(0, grid_changes) != self.grid.changes
+        {
+            self.tell_grid();
+        }
     }
+}
+
+impl Drop for Scene {
+    /// The last of what was learned is told before the pipeline goes.
+    fn drop(&mut self) {
+        if self.analysis.detect().map_or(0, grid_changes) != self.grid.changes {
+            self.tell_grid();
+        }
+    }
+}
+
+fn grid_changes(detect: &gst::Element) -> u64 {
+    detect.property("region-grid-changes")
 }
 
 /// Marks the beginning of work on a frame; its end is marked where the frame arrives.

@@ -1,0 +1,152 @@
+//! Object events: pages of them, one of them, and the stream of their changes.
+
+use std::convert::Infallible;
+
+use axum::Json;
+use axum::extract::{Path, Query, State};
+use axum::http::HeaderMap;
+use axum::response::Sse;
+use axum::response::sse::{Event as SseEvent, KeepAlive};
+use serde::Deserialize;
+use tokio::sync::{broadcast, mpsc};
+
+use super::Api;
+use super::error::ApiError;
+use crate::store::{Change, Event, EventFilter, Store};
+
+/// Changes read from the database at a time while a listener catches up.
+const REPLAY: usize = 500;
+/// Changes on their way to one listener; a slower one waits for the database, not for memory.
+const UNDERWAY: usize = 64;
+
+/// Which events; all that are given must hold.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EventQuery {
+    camera: Option<String>,
+    label: Option<String>,
+    zone: Option<String>,
+    /// Lasted until this time or later; seconds since 1970.
+    after: Option<f64>,
+    /// Started before this time; seconds since 1970.
+    before: Option<f64>,
+    /// Numbers below this one: for the next page, the `id` of the last event of this one.
+    before_id: Option<i64>,
+    /// At most this many, 1 to 1000; 100 if not given.
+    limit: Option<usize>,
+}
+
+/// `GET /api/events`: newest first.
+pub async fn list(
+    State(api): State<Api>,
+    Query(query): Query<EventQuery>,
+) -> Result<Json<Vec<Event>>, ApiError> {
+    let filter = EventFilter {
+        camera: query.camera,
+        label: query.label,
+        zone: query.zone,
+        after: query.after,
+        before: query.before,
+        before_id: query.before_id,
+        limit: query.limit,
+    };
+    api.ask_store(move |store| store.events(&filter))
+        .await
+        .map(Json)
+}
+
+/// `GET /api/events/{id}`.
+pub async fn one(State(api): State<Api>, Path(id): Path<i64>) -> Result<Json<Event>, ApiError> {
+    let event = api.ask_store(move |store| store.event(id)).await?;
+    event.map(Json).ok_or(ApiError::NoSuchEvent(id))
+}
+
+/// From where a stream is to go on.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StreamQuery {
+    /// The last change the listener has had; browsers say it with the header `Last-Event-ID` instead.
+    after: Option<i64>,
+}
+
+/// `GET /api/events/stream`: server-sent events, one `track` for each change, `id:` its number. With the number of the last
+/// one it had, a listener gets all it has missed first.
+pub async fn stream(
+    State(api): State<Api>,
+    Query(query): Query<StreamQuery>,
+    headers: HeaderMap,
+) -> Result<Sse<impl futures_core::Stream<Item = Result<SseEvent, Infallible>>>, ApiError> {
+    let header = headers
+        .get("last-event-id")
+        .and_then(|value| value.to_str().ok()?.trim().parse().ok());
+    let store = api.store()?;
+    // First listen, then ask what was: nothing falls between.
+    let live = store.subscribe();
+    let from = match header.or(query.after) {
+        Some(seq) => seq,
+        None => api.ask_store(Store::newest_change).await?,
+    };
+    let (sender, receiver) = mpsc::channel(UNDERWAY);
+    tokio::spawn(async move {
+        // Ends when the listener has gone.
+        let _ = follow(api, from, live, sender).await;
+    });
+    Ok(
+        Sse::new(tokio_stream::wrappers::ReceiverStream::new(receiver))
+            .keep_alive(KeepAlive::default()),
+    )
+}
+
+type Sender = mpsc::Sender<Result<SseEvent, Infallible>>;
+
+/// Sends what was missed, then what comes. A listener that falls behind the live changes is served from the database again.
+async fn follow(
+    api: Api,
+    mut seq: i64,
+    mut live: broadcast::Receiver<Change>,
+    sender: Sender,
+) -> Result<(), ApiError> {
+    loop {
+        seq = catch_up(&api, seq, &sender).await?;
+        loop {
+            let change = tokio::select! {
+                () = sender.closed() => return Err(ApiError::NoListener),
+                () = api.done.cancelled() => return Ok(()),
+                change = live.recv() => change,
+            };
+            match change {
+                Ok(change) if change.seq <= seq => {}
+                Ok(change) => seq = send(&sender, change).await?,
+                Err(broadcast::error::RecvError::Lagged(_)) => break,
+                Err(broadcast::error::RecvError::Closed) => return Ok(()),
+            }
+        }
+    }
+}
+
+async fn catch_up(api: &Api, mut seq: i64, sender: &Sender) -> Result<i64, ApiError> {
+    loop {
+        let missed = api
+            .ask_store(move |store| store.changes_after(seq, REPLAY))
+            .await?;
+        let all = missed.len() < REPLAY;
+        for change in missed {
+            seq = send(sender, change).await?;
+        }
+        if all {
+            return Ok(seq);
+        }
+    }
+}
+
+async fn send(sender: &Sender, change: Change) -> Result<i64, ApiError> {
+    let event = SseEvent::default()
+        .event("track")
+        .id(change.seq.to_string())
+        .data(change.json);
+    sender
+        .send(Ok(event))
+        .await
+        .map_err(|_| ApiError::NoListener)?;
+    Ok(change.seq)
+}

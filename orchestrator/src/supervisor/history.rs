@@ -1,0 +1,133 @@
+//! What the supervisor writes into the store and takes from it: ids, object events, region grids.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use detection::{BBox, TrackChange};
+
+use crate::store::{self, ID_BLOCK, Store, TrackRecord};
+use crate::worker::protocol::Object;
+
+/// Ids are reserved anew when fewer than this many of a block are left: more than a frame can bring.
+const RESERVE_AHEAD: i64 = 200;
+
+/// The store as the supervisor sees it. Without one (its folder cannot be written) cameras work all the same.
+#[derive(Default)]
+pub struct History {
+    store: Option<Arc<Store>>,
+    /// First id beyond what is reserved, by camera.
+    reserved: BTreeMap<String, i64>,
+}
+
+impl History {
+    /// With a store, or without.
+    pub fn new(store: Option<Arc<Store>>) -> Self {
+        Self {
+            store,
+            reserved: BTreeMap::new(),
+        }
+    }
+
+    /// The first id a tracker of this camera may give. Each start of a tracker begins a new block.
+    pub fn first_id(&mut self, camera: &str) -> Option<u32> {
+        let first = self.reserve(camera)?;
+        u32::try_from(first).ok()
+    }
+
+    /// A track changed.
+    pub fn track(
+        &mut self,
+        camera: &str,
+        change: TrackChange,
+        object: &Object,
+        bbox: BBox,
+        path_length: f64,
+    ) {
+        let id = i64::from(object.id);
+        if self
+            .reserved
+            .get(camera)
+            .is_some_and(|end| id + RESERVE_AHEAD >= *end)
+        {
+            self.reserve(camera);
+        }
+        let Some(store) = &self.store else { return };
+        let record = TrackRecord {
+            camera: camera.to_owned(),
+            object_id: id,
+            change,
+            label: object.label.clone(),
+            score: object.score,
+            bbox,
+            path_length,
+            first_seen: object.first_seen,
+            last_seen: object.last_seen,
+            zones: object.zones.clone(),
+        };
+        if let Err(error) = store.record(record) {
+            tracing::warn!(camera, "{error}");
+        }
+    }
+
+    /// The grid to start a camera's detection with, and whether it is frozen.
+    pub fn grid(&self, camera: &str) -> Option<store::Grid> {
+        self.store.as_ref()?.grid(camera).unwrap_or_else(|error| {
+            tracing::warn!(camera, "region grid: {error}");
+            None
+        })
+    }
+
+    /// A camera's grid has changed.
+    pub fn save_grid(&self, camera: &str, json: &str, frozen: bool) {
+        let Some(store) = &self.store else { return };
+        if let Err(error) = store.save_grid(camera, json, frozen) {
+            tracing::warn!(camera, "region grid: {error}");
+        }
+    }
+
+    /// A camera is gone: its grid goes too. Its events stay, they happened.
+    pub fn removed(&mut self, camera: &str) {
+        self.reserved.remove(camera);
+        self.tell(|store| store.delete_grid(camera));
+    }
+
+    /// A camera's grid is to be forgotten, while the camera stays.
+    pub fn forget_grid(&self, camera: &str) {
+        self.tell(|store| store.delete_grid(camera));
+    }
+
+    /// These are all cameras there are; grids of others are left over from a configuration that has changed meanwhile.
+    pub fn retain(&self, cameras: &[String]) {
+        self.tell(|store| store.retain_grids(cameras));
+    }
+
+    /// A camera has another name: what is known of it moves along.
+    pub fn renamed(&mut self, from: &str, to: &str) {
+        self.tell(|store| store.rename_camera(from, to));
+        if let Some(end) = self.reserved.remove(from) {
+            self.reserved.insert(to.to_owned(), end);
+        }
+    }
+
+    fn reserve(&mut self, camera: &str) -> Option<i64> {
+        let store = self.store.as_ref()?;
+        // Waits for the disk: once per camera and thousand objects.
+        match tokio::task::block_in_place(|| store.reserve_ids(camera)) {
+            Ok(first) => {
+                self.reserved.insert(camera.to_owned(), first + ID_BLOCK);
+                Some(first)
+            }
+            Err(error) => {
+                tracing::error!(camera, "object ids: {error}");
+                None
+            }
+        }
+    }
+
+    fn tell(&self, write: impl FnOnce(&Store) -> store::Result<()>) {
+        let Some(store) = &self.store else { return };
+        if let Err(error) = tokio::task::block_in_place(|| write(store)) {
+            tracing::error!("{error}");
+        }
+    }
+}
