@@ -7,6 +7,7 @@ use watchpost_pipelines::camera::{
     CameraConfig, Coordinates, Masks, ObjectFilter, Role, Source, SourceEntry,
 };
 use watchpost_pipelines::model::ModelConfig;
+use watchpost_pipelines::scene::Script;
 
 use super::file::Config;
 use super::reading::Wrong;
@@ -284,12 +285,14 @@ fn source(source: &Source, found: &mut Findings) {
         }
         Source::Libcamera(_) => {}
         Source::Test(test) => {
-            if !SCENES.contains(&test.scene.as_str()) {
+            if let Err(error) = test.scene.parse::<Script>() {
+                found.at(&["test"], |found| found.wrong(error.to_string()));
+            }
+            if !test.width.is_multiple_of(2) || !test.height.is_multiple_of(2) {
                 found.at(&["test"], |found| {
                     found.wrong(format!(
-                        "`{}` is no scene, expected one of {}",
-                        test.scene,
-                        SCENES.join(", ")
+                        "{}x{} is odd, expected even numbers",
+                        test.width, test.height
                     ));
                 });
             }
@@ -303,9 +306,6 @@ fn source(source: &Source, found: &mut Findings) {
         }
     }
 }
-
-/// The scenes there are.
-const SCENES: [&str; 1] = ["walkers"];
 
 fn detect(camera: &CameraConfig, found: &mut Findings) {
     let detect = &camera.detect;
@@ -328,12 +328,6 @@ fn detect(camera: &CameraConfig, found: &mut Findings) {
         &[("annotation_offset", detect.annotation_offset.is_some())],
         found,
     );
-    found.at(&["stationary"], |found| {
-        ineffective(
-            &[("classifier", detect.stationary.classifier.is_some())],
-            found,
-        );
-    });
 }
 
 fn motion(camera: &CameraConfig, found: &mut Findings) {

@@ -1,9 +1,14 @@
 //! Which configuration key is which element property.
 
+use std::collections::BTreeMap;
+
 use gst::glib;
 use gst::prelude::*;
 
-use crate::camera::{CameraConfig, DetectConfig, Masks, MotionConfig, ObjectsConfig};
+use crate::camera::{
+    CameraConfig, DetectConfig, Masks, MaxFrames, MotionConfig, ObjectFilter, ObjectsConfig,
+    StationaryConfig,
+};
 
 /// Which element a property belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -72,13 +77,13 @@ fn motion(camera: &CameraConfig, all: &mut Vec<Property>) {
     let mut set = |name, value: glib::Value| all.push(Property::new(Stage::Motion, name, value));
     set("enabled", enabled.to_value());
     set("threshold", threshold.to_value());
-    set("contour-area", f64::from(*contour_area).to_value());
+    set("contour-area", contour_area.to_value());
     set("frame-height", frame_height.to_value());
     set("frame-alpha", frame_alpha.to_value());
     set("lightning-threshold", lightning_threshold.to_value());
     set(
         "skip-motion-threshold",
-        skip_motion_threshold.unwrap_or(0.0).to_value(),
+        skip_motion_threshold.unwrap_or(-1.0).to_value(),
     );
     set("improve-contrast", improve_contrast.to_value());
     set("mask", polygons(mask, camera.detect_size()).to_value());
@@ -104,10 +109,73 @@ fn detect(camera: &CameraConfig, all: &mut Vec<Property>) {
     set("stationary-interval", ((interval * 1e9) as u64).to_value());
 }
 
-fn track(_camera: &CameraConfig, first_id: Option<u32>, all: &mut Vec<Property>) {
+fn track(camera: &CameraConfig, first_id: Option<u32>, all: &mut Vec<Property>) {
+    let DetectConfig {
+        enabled: _,
+        width: _,
+        height: _,
+        fps,
+        min_initialized: _,
+        max_disappeared: _,
+        stationary:
+            StationaryConfig {
+                interval: _,
+                threshold: _,
+                max_frames,
+                classifier,
+            },
+        annotation_offset: _,
+    } = &camera.detect;
+    let ObjectsConfig {
+        track,
+        filters,
+        mask,
+    } = &camera.objects;
+    let mut set = |name, value: glib::Value| all.push(Property::new(Stage::Track, name, value));
+    // Frames become time here: the tracker's patience does not depend on how many frames it gets.
+    let nanoseconds = |frames: u32| ((f64::from(frames) / fps * 1e9) as u64).to_value();
+    set("classes", track.join(",").to_value());
+    set("confirm-frames", camera.detect.min_initialized().to_value());
+    set("max-lost", nanoseconds(camera.detect.max_disappeared()));
+    set(
+        "stationary-threshold",
+        nanoseconds(camera.detect.stationary_threshold()),
+    );
+    set(
+        "max-stationary",
+        max_stationary(max_frames, *fps).to_value(),
+    );
+    set("appearance", classifier.unwrap_or(false).to_value());
+    // Frigate's filter defaults hold for every tracked label, also for those without a filter of their own.
+    let filters: BTreeMap<&str, ObjectFilter> = track
+        .iter()
+        .map(|label| {
+            (
+                label.as_str(),
+                filters.get(label).cloned().unwrap_or_default(),
+            )
+        })
+        .collect();
+    set("filters", json(&filters).to_value());
+    set("mask", polygons(mask, camera.detect_size()).to_value());
+    set("zones", json(&camera.zones).to_value());
     if let Some(first_id) = first_id {
-        all.push(Property::new(Stage::Track, "first-id", first_id));
+        set("first-id", first_id.max(1).to_value());
     }
+}
+
+fn json(value: &impl serde::Serialize) -> String {
+    serde_json::to_string(value).expect("keys are text and numbers are finite")
+}
+
+fn max_stationary(frames: &MaxFrames, fps: f64) -> String {
+    let seconds = |frames: &u32| f64::from(*frames) / fps;
+    let MaxFrames { default, objects } = frames;
+    let objects: BTreeMap<&str, f64> = objects
+        .iter()
+        .map(|(label, frames)| (label.as_str(), seconds(frames)))
+        .collect();
+    json(&serde_json::json!({"default": default.as_ref().map(seconds), "objects": objects}))
 }
 
 /// Polygons as text: `x1,y1,x2,y2,...`, in shares of the picture, with `;` between them.

@@ -94,7 +94,8 @@ pub struct StationaryConfig {
     pub threshold: Option<u32>,
     /// How long stationary objects are kept at most; without it for as long as they stay.
     pub max_frames: MaxFrames,
-    /// Frigate's comparison of pictures of a stationary object. Accepted for Frigate's sake, without effect.
+    /// Compare the picture of a resting object with what it was before believing that it moved or is gone. (On by default in
+    /// Frigate, off here.)
     #[serde(skip_serializing_if = "Option::is_none")]
     pub classifier: Option<bool>,
 }

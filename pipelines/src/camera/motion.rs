@@ -15,10 +15,10 @@ pub struct MotionConfig {
     #[schemars(range(min = 1, max = 255))]
     pub threshold: u32,
     /// Area in pixels of the reduced picture above which a changed spot counts as motion.
-    #[schemars(range(min = 0, max = 1_000_000))]
+    #[schemars(range(min = 0, max = 100_000))]
     pub contour_area: u32,
     /// Height in pixels of the reduced picture motion is looked for in.
-    #[schemars(range(min = 16, max = 2160))]
+    #[schemars(range(min = 16, max = 1024))]
     pub frame_height: u32,
     /// Share, 0 to 1, of a new frame in the running average.
     #[schemars(range(min = 0.0, max = 1.0))]

@@ -8,6 +8,7 @@ use super::fault::Fault;
 use crate::camera::{
     FileSource, LibcameraSource, RtspSource, RtspTransport, Source, TestSource, V4l2Source,
 };
+use crate::test_source;
 
 /// What a source is built of.
 pub(crate) struct SourceElements {
@@ -222,7 +223,11 @@ fn libcamera_caps(source: &LibcameraSource) -> Result<gst::Caps, Fault> {
 }
 
 fn test(source: &TestSource) -> Result<gst::Element, Fault> {
-    Err(Fault::permanent(format!("no scene `{}`", source.scene)))
+    let fps = gst::Fraction::approximate_f64(source.fps)
+        .ok_or_else(|| Fault::permanent(format!("{} is no frame rate", source.fps)))?;
+    test_source::make(&source.scene, source.width, source.height, fps)
+        .map(Cast::upcast)
+        .map_err(|error| Fault::permanent(error.to_string()))
 }
 
 fn launch(line: &str) -> Result<gst::Element, Fault> {
