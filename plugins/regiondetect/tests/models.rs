@@ -3,24 +3,8 @@
 mod support;
 
 use gst::prelude::*;
-use support::onnx::{Constant, Dim, Tiny, Type};
+use support::onnx::{CELLS, Dim, SIDE, Tiny, Type, filled, yolox};
 use support::{Seen, error_of, init, run, stats};
-
-const SIDE: i64 = 64;
-const CELLS: i64 = 64 + 16 + 4;
-
-fn filled(name: &'static str, dims: &[i64], fill: f32, set: &[(usize, f32)]) -> Constant {
-    let length = dims.iter().product::<i64>() as usize;
-    let mut data = vec![fill; length];
-    for (at, value) in set {
-        data[*at] = *value;
-    }
-    Constant {
-        name,
-        dims: dims.to_vec(),
-        data,
-    }
-}
 
 /// Frames of 64x64, so that the whole frame is the model's input, pixel by pixel.
 fn line(model: &std::path::Path, properties: &str, frames: usize) -> String {
@@ -51,22 +35,6 @@ fn assert_one(seen: &Seen, label: &str, score: f64, [x1, y1, x2, y2]: [f32; 4]) 
     for (a, b) in [(bbox.x1, x1), (bbox.y1, y1), (bbox.x2, x2), (bbox.y2, y2)] {
         assert!((a - b / 64.0).abs() < 0.01, "{seen:?}");
     }
-}
-
-/// YOLOX with a box of 16x32 at cell (3, 2) of the first level.
-fn yolox(batch: Dim) -> Tiny {
-    let at = (2 * 8 + 3) * 7;
-    let set = [
-        (at, 0.5),
-        (at + 1, 0.5),
-        (at + 2, 2.0_f32.ln()),
-        (at + 3, 4.0_f32.ln()),
-        (at + 4, 0.9),
-        (at + 6, 0.9),
-    ];
-    let mut tiny = Tiny::new(batch, SIDE, vec![filled("output", &[CELLS, 7], 0.0, &set)]);
-    tiny.metadata.push(("names", "{0: 'cat', 1: 'fox'}".into()));
-    tiny
 }
 
 #[test]

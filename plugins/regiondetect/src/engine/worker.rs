@@ -1,5 +1,6 @@
 //! The threads that run the model: one per session, and one that makes sessions when work waits.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -36,7 +37,9 @@ fn spawn_worker(queue: &Arc<Queue>, mut inference: Inference) -> bool {
         let mut jobs: Vec<Job> = Vec::new();
         while queue.next(&mut jobs) {
             let started = Instant::now();
-            let outcome = run(&mut inference, &mut jobs);
+            // A panic in what is around a foreign library must not leave cameras waiting for an answer.
+            let outcome = catch_unwind(AssertUnwindSafe(|| run(&mut inference, &mut jobs)))
+                .unwrap_or_else(|_| Err(String::from("the engine panicked")));
             queue.finish(&mut jobs, outcome, started);
         }
         // The session goes before its end is announced: nobody unloads anything while it is freed.

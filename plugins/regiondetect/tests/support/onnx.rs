@@ -125,6 +125,41 @@ impl Tiny {
     }
 }
 
+/// Side of the made-up models' input.
+pub const SIDE: i64 = 64;
+/// Cells of strides 8, 16 and 32 in it.
+pub const CELLS: i64 = 64 + 16 + 4;
+
+/// An output that is `fill` but where it is `set`.
+pub fn filled(name: &'static str, dims: &[i64], fill: f32, set: &[(usize, f32)]) -> Constant {
+    let length = dims.iter().product::<i64>() as usize;
+    let mut data = vec![fill; length];
+    for (at, value) in set {
+        data[*at] = *value;
+    }
+    Constant {
+        name,
+        dims: dims.to_vec(),
+        data,
+    }
+}
+
+/// YOLOX with a box of 16x32 at cell (3, 2) of the first level.
+pub fn yolox(batch: Dim) -> Tiny {
+    let at = (2 * 8 + 3) * 7;
+    let set = [
+        (at, 0.5),
+        (at + 1, 0.5),
+        (at + 2, 2.0_f32.ln()),
+        (at + 3, 4.0_f32.ln()),
+        (at + 4, 0.9),
+        (at + 6, 0.9),
+    ];
+    let mut tiny = Tiny::new(batch, SIDE, vec![filled("output", &[CELLS, 7], 0.0, &set)]);
+    tiny.metadata.push(("names", "{0: 'cat', 1: 'fox'}".into()));
+    tiny
+}
+
 /// A protobuf message in the making.
 #[derive(Default)]
 struct Message(Vec<u8>);
