@@ -87,10 +87,10 @@ fn write_batch(
     }
     changes::prune(&transaction)?;
     transaction.commit()?;
-    answers.into_iter().for_each(|answer| answer());
     for change in written {
         let _ = listeners.send(change); // an error says that nobody listens
     }
+    answers.into_iter().for_each(|answer| answer());
     Ok(())
 }
 
