@@ -1,9 +1,11 @@
 //! The parts of `watchpost`, apart from its command line.
 
+pub mod changes;
 pub mod config;
 pub mod data_dir;
 pub mod http;
 pub mod run_dir;
 pub mod store;
 pub mod supervisor;
+pub mod systemd;
 pub mod worker;

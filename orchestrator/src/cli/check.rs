@@ -26,12 +26,22 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         eprintln!("{problem}");
         good = false;
     }
-    let folder = run_dir::choose(loaded.config.run_dir.as_deref());
-    for name in loaded.config.cameras.keys() {
+    let folder = run_dir::choose(None);
+    // One that is configured has been checked with the rest.
+    let unchecked = loaded
+        .config
+        .cameras
+        .keys()
+        .filter(|_| loaded.config.run_dir.is_none());
+    for name in unchecked {
         if let Some(problem) = run_dir::socket_problem(&folder, name) {
             eprintln!("{}: cameras.{name}: {problem}", args.file.display());
             good = false;
         }
+    }
+    if let Some(problem) = watchpost::http::problem(&loaded.config.http) {
+        eprintln!("{}: {problem}", args.file.display());
+        good = false;
     }
     for warning in loaded.warnings.iter() {
         eprintln!("{warning} (warning)");

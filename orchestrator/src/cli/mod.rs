@@ -2,7 +2,9 @@
 
 mod check;
 mod client;
+mod hash_password;
 mod run;
+mod schema;
 mod status;
 mod worker;
 
@@ -26,6 +28,10 @@ enum Command {
     Check(check::Args),
     /// Show what a running watchpost does.
     Status(status::Args),
+    /// Make a password's hash for http.users; the password is read from standard input.
+    HashPassword,
+    /// Print the JSON Schema of the configuration file.
+    Schema,
     /// One worker process; started by `run`, not by people.
     #[command(hide = true)]
     Worker(worker::Args),
@@ -38,6 +44,8 @@ impl Cli {
             Command::Run(args) => run::run(args),
             Command::Check(args) => check::run(&args),
             Command::Status(args) => status::run(&args),
+            Command::HashPassword => hash_password::run(),
+            Command::Schema => schema::run(),
             Command::Worker(args) => worker::run(&args),
         }
     }

@@ -11,9 +11,11 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
+use watchpost::changes::Keeper;
 use watchpost::run_dir::{self, RunDir};
 use watchpost::store::Store;
 use watchpost::supervisor::{Command, Handle, Supervisor};
+use watchpost::systemd::Systemd;
 use watchpost::{config, data_dir, http};
 
 /// Arguments of `run`.
@@ -51,6 +53,9 @@ pub fn run(args: Args) -> Result<ExitCode> {
         }
         return Ok(ExitCode::FAILURE);
     }
+    for problem in loaded.general.iter() {
+        tracing::error!("{problem}");
+    }
     let run_dir = RunDir::take(&run_dir::choose(loaded.config.run_dir.as_deref()))?;
     tokio::runtime::Builder::new_multi_thread()
         // Supervision is waiting; two threads let HTTP answer while the table is worked on.
@@ -69,6 +74,9 @@ async fn serve(
     screen: Option<Arc<Screen>>,
 ) -> Result<ExitCode> {
     let address = loaded.config.http.listen;
+    if let Some(problem) = http::problem(&loaded.config.http) {
+        bail!(problem);
+    }
     let listener = match TcpListener::bind(address).await {
         Ok(listener) => Some(listener),
         Err(error) => {
@@ -91,11 +99,23 @@ async fn serve(
     };
     let (supervisor, handle) = Supervisor::new(&loaded, run_dir, store.clone());
     let done = CancellationToken::new();
-    let http = serve_http(listener, address, handle.clone(), store, done.clone());
-    let http = tokio::spawn(http);
-    let signals = tokio::spawn(pass_on_signals(handle.clone())?);
+    let (keeper, changes) = Keeper::new(&args.config, &loaded, handle.clone());
+    tokio::spawn(keeper.run(done.clone()));
+    let api = http::Api::new(
+        handle.clone(),
+        changes,
+        store,
+        &loaded.config.http,
+        done.clone(),
+    );
+    let http = tokio::spawn(serve_http(listener, address, api, done.clone()));
+    let signals = tokio::spawn(pass_on_signals(handle.clone(), Systemd::from_env())?);
     let table = screen.map(|screen| tokio::spawn(table::keep_drawing(handle.clone(), screen)));
+    let systemd = Systemd::from_env();
+    let alive = tokio::spawn(systemd.clone().keep_alive(handle.clone()));
+    systemd.ready();
     supervisor.run(loaded).await;
+    alive.abort();
     done.cancel();
     // Open connections get a moment to finish.
     let _ = tokio::time::timeout(Duration::from_millis(300), http).await;
@@ -110,8 +130,7 @@ async fn serve(
 async fn serve_http(
     mut listener: Option<TcpListener>,
     address: SocketAddr,
-    handle: Handle,
-    store: Option<Arc<Store>>,
+    api: http::Api,
     done: CancellationToken,
 ) {
     let listener = loop {
@@ -128,13 +147,13 @@ async fn serve_http(
         Ok(local) => tracing::info!("listening on http://{local}"),
         Err(error) => tracing::warn!("listening, address unknown: {error}"),
     }
-    if let Err(error) = http::serve(listener, handle, store, done).await {
+    if let Err(error) = http::serve(listener, api).await {
         tracing::error!("http: {error}");
     }
 }
 
 /// The first SIGTERM or Ctrl-C stops in order, the second at once.
-fn pass_on_signals(handle: Handle) -> Result<impl Future<Output = ()>> {
+fn pass_on_signals(handle: Handle, systemd: Systemd) -> Result<impl Future<Output = ()>> {
     let mut terminate = signal(SignalKind::terminate()).context("SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT")?;
     Ok(async move {
@@ -144,6 +163,7 @@ fn pass_on_signals(handle: Handle) -> Result<impl Future<Output = ()>> {
                 _ = terminate.recv() => {}
                 _ = interrupt.recv() => {}
             }
+            systemd.stopping();
             if handle.tell(command).await.is_err() {
                 return;
             }

@@ -43,12 +43,56 @@ pub struct HttpConfig {
     /// Address and port to listen on; port 0 takes a free one.
     #[schemars(with = "String")]
     pub listen: SocketAddr,
+    /// Tokens (`Authorization: Bearer ...`). Off loopback a token or a user is required.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tokens: Vec<TokenConfig>,
+    /// Users with passwords (`Authorization: Basic ...`), by name.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub users: BTreeMap<String, UserConfig>,
+    /// Whether cameras added over HTTP may have `launch` and `file` sources, which can read what this program can read.
+    pub allow_local_sources: bool,
+}
+
+/// A token and what it may do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TokenConfig {
+    /// The token. `${NAME}` takes it from the environment, `file:PATH` from a file.
+    pub token: String,
+    /// What it may do.
+    #[serde(default)]
+    pub role: Access,
+}
+
+/// A user and what they may do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct UserConfig {
+    /// The password's argon2 hash, as `watchpost hash-password` makes it.
+    pub password: String,
+    /// What they may do.
+    #[serde(default)]
+    pub role: Access,
+}
+
+/// What may be done over HTTP.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Access {
+    /// Look.
+    #[default]
+    ReadOnly,
+    /// Look and change.
+    Admin,
 }
 
 impl Default for HttpConfig {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 8480)),
+            tokens: Vec::new(),
+            users: BTreeMap::new(),
+            allow_local_sources: false,
         }
     }
 }

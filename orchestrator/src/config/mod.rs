@@ -28,7 +28,7 @@ use watchpost_pipelines::secret;
 
 pub use check::name_problem;
 pub use expand::{Environment, ProcessEnvironment};
-pub use file::{Config, HttpConfig};
+pub use file::{Access, Config, HttpConfig, TokenConfig, UserConfig};
 pub use problem::{Problem, Problems};
 
 use reading::Wrong;

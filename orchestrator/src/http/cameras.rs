@@ -8,7 +8,9 @@ use axum::extract::{Path, State};
 
 /// `GET /api/status`: the program and all cameras.
 pub async fn status(State(api): State<Api>) -> Result<Json<Status>, ApiError> {
-    Ok(Json(api.supervisor.status().await?))
+    let mut status = api.supervisor.status().await?;
+    status.measure_processes();
+    Ok(Json(status))
 }
 
 /// `GET /api/cameras`: all cameras.
@@ -28,4 +30,32 @@ pub async fn one(
         .find(|camera| camera.name == name)
         .map(Json)
         .ok_or(ApiError::NoSuchCamera(name))
+}
+
+/// Body of `POST /api/cameras/{name}/moving`.
+#[derive(Debug, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Moving {
+    moving: bool,
+}
+
+/// `POST /api/cameras/{name}/moving` `{"moving": true}`: a PTZ camera moves; `false` when it has come to rest.
+pub async fn moving(
+    State(api): State<Api>,
+    Path(name): Path<String>,
+    body: Result<Json<Moving>, axum::extract::rejection::JsonRejection>,
+) -> Result<Json<serde_json::Value>, ApiError> {
+    let Json(body) = body.map_err(|error| ApiError::Body(error.body_text()))?;
+    if api.supervisor.moving(&name, body.moving).await? {
+        Ok(Json(serde_json::json!({ "moving": body.moving })))
+    } else {
+        Err(ApiError::NoSuchCamera(name))
+    }
+}
+
+/// `GET /api/config`: the text of the configuration file at work, secrets hidden.
+pub async fn config(State(api): State<Api>) -> Result<impl axum::response::IntoResponse, ApiError> {
+    let text = api.changes.text().await?;
+    let kind = [(axum::http::header::CONTENT_TYPE, "application/yaml")];
+    Ok((kind, watchpost_pipelines::secret::hide(&text)))
 }

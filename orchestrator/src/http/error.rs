@@ -2,7 +2,8 @@
 
 use crate::supervisor::Gone;
 use axum::Json;
-use axum::http::{StatusCode, Uri};
+use axum::http::header::WWW_AUTHENTICATE;
+use axum::http::{HeaderValue, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
@@ -27,6 +28,24 @@ pub enum ApiError {
     /// Never sent: whoever listened has gone.
     #[error("nobody listens any more")]
     NoListener,
+    /// 400
+    #[error("the body is not what is expected: {0}")]
+    Body(String),
+    /// 421
+    #[error("this is not {0}; ask by the address it listens on")]
+    Host(String),
+    /// 403
+    #[error("requests of pages from {0} are not answered")]
+    Origin(String),
+    /// 401
+    #[error("a token or a user's password is needed")]
+    WhoAreYou,
+    /// 403
+    #[error("these credentials may look and not change")]
+    ReadOnly,
+    /// 415
+    #[error("a change needs the header Content-Type: application/json")]
+    NotJson,
     /// 503
     #[error(transparent)]
     Gone(#[from] Gone),
@@ -39,6 +58,11 @@ impl ApiError {
                 StatusCode::NOT_FOUND
             }
             ApiError::Store(_) | ApiError::NoListener => StatusCode::INTERNAL_SERVER_ERROR,
+            ApiError::Body(_) => StatusCode::BAD_REQUEST,
+            ApiError::Host(_) => StatusCode::MISDIRECTED_REQUEST,
+            ApiError::WhoAreYou => StatusCode::UNAUTHORIZED,
+            ApiError::ReadOnly | ApiError::Origin(_) => StatusCode::FORBIDDEN,
+            ApiError::NotJson => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             ApiError::NoStore | ApiError::Gone(_) => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
@@ -46,7 +70,13 @@ impl ApiError {
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        (self.code(), Json(json!({ "error": self.to_string() }))).into_response()
+        let code = self.code();
+        let mut response = (code, Json(json!({ "error": self.to_string() }))).into_response();
+        if code == StatusCode::UNAUTHORIZED {
+            let schemes = HeaderValue::from_static("Basic realm=\"watchpost\", Bearer");
+            response.headers_mut().insert(WWW_AUTHENTICATE, schemes);
+        }
+        response
     }
 }
 

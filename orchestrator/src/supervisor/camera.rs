@@ -79,6 +79,8 @@ pub struct Camera {
     pub repeats: Repeats,
     /// When the newest frame analysed was heard of, to see an analysis that hangs.
     pub last_analysed: Option<Instant>,
+    /// Frames written to the ring by then.
+    pub written_when_analysed: u64,
 }
 
 impl Camera {
@@ -112,6 +114,7 @@ impl Camera {
             broken: false,
             repeats: Repeats::default(),
             last_analysed: None,
+            written_when_analysed: 0,
         }
     }
 
@@ -153,6 +156,12 @@ impl Camera {
         self.objects.clear();
         self.motion = false;
         self.last_analysed = None;
+    }
+
+    /// News of an analysed frame.
+    pub fn has_been_analysed(&mut self, now: Instant) {
+        self.last_analysed = Some(now);
+        self.written_when_analysed = self.ring.as_ref().map_or(0, |ring| ring.written);
     }
 
     /// The analysis worker died while this camera was at work in it. Answers whether it is a suspect now.

@@ -118,9 +118,73 @@ pub struct Status {
     pub config_error: Option<String>,
     /// Every camera, by name.
     pub cameras: Vec<CameraStatus>,
+    /// This process and its workers.
+    #[serde(default)]
+    pub processes: Vec<ProcessStatus>,
+}
+
+/// A process and what it uses.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ProcessStatus {
+    /// `supervisor`, `analysis`, `capture NAME` or `analysis NAME`.
+    pub name: String,
+    /// Its id.
+    pub pid: u32,
+    /// Time on the processor so far.
+    pub cpu_seconds: f64,
+    /// Memory in use, shared parts (the rings among them) included.
+    pub resident_bytes: u64,
+    /// Memory that nobody else uses.
+    pub unshared_bytes: u64,
+}
+
+impl ProcessStatus {
+    /// A process of which only the id is known.
+    pub fn named(name: String, pid: u32) -> Self {
+        Self {
+            name,
+            pid,
+            cpu_seconds: 0.0,
+            resident_bytes: 0,
+            unshared_bytes: 0,
+        }
+    }
+
+    /// Asks the kernel. A process that has gone meanwhile uses nothing.
+    fn measure(&mut self) {
+        let read = |file: &str| std::fs::read_to_string(format!("/proc/{}/{file}", self.pid));
+        let (stat, memory) = (read("stat"), read("smaps_rollup"));
+        let ticks_per_second = rustix::param::clock_ticks_per_second() as f64;
+        self.cpu_seconds =
+            stat.ok().and_then(|s| cpu_ticks(&s)).unwrap_or(0) as f64 / ticks_per_second;
+        let memory = memory.unwrap_or_default();
+        self.resident_bytes = kib(&memory, "Rss:") * 1024;
+        self.unshared_bytes =
+            (kib(&memory, "Private_Clean:") + kib(&memory, "Private_Dirty:")) * 1024;
+    }
+}
+
+/// User and system time of a /proc/PID/stat.
+fn cpu_ticks(stat: &str) -> Option<u64> {
+    // The name, in parentheses, may hold anything.
+    let mut fields = stat.rsplit_once(") ")?.1.split(' ').skip(11);
+    let user: u64 = fields.next()?.parse().ok()?;
+    Some(user + fields.next()?.parse::<u64>().ok()?)
+}
+
+/// A figure of a smaps_rollup.
+fn kib(text: &str, name: &str) -> u64 {
+    let line = text.lines().find_map(|line| line.strip_prefix(name));
+    line.and_then(|rest| rest.trim().strip_suffix("kB")?.trim().parse().ok())
+        .unwrap_or(0)
 }
 
 impl Status {
+    /// Fills in what each process uses. Takes a millisecond for each.
+    pub fn measure_processes(&mut self) {
+        self.processes.iter_mut().for_each(ProcessStatus::measure);
+    }
+
     /// Enabled cameras that do not stream, each with state and reason.
     pub fn not_ready(&self) -> Vec<&CameraStatus> {
         self.cameras
@@ -134,4 +198,28 @@ impl Status {
 pub fn seconds(time: std::time::SystemTime) -> f64 {
     time.duration_since(std::time::UNIX_EPOCH)
         .map_or(0.0, |d| d.as_secs_f64())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_process_can_be_measured() {
+        let mut process = ProcessStatus::named("test".into(), std::process::id());
+        process.measure();
+        assert!(process.resident_bytes > 100_000);
+        assert!(
+            process.unshared_bytes > 10_000 && process.unshared_bytes <= process.resident_bytes
+        );
+        let stat = "12 (a ) b) S 1 1 1 0 -1 4194560 1 2 3 4 50 7 0 0 20 0 1 0";
+        assert_eq!(cpu_ticks(stat), Some(57));
+    }
+
+    #[test]
+    fn a_process_that_is_gone_uses_nothing() {
+        let mut process = ProcessStatus::named("gone".into(), u32::MAX);
+        process.measure();
+        assert_eq!(process, ProcessStatus::named("gone".into(), u32::MAX));
+    }
 }

@@ -1,0 +1,248 @@
+//! Who may do what: tokens, users with passwords, two roles.
+
+use super::error::ApiError;
+use crate::config::{Access, HttpConfig};
+use argon2::password_hash::PasswordHash;
+use argon2::{Argon2, PasswordVerifier};
+use axum::extract::{Request, State};
+use axum::http::header::AUTHORIZATION;
+use axum::http::{HeaderMap, Method};
+use axum::middleware::Next;
+use axum::response::Response;
+use std::collections::BTreeMap;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::Semaphore;
+
+/// Credentials as configured. With none of them everything may be done, which is why none is enough on loopback only.
+#[derive(Debug)]
+pub struct Auth {
+    tokens: Vec<(String, Access)>,
+    users: BTreeMap<String, (String, Access)>,
+    /// Verified passwords, as keyed hashes, since argon2 is slow on purpose and a page makes many requests.
+    known: Mutex<BTreeMap<String, u64>>,
+    key: RandomState,
+    /// One verification at a time: it takes 19 MiB and tens of milliseconds.
+    verifying: Semaphore,
+}
+
+impl Auth {
+    /// What the configuration says.
+    pub fn new(config: &HttpConfig) -> Self {
+        let users = config.users.iter();
+        Self {
+            tokens: config
+                .tokens
+                .iter()
+                .map(|t| (t.token.clone(), t.role))
+                .collect(),
+            users: users
+                .map(|(name, u)| (name.clone(), (u.password.clone(), u.role)))
+                .collect(),
+            known: Mutex::default(),
+            key: RandomState::new(),
+            verifying: Semaphore::new(1),
+        }
+    }
+
+    /// Why HTTP must not be served at this address.
+    pub fn problem(config: &HttpConfig) -> Option<String> {
+        let open = config.tokens.is_empty() && config.users.is_empty();
+        if open && !config.listen.ip().is_loopback() {
+            return Some(format!(
+                "http.listen {} can be reached from other machines: it needs http.tokens or http.users, or listen on 127.0.0.1",
+                config.listen
+            ));
+        }
+        config.users.iter().find_map(|(name, user)| {
+            let error = PasswordHash::new(&user.password).err()?;
+            Some(format!(
+                "http.users.{name}.password is no argon2 hash ({error}); `watchpost hash-password` makes one"
+            ))
+        })
+    }
+
+    async fn access(&self, headers: &HeaderMap) -> Option<Access> {
+        if self.tokens.is_empty() && self.users.is_empty() {
+            return Some(Access::Admin);
+        }
+        let header = headers.get(AUTHORIZATION)?.to_str().ok()?;
+        let (scheme, value) = header.split_once(' ')?;
+        let value = value.trim();
+        if scheme.eq_ignore_ascii_case("bearer") {
+            // All are compared, so that the time says nothing about which is near.
+            return self
+                .tokens
+                .iter()
+                .filter(|(token, _)| same(token.as_bytes(), value.as_bytes()))
+                .map(|(_, role)| *role)
+                .next_back();
+        }
+        if !scheme.eq_ignore_ascii_case("basic") {
+            return None;
+        }
+        let text = String::from_utf8(base64(value)?).ok()?;
+        let (name, password) = text.split_once(':')?;
+        let (hash, role) = self.users.get(name)?;
+        let print = self.key.hash_one((name, password));
+        if self.known().get(name) == Some(&print) {
+            return Some(*role);
+        }
+        let _turn = self.verifying.acquire().await.ok()?;
+        let (hash, password) = (hash.clone(), password.to_owned());
+        let verified = tokio::task::spawn_blocking(move || {
+            let hash = PasswordHash::new(&hash).ok()?;
+            Argon2::default()
+                .verify_password(password.as_bytes(), &hash)
+                .ok()
+        })
+        .await;
+        verified.ok()??;
+        self.known().insert(name.to_owned(), print);
+        Some(*role)
+    }
+
+    fn known(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, u64>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Lets through who may. Health checks are for everybody: they say nothing about cameras that are well.
+pub async fn check(
+    State(auth): State<Arc<Auth>>,
+    request: Request,
+    next: Next,
+) -> Result<Response, ApiError> {
+    if request.uri().path() != "/healthz" {
+        let access = auth.access(request.headers()).await;
+        let changes = !matches!(
+            *request.method(),
+            Method::GET | Method::HEAD | Method::OPTIONS
+        );
+        match access {
+            None => return Err(ApiError::WhoAreYou),
+            Some(Access::ReadOnly) if changes => return Err(ApiError::ReadOnly),
+            Some(_) => {}
+        }
+    }
+    Ok(next.run(request).await)
+}
+
+/// Equal, in a time that depends on the lengths only.
+fn same(one: &[u8], other: &[u8]) -> bool {
+    one.len() == other.len() && one.iter().zip(other).fold(0, |d, (a, b)| d | (a ^ b)) == 0
+}
+
+/// Standard base64 with or without padding.
+fn base64(text: &str) -> Option<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(text.len() * 3 / 4);
+    let (mut bits, mut count) = (0u32, 0);
+    for c in text.trim_end_matches('=').bytes() {
+        let value = match c {
+            b'A'..=b'Z' => c - b'A',
+            b'a'..=b'z' => c - b'a' + 26,
+            b'0'..=b'9' => c - b'0' + 52,
+            b'+' => 62,
+            b'/' => 63,
+            _ => return None,
+        };
+        bits = bits << 6 | u32::from(value);
+        count += 6;
+        if count >= 8 {
+            count -= 8;
+            bytes.push((bits >> count) as u8);
+        }
+    }
+    Some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{TokenConfig, UserConfig};
+
+    fn config(listen: &str) -> HttpConfig {
+        HttpConfig {
+            listen: listen.parse().unwrap(),
+            ..HttpConfig::default()
+        }
+    }
+
+    fn headers(value: &str) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        headers.insert(AUTHORIZATION, value.parse().unwrap());
+        headers
+    }
+
+    #[test]
+    fn off_loopback_credentials_are_needed() {
+        assert_eq!(Auth::problem(&config("127.0.0.1:1")), None);
+        assert_eq!(Auth::problem(&config("[::1]:1")), None);
+        let problem = Auth::problem(&config("0.0.0.0:8480")).unwrap();
+        assert!(problem.contains("http.tokens"), "{problem}");
+        let mut open = config("0.0.0.0:8480");
+        open.tokens.push(TokenConfig {
+            token: "t".into(),
+            role: Access::Admin,
+        });
+        assert_eq!(Auth::problem(&open), None);
+    }
+
+    #[tokio::test]
+    async fn tokens_and_passwords_give_their_role() {
+        use argon2::PasswordHasher;
+        let hash = Argon2::new(
+            argon2::Algorithm::Argon2id,
+            argon2::Version::V0x13,
+            argon2::Params::new(8, 1, 1, None).unwrap(),
+        )
+        .hash_password(
+            b"geheim",
+            argon2::password_hash::Salt::from_b64("c29tZXNhbHQ").unwrap(),
+        )
+        .unwrap()
+        .to_string();
+        let mut config = config("0.0.0.0:1");
+        config.tokens.push(TokenConfig {
+            token: "t0ken".into(),
+            role: Access::ReadOnly,
+        });
+        config.users.insert(
+            "anna".into(),
+            UserConfig {
+                password: hash,
+                role: Access::Admin,
+            },
+        );
+        let auth = Auth::new(&config);
+        assert_eq!(
+            auth.access(&headers("Bearer t0ken")).await,
+            Some(Access::ReadOnly)
+        );
+        // anna:geheim
+        for _ in 0..2 {
+            assert_eq!(
+                auth.access(&headers("Basic YW5uYTpnZWhlaW0=")).await,
+                Some(Access::Admin)
+            );
+        }
+        for wrong in [
+            "Bearer t0keN",
+            "Bearer ",
+            "Basic YW5uYTpmYWxzY2g=",
+            "Basic YmVydDpnZWhlaW0=",
+            "Basic !!!",
+            "Digest x",
+        ] {
+            assert_eq!(auth.access(&headers(wrong)).await, None, "{wrong}");
+        }
+        assert_eq!(auth.access(&HeaderMap::new()).await, None);
+    }
+
+    #[test]
+    fn base64_is_read() {
+        assert_eq!(base64("YW5uYTpnZWhlaW0=").unwrap(), b"anna:geheim");
+        assert_eq!(base64("TWE").unwrap(), b"Ma");
+        assert_eq!(base64("T W"), None);
+    }
+}

@@ -1,0 +1,231 @@
+//! `GET /metrics`: everything as Prometheus reads it.
+
+use super::Api;
+use super::error::ApiError;
+use crate::supervisor::health::State as CameraState;
+use crate::supervisor::status::{ProcessStatus, Status};
+use axum::extract::State;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::IntoResponse;
+use prometheus_client::encoding::{EncodeLabelSet, text};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::{Registry, Unit};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+type Real = Gauge<f64, AtomicU64>;
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Camera {
+    camera: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CameraIn {
+    camera: String,
+    state: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CameraBecause {
+    camera: String,
+    reason: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Worker {
+    worker: String,
+}
+
+/// `GET /metrics`.
+pub async fn prometheus(State(api): State<Api>) -> Result<impl IntoResponse, ApiError> {
+    let mut status = api.supervisor.status().await?;
+    status.measure_processes();
+    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    Ok(([(CONTENT_TYPE, kind)], encode(&status)))
+}
+
+/// A registry made for one answer: what is not there any more leaves no series behind.
+fn encode(status: &Status) -> String {
+    let mut registry = Registry::with_prefix("watchpost");
+    cameras(&mut registry, status);
+    processes(&mut registry, &status.processes);
+    let mut out = String::new();
+    // Writing into a string cannot fail.
+    let _ = text::encode(&mut out, &registry);
+    out
+}
+
+fn cameras(registry: &mut Registry, status: &Status) {
+    let mut real = |name: &str, help: &str| {
+        let family = Family::<Camera, Real>::default();
+        registry.register(name, help, family.clone());
+        family
+    };
+    let camera_fps = real("camera_fps", "Frames per second that reach the ring");
+    let process_fps = real("process_fps", "Frames per second that are analysed");
+    let detection_fps = real("detection_fps", "Inferences per second");
+    let skipped_fps = real("skipped_fps", "Frames per second that are not analysed");
+    let age = real(
+        "age_seconds",
+        "From capture of a frame to the end of its analysis",
+    );
+    let inference = real("inference_seconds", "Time of one inference");
+    let queue = real(
+        "inference_queue_seconds",
+        "Time an inference waits for its turn",
+    );
+    let frame = real(
+        "detection_frame_seconds",
+        "Capture time of the newest frame analysed, since 1970",
+    );
+    let slots = real("ring_slots", "Slots of the ring");
+    let bytes = real("ring_bytes", "Bytes of the ring's slots together");
+    let readers = real("ring_readers", "Readers of the ring");
+    let reconnects = real(
+        "reconnects_last_hour",
+        "Attempts after a failure in the last hour",
+    );
+    let stalls = real(
+        "stalls_last_hour",
+        "Stalls and frozen pictures in the last hour",
+    );
+    let objects = real("objects", "Objects that are tracked");
+    let motion = real("motion", "Whether there is motion");
+    let written = Family::<Camera, Counter>::default();
+    registry.register("ring_frames", "Frames written to the ring", written.clone());
+    let states = Family::<CameraIn, Gauge>::default();
+    registry.register(
+        "camera_state",
+        "1 for the state a camera is in",
+        states.clone(),
+    );
+    let skipped = Family::<CameraBecause, Counter>::default();
+    registry.register(
+        "skipped_frames",
+        "Frames not analysed, by reason",
+        skipped.clone(),
+    );
+    let dropped = Family::<CameraBecause, Counter>::default();
+    registry.register(
+        "dropped_frames",
+        "Frames the ring did not take, by reason",
+        dropped.clone(),
+    );
+
+    for camera in &status.cameras {
+        let label = Camera {
+            camera: camera.name.clone(),
+        };
+        let set = |family: &Family<Camera, Real>, value: f64| {
+            family.get_or_create(&label).set(value);
+        };
+        set(&camera_fps, camera.camera_fps);
+        set(&process_fps, camera.process_fps);
+        set(&detection_fps, camera.detection_fps);
+        set(&skipped_fps, camera.skipped_fps);
+        for (family, value) in [
+            (&age, camera.age),
+            (&inference, camera.inference_ms.map(|ms| ms / 1e3)),
+            (&queue, camera.queue_ms.map(|ms| ms / 1e3)),
+            (&frame, camera.detection_frame),
+        ] {
+            if let Some(value) = value {
+                set(family, value);
+            }
+        }
+        set(&reconnects, camera.reconnects_last_hour.into());
+        set(&stalls, camera.stalls_last_hour.into());
+        set(&objects, camera.objects.len() as f64);
+        set(&motion, f64::from(u8::from(camera.motion)));
+        for state in CameraState::ALL {
+            let label = CameraIn {
+                camera: camera.name.clone(),
+                state: state.name(),
+            };
+            states
+                .get_or_create(&label)
+                .set((state == camera.state).into());
+        }
+        let because = |reason: &String| CameraBecause {
+            camera: camera.name.clone(),
+            reason: reason.clone(),
+        };
+        for (reason, count) in &camera.skipped {
+            total(&skipped.get_or_create(&because(reason)), *count);
+        }
+        if let Some(ring) = &camera.ring {
+            set(&slots, ring.slots.into());
+            set(&bytes, ring.slots as f64 * ring.slot_bytes as f64);
+            set(&readers, ring.readers.into());
+            total(&written.get_or_create(&label), ring.written);
+            for (reason, count) in &ring.dropped {
+                total(&dropped.get_or_create(&because(reason)), *count);
+            }
+        }
+    }
+}
+
+fn processes(registry: &mut Registry, processes: &[ProcessStatus]) {
+    let cpu = Family::<Worker, Counter<f64, AtomicU64>>::default();
+    registry.register_with_unit(
+        "process_cpu",
+        "Time on the processor",
+        Unit::Seconds,
+        cpu.clone(),
+    );
+    let resident = Family::<Worker, Real>::default();
+    let about = "Memory in use, shared parts included";
+    registry.register_with_unit("process_resident", about, Unit::Bytes, resident.clone());
+    let unshared = Family::<Worker, Real>::default();
+    let about = "Memory that nobody else uses";
+    registry.register_with_unit("process_unshared", about, Unit::Bytes, unshared.clone());
+    for process in processes {
+        let label = Worker {
+            worker: process.name.clone(),
+        };
+        cpu.get_or_create(&label).inc_by(process.cpu_seconds);
+        resident
+            .get_or_create(&label)
+            .set(process.resident_bytes as f64);
+        unshared
+            .get_or_create(&label)
+            .set(process.unshared_bytes as f64);
+    }
+}
+
+/// Gives a fresh counter the value counted elsewhere.
+fn total(counter: &Counter, value: u64) {
+    counter.inner().store(value, Ordering::Relaxed);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn processes_have_names_and_cameras_only_the_series_they_fill() {
+        let status = Status {
+            version: "1".into(),
+            pid: 1,
+            started: 0.0,
+            config_error: None,
+            cameras: vec![],
+            processes: vec![ProcessStatus {
+                name: "analysis".into(),
+                pid: 7,
+                cpu_seconds: 1.5,
+                resident_bytes: 1000,
+                unshared_bytes: 10,
+            }],
+        };
+        let text = encode(&status);
+        assert!(
+            text.contains("watchpost_process_cpu_seconds_total{worker=\"analysis\"} 1.5"),
+            "{text}"
+        );
+        assert!(!text.contains("camera_fps{"), "{text}");
+        assert!(text.ends_with("# EOF\n"));
+    }
+}

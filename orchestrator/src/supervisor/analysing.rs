@@ -1,0 +1,378 @@
+//! Analysis workers: one for all cameras, and one for each camera that took others down with it.
+
+use super::analysis::{Analysis, NO_PROGRESS, SILENCE};
+use super::health::State;
+use super::process::{self, Role};
+use super::{Supervisor, line, log};
+use crate::worker::protocol::{AnalysisCommand, Report};
+use detection::{BBox, TrackChange};
+use std::time::{Duration, Instant};
+use watchpost_pipelines::secret::hide;
+use watchpost_pipelines::spec::AnalysisSpec;
+
+/// A second attempt at an analysis that could not be started.
+const ANALYSIS_RETRY: Duration = Duration::from_secs(5);
+/// From asking the analysis to let go of a camera to going on without its answer.
+const DETACH_GRACE: Duration = Duration::from_secs(2);
+/// Frames that must wait before a camera of which nothing is analysed is believed to hang: slow sources have few.
+const WAITING_FRAMES: u64 = 5;
+
+impl Supervisor {
+    pub(super) fn analysis_report(&mut self, role: &Role, report: Report) {
+        let now = Instant::now();
+        let Some(analysis) = self.analyses.get_mut(role) else {
+            return;
+        };
+        analysis.last_report = now;
+        let camera_name = match &report {
+            Report::Attached { camera }
+            | Report::Detached { camera }
+            | Report::AnalysisFault { camera, .. }
+            | Report::Analysis { camera, .. }
+            | Report::Objects { camera, .. }
+            | Report::Track { camera, .. }
+            | Report::Grid { camera, .. }
+            | Report::Motion { camera, .. } => Some(camera.clone()),
+            _ => None,
+        };
+        let Some(name) = camera_name else {
+            match report {
+                Report::Ready => analysis.ready = true,
+                Report::Log {
+                    level,
+                    camera,
+                    message,
+                } => log(level, camera.as_deref(), &message),
+                other => tracing::debug!(?other, "unexpected report of an analysis worker"),
+            }
+            return;
+        };
+        let Some(camera) = self.cameras.get_mut(&name) else {
+            return;
+        };
+        // A worker that was told to let go may have some last words.
+        if camera.attached_to.as_ref().map(|(r, _)| r) != Some(role)
+            && !matches!(report, Report::Detached { .. })
+        {
+            return;
+        }
+        match report {
+            Report::Attached { .. } => {
+                camera.attached = true;
+                camera.has_been_analysed(now);
+            }
+            // Perhaps it has been given to another worker meanwhile.
+            Report::Detached { .. }
+                if camera.attached_to.as_ref().is_some_and(|(r, _)| r == role) =>
+            {
+                camera.clear_analysis();
+            }
+            Report::AnalysisFault {
+                reason, permanent, ..
+            } => {
+                let reason = hide(&reason).to_string();
+                if camera.repeats.is_new(&reason, now) {
+                    tracing::error!(camera = name, "no detection: {reason}");
+                }
+                camera.clear_analysis();
+                camera.analysis_fault = Some(reason);
+                let wait = camera.analysis_backoff.next_wait().max(ANALYSIS_RETRY);
+                camera.analysis_retry = (!permanent).then(|| now + wait);
+            }
+            Report::Analysis { stats, .. } => {
+                if stats.process_fps > 0.0 {
+                    camera.has_been_analysed(now);
+                    camera.analysis_fault = None;
+                    camera.analysis_retry = None;
+                    camera.analysis_backoff.reset();
+                }
+                let newest = newest(camera.analysis.detection_frame, stats.detection_frame);
+                camera.analysis = stats;
+                camera.analysis.detection_frame = newest;
+            }
+            Report::Objects { frame, objects, .. } => {
+                camera.objects = objects;
+                camera.analysis.detection_frame =
+                    newest(camera.analysis.detection_frame, Some(frame));
+            }
+            Report::Motion { active, .. } => camera.motion = active,
+            Report::Grid { json, frozen, .. } => self.history.save_grid(&name, &json, frozen),
+            Report::Track {
+                change,
+                object,
+                place: [x1, y1, x2, y2],
+                path_length,
+                ..
+            } => {
+                if let Some(change) = TrackChange::from_word(&change) {
+                    let bbox = BBox::new(x1, y1, x2, y2);
+                    self.history
+                        .track(&name, change, &object, bbox, path_length);
+                }
+                tracing::debug!(
+                    camera = name,
+                    id = object.id,
+                    label = object.label,
+                    "{change}"
+                );
+            }
+            _ => {}
+        }
+    }
+
+    pub(super) fn analysis_gone(&mut self, role: &Role, reason: &str) {
+        let now = Instant::now();
+        let Some(analysis) = self.analyses.get_mut(role) else {
+            return;
+        };
+        let expected = analysis.stopping;
+        analysis.worker = None;
+        analysis.ready = false;
+        analysis.stopping = false;
+        if !expected {
+            if analysis.started.elapsed() >= Duration::from_secs(60) {
+                analysis.backoff.reset();
+            }
+            let wait = analysis.backoff.next_wait();
+            analysis.retry_at = Some(now + wait);
+            tracing::error!(
+                "{} worker: {reason}; it starts again in {:.1} s",
+                role.name(),
+                wait.as_secs_f64()
+            );
+        }
+        let mut dropped = false;
+        for camera in self.cameras.values_mut() {
+            if camera.attached_to.as_ref().map(|(r, _)| r) != Some(role) {
+                continue;
+            }
+            camera.clear_analysis();
+            if expected || !analysis.marks.at_work(camera.mark) {
+                continue;
+            }
+            if matches!(role, Role::OwnAnalysis(_)) {
+                let reason = format!(
+                    "its analysis died repeatedly, at last in a worker of its own ({reason}); change the camera or the model"
+                );
+                tracing::error!(camera = camera.name, "{reason}");
+                camera.analysis_fault = Some(reason);
+                camera.analysis_retry = None;
+                dropped = true;
+            } else if camera.died_at_work(now) {
+                tracing::error!(
+                    camera = camera.name,
+                    "was at work in three deaths of the analysis worker within ten minutes; it gets a worker of its own"
+                );
+                camera.own_worker = true;
+            }
+        }
+        analysis.marks.clear();
+        if dropped {
+            self.analyses.remove(role);
+        }
+    }
+
+    pub(super) fn analysis_spec(&mut self, name: &str) -> AnalysisSpec {
+        AnalysisSpec {
+            name: name.to_owned(),
+            camera: self.cameras[name].config.clone(),
+            socket_path: crate::run_dir::socket(self.run_dir.path(), name),
+            model: self.config.model.clone(),
+            first_id: self.history.first_id(name),
+            region_grid: self.history.grid(name).map(|grid| grid.json),
+        }
+    }
+
+    /// Sends to the worker that looks at this camera.
+    pub(super) fn tell_analysis_of(&mut self, name: &str, command: &AnalysisCommand) {
+        let Some((role, run)) = self.cameras.get(name).and_then(|c| c.attached_to.clone()) else {
+            return;
+        };
+        if let Some(analysis) = self.analyses.get(&role)
+            && analysis.open_run() == Some(run)
+            && let Some(worker) = &analysis.worker
+            && !worker.send(line(command))
+        {
+            worker.kill();
+        }
+    }
+
+    /// Ends workers that say nothing, or that do not get on with a camera; their end starts new ones.
+    pub(super) fn replace_hanging(&mut self, now: Instant) {
+        for analysis in self.analyses.values_mut() {
+            let hangs = now.duration_since(analysis.last_report) >= SILENCE;
+            if let Some(worker) = analysis.worker.as_ref().filter(|_| hangs) {
+                tracing::error!(
+                    pid = worker.pid(),
+                    "{} worker: silent for {} s; it is replaced",
+                    analysis.role.name(),
+                    SILENCE.as_secs()
+                );
+                analysis.last_report = now;
+                worker.kill();
+            }
+        }
+        for camera in self.cameras.values_mut() {
+            let written = camera.ring.as_ref().map_or(0, |ring| ring.written);
+            let hangs = camera.health.state() == State::Streaming
+                && written.saturating_sub(camera.written_when_analysed) >= WAITING_FRAMES
+                && camera
+                    .last_analysed
+                    .is_some_and(|at| now.duration_since(at) >= NO_PROGRESS);
+            let worker = camera
+                .attached_to
+                .as_ref()
+                .filter(|_| hangs)
+                .and_then(|(role, _)| self.analyses.get(role)?.worker.as_ref());
+            if let Some(worker) = worker {
+                tracing::error!(
+                    camera = camera.name,
+                    pid = worker.pid(),
+                    "no frame analysed for {} s; the analysis worker is replaced",
+                    NO_PROGRESS.as_secs()
+                );
+                camera.last_analysed = None;
+                worker.kill();
+            }
+        }
+    }
+
+    pub(super) fn start_and_stop_analyses(&mut self, now: Instant) {
+        let mut needed: Vec<Role> = Vec::new();
+        for camera in self.cameras.values() {
+            let role = if camera.own_worker {
+                Role::OwnAnalysis(camera.name.clone())
+            } else {
+                Role::Analysis
+            };
+            let wanted = camera.needs_analysis()
+                && (camera.analysis_fault.is_none() || camera.analysis_retry.is_some());
+            if (wanted || camera.attached_to.is_some()) && !needed.contains(&role) {
+                needed.push(role);
+            }
+        }
+        if !self.ending {
+            for role in &needed {
+                if self.analyses.contains_key(role) {
+                    continue;
+                }
+                match Analysis::new(role.clone(), self.run_dir.path(), now) {
+                    Ok(analysis) => drop(self.analyses.insert(role.clone(), analysis)),
+                    Err(error) => tracing::error!("cannot start the analysis: {error:#}"),
+                }
+            }
+        }
+        let mut over = Vec::new();
+        for (role, analysis) in &mut self.analyses {
+            if !needed.contains(role) {
+                match &analysis.worker {
+                    // Cameras that are being replaced come back to it in a moment.
+                    Some(_)
+                        if !self.ending && self.cameras.values().any(|c| c.leaving.is_some()) => {}
+                    Some(_) => stop_analysis(analysis),
+                    None => over.push(role.clone()),
+                }
+                continue;
+            }
+            if self.ending || !analysis.due(now) {
+                continue;
+            }
+            let run = self.next_run;
+            self.next_run += 1;
+            let first = line(&AnalysisCommand::Marks {
+                path: analysis.marks.path().to_owned(),
+            });
+            analysis.started = now;
+            analysis.last_report = now;
+            analysis.retry_at = None;
+            match process::spawn(role.clone(), run, first, self.event_sender.clone()) {
+                Ok(worker) => {
+                    tracing::info!(pid = worker.pid(), "{} worker started", role.name());
+                    analysis.worker = Some(worker);
+                }
+                Err(error) => {
+                    let wait = analysis.backoff.next_wait().max(Duration::from_secs(1));
+                    tracing::error!("cannot start the {} worker: {error}", role.name());
+                    analysis.retry_at = Some(now + wait);
+                }
+            }
+        }
+        for role in over {
+            self.analyses.remove(&role);
+        }
+    }
+
+    pub(super) fn attach_and_detach(&mut self, now: Instant) {
+        let names: Vec<String> = self.cameras.keys().cloned().collect();
+        for name in names {
+            let camera = &self.cameras[&name];
+            let wanted = camera.wanted_analysis(now);
+            let target = wanted.and_then(|role| {
+                let run = self.analyses.get(&role)?.open_run()?;
+                Some((role, run))
+            });
+            if camera.attached_to == target {
+                continue;
+            }
+            if let Some((role, run)) = camera.attached_to.clone() {
+                let worker = self
+                    .analyses
+                    .get(&role)
+                    .filter(|a| a.open_run() == Some(run))
+                    .and_then(|a| a.worker.as_ref());
+                if let Some(worker) = worker {
+                    let command = AnalysisCommand::Remove {
+                        camera: name.clone(),
+                    };
+                    let leaving = self.cameras.get(&name).and_then(|c| c.leaving.as_ref());
+                    match leaving.map(|l| l.detach_by) {
+                        // Its answer is waited for.
+                        Some(Some(_)) => continue,
+                        Some(None) => {
+                            worker.send(line(&command));
+                            if let Some(leaving) =
+                                self.cameras.get_mut(&name).and_then(|c| c.leaving.as_mut())
+                            {
+                                leaving.detach_by = Some(now + DETACH_GRACE);
+                            }
+                            continue;
+                        }
+                        None => drop(worker.send(line(&command))),
+                    }
+                }
+                if let Some(camera) = self.cameras.get_mut(&name) {
+                    camera.clear_analysis();
+                }
+            }
+            if let Some((role, run)) = target {
+                let command = AnalysisCommand::Add {
+                    spec: Box::new(self.analysis_spec(&name)),
+                    mark: self.cameras[&name].mark,
+                };
+                let sent = self
+                    .analyses
+                    .get(&role)
+                    .and_then(|a| a.worker.as_ref())
+                    .is_some_and(|worker| worker.send(line(&command)));
+                if let Some(camera) = self.cameras.get_mut(&name).filter(|_| sent) {
+                    camera.attached_to = Some((role, run));
+                    camera.analysis_retry = None;
+                }
+            }
+        }
+    }
+}
+
+pub(super) fn stop_analysis(analysis: &mut Analysis) {
+    if let Some(worker) = analysis.worker.as_ref().filter(|_| !analysis.stopping) {
+        worker.stop(line(&AnalysisCommand::Stop));
+        analysis.stopping = true;
+    }
+}
+
+pub(super) fn newest(one: Option<f64>, other: Option<f64>) -> Option<f64> {
+    match (one, other) {
+        (Some(a), Some(b)) => Some(a.max(b)),
+        (a, b) => a.or(b),
+    }
+}

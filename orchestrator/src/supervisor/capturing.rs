@@ -1,0 +1,240 @@
+//! Capture workers: started, listened to, replaced, as the camera's health decides.
+
+use super::camera::{Camera, RingInfo};
+use super::health::{Action, Event, State};
+use super::process::{self, Notice, Role, WorkerEvent};
+use super::ring::RingMonitor;
+use super::{Monitored, Supervisor, line, log};
+use crate::worker::protocol::{CaptureCommand, Report};
+use std::time::{Instant, SystemTime};
+use watchpost_pipelines::CameraConfig;
+use watchpost_pipelines::camera::{Role as Use, Source};
+use watchpost_pipelines::secret::hide;
+use watchpost_pipelines::spec::CaptureSpec;
+
+impl Supervisor {
+    /// Tells a camera's health about an event and does what follows.
+    pub(super) fn handle(&mut self, name: &str, event: Event) {
+        let (now, wall) = (Instant::now(), SystemTime::now());
+        let Some(camera) = self.cameras.get_mut(name) else {
+            return;
+        };
+        let before = (
+            camera.health.state(),
+            camera.health.reason().map(str::to_owned),
+        );
+        let action = camera.health.handle(event, now, wall);
+        let after = (camera.health.state(), camera.health.reason());
+        if (before.0, before.1.as_deref()) != after && camera.leaving.is_none() {
+            log_transition(camera, now);
+        }
+        match action {
+            Some(Action::Spawn) => self.start_capture(name),
+            Some(Action::Stop) => {
+                match self.cameras.get(name).and_then(|c| c.worker.as_ref()) {
+                    Some(worker) => worker.stop(line(&CaptureCommand::Stop)),
+                    // Refused before there was one.
+                    None => self.handle(name, Event::Exited(String::new())),
+                }
+            }
+            None => {}
+        }
+    }
+
+    pub(super) fn start_capture(&mut self, name: &str) {
+        let socket = match self.run_dir.prepare(name) {
+            Ok(socket) => socket,
+            Err(error) => return self.handle(name, Event::Refused(format!("{error:#}"))),
+        };
+        let slots = match self.grant(name) {
+            Ok(slots) => slots,
+            Err(refusal) => return self.handle(name, Event::Refused(refusal)),
+        };
+        let run = self.next_run;
+        self.next_run += 1;
+        let Some(camera) = self.cameras.get_mut(name) else {
+            return;
+        };
+        let spec = CaptureSpec {
+            name: name.to_owned(),
+            camera: camera.config.clone(),
+            socket_path: socket,
+            slots,
+            failed_decoders: camera.failed_decoders.clone(),
+        };
+        camera.runs = run;
+        camera.monitor = None;
+        camera.camera_rate.clear();
+        let role = Role::Capture(name.to_owned());
+        match process::spawn(role, run, line(&spec), self.event_sender.clone()) {
+            Ok(worker) => {
+                tracing::debug!(camera = name, pid = worker.pid(), "capture worker started");
+                camera.worker = Some(worker);
+            }
+            Err(error) => {
+                camera.worker = None;
+                let reason = format!("cannot start a capture worker: {error}");
+                // Through the queue, so that a failure cannot recurse.
+                let event = WorkerEvent {
+                    role: Role::Capture(name.to_owned()),
+                    run,
+                    notice: Notice::Exited(reason),
+                };
+                let events = self.event_sender.clone();
+                tokio::spawn(async move {
+                    let _ = events.send(event).await;
+                });
+            }
+        }
+    }
+
+    pub(super) fn capture_report(&mut self, name: &str, report: Report) {
+        let Some(camera) = self.cameras.get_mut(name) else {
+            return;
+        };
+        match report {
+            Report::RingReady { width, height } => {
+                camera.size = Some((width, height));
+                self.watch_ring(name);
+            }
+            Report::Decoder { name: decoder } => camera.decoder = Some(decoder),
+            Report::DecoderFailed { name: decoder } => {
+                tracing::warn!(
+                    camera = name,
+                    decoder,
+                    "decoder failed; the next one is tried"
+                );
+                if !camera.failed_decoders.contains(&decoder) {
+                    camera.failed_decoders.push(decoder);
+                }
+            }
+            Report::Fault { kind, reason } => {
+                let reason = name_source(&camera.config, &hide(&reason));
+                self.handle(name, Event::Fault(kind, reason));
+            }
+            Report::Capture(stats) => {
+                camera.capture = stats;
+            }
+            Report::Log { level, message, .. } => log(level, Some(name), &message),
+            other => tracing::debug!(
+                camera = name,
+                ?other,
+                "unexpected report of a capture worker"
+            ),
+        }
+    }
+
+    /// Attaches to the ring in the background: a worker that hangs in its handshake must not hold up the table.
+    pub(super) fn watch_ring(&self, name: &str) {
+        let Some(camera) = self.cameras.get(name) else {
+            return;
+        };
+        let (run, name) = (camera.runs, name.to_owned());
+        let socket = crate::run_dir::socket(self.run_dir.path(), &name);
+        let sender = self.monitor_sender.clone();
+        tokio::task::spawn_blocking(move || {
+            let monitor = RingMonitor::attach(&socket);
+            let _ = sender.blocking_send(Monitored {
+                camera: name,
+                run,
+                monitor,
+            });
+        });
+    }
+
+    pub(super) fn monitored(&mut self, monitored: Monitored) {
+        let Some(camera) = self.cameras.get_mut(&monitored.camera) else {
+            return;
+        };
+        if camera.runs != monitored.run || camera.worker.is_none() {
+            return;
+        }
+        match monitored.monitor {
+            Ok(monitor) => {
+                camera.monitor = Some(monitor);
+                camera.camera_rate.clear();
+                let name = monitored.camera;
+                self.read_head(&name, Instant::now());
+            }
+            Err(error) => {
+                tracing::warn!(camera = camera.name, "cannot watch the ring: {error:#}");
+            }
+        }
+    }
+
+    pub(super) fn read_head(&mut self, name: &str, now: Instant) {
+        let Some(camera) = self.cameras.get_mut(name) else {
+            return;
+        };
+        let Some(head) = camera.monitor.as_mut().and_then(RingMonitor::head) else {
+            return;
+        };
+        let (width, height) = camera.size.unwrap_or_default();
+        camera.ring = Some(RingInfo {
+            slots: head.slots,
+            slot_bytes: head.slot_bytes,
+            width,
+            height,
+            written: head.frames,
+            readers: head.readers,
+            generation: head.generation,
+        });
+        camera.camera_rate.sample(head.frames, now);
+        self.handle(name, Event::Head(head.frames));
+    }
+
+    pub(super) fn capture_gone(&mut self, name: &str, reason: String) {
+        if let Some(camera) = self.cameras.get_mut(name) {
+            camera.worker = None;
+            camera.monitor = None;
+            camera.camera_rate.clear();
+            self.handle(name, Event::Exited(reason));
+        }
+        if let Some(camera) = self.cameras.get_mut(name)
+            && camera.worker.is_none()
+            && matches!(camera.health.state(), State::Disabled | State::Failed)
+            && camera.leaving.is_none()
+        {
+            // Nobody will write for a while: readers let go, and the ring's memory is free.
+            camera.ring = None;
+        }
+    }
+}
+
+pub(super) fn log_transition(camera: &mut Camera, now: Instant) {
+    let (state, name) = (camera.health.state(), camera.name.as_str());
+    let text = match camera.health.reason() {
+        Some(reason) => format!("{}: {reason}", state.name()),
+        None => state.name().to_owned(),
+    };
+    // A camera that flaps goes through the same states again and again.
+    if !camera.repeats.is_new(&text, now) {
+        return;
+    }
+    match state {
+        // The next attempt after a failure that has been told.
+        State::Connecting if camera.health.reason().is_some() => {
+            tracing::debug!(camera = name, "{text}");
+        }
+        State::Connecting | State::Streaming | State::Disabled => {
+            tracing::info!(camera = name, "{text}");
+        }
+        State::Stalled | State::BackingOff => tracing::warn!(camera = name, "{text}"),
+        State::AuthFailed | State::Failed => tracing::error!(camera = name, "{text}"),
+    }
+}
+
+/// The reason, with the address of what it is about in front.
+pub(super) fn name_source(config: &CameraConfig, reason: &str) -> String {
+    let address = match config.source_for(Use::Detect) {
+        Some(Source::Rtsp(rtsp)) => hide(&rtsp.url),
+        Some(Source::File(file)) => file.path.display().to_string(),
+        Some(Source::V4l2(v4l2)) => v4l2.device.display().to_string(),
+        _ => return reason.to_owned(),
+    };
+    if reason.contains(&address) {
+        reason.to_owned()
+    } else {
+        format!("{address}: {reason}")
+    }
+}

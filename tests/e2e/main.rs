@@ -1,0 +1,6 @@
+//! `watchpost` from the outside: real processes, real signals, a real RTSP server, a real model.
+
+mod bad_input;
+mod rtsp;
+mod supervision;
+mod support;

@@ -1,0 +1,300 @@
+//! The main job on real input: an RTSP camera, a real model, tracked people.
+
+use crate::support::{Watchpost, onnxruntime, shared};
+use detection_meta::{FrameSize, detections};
+use gst::prelude::*;
+use gst_rtsp_server::prelude::*;
+use gst_rtsp_server::{RTSPAuth, RTSPMediaFactory, RTSPServer, RTSPToken};
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant, SystemTime};
+
+/// The camera that is not there: a file served by RTSP, each client from its start.
+struct Camera {
+    port: i32,
+    server_loop: glib::MainLoop,
+}
+
+const USER: &str = "viewer";
+const PASSWORD: &str = "s3cret-pass";
+
+impl Camera {
+    fn serve(clip: &Path, password: bool) -> Self {
+        gst::init().unwrap();
+        let context = glib::MainContext::new();
+        let server_loop = glib::MainLoop::new(Some(&context), false);
+        let server = RTSPServer::new();
+        server.set_address("127.0.0.1");
+        server.set_service("0");
+        let factory = RTSPMediaFactory::new();
+        factory.set_launch(&format!(
+            "( filesrc location=\"{}\" ! qtdemux ! h264parse ! rtph264pay name=pay0 pt=96 config-interval=-1 )",
+            clip.display()
+        ));
+        if password {
+            let auth = RTSPAuth::new();
+            let token = RTSPToken::builder()
+                .field("media.factory.role", USER)
+                .build();
+            auth.add_basic(RTSPAuth::make_basic(USER, PASSWORD).as_str(), &token);
+            server.set_auth(Some(&auth));
+            let permissions = gst::Structure::builder(USER)
+                .field(
+                    gst_rtsp_server::RTSP_PERM_MEDIA_FACTORY_ACCESS.as_str(),
+                    true,
+                )
+                .field(
+                    gst_rtsp_server::RTSP_PERM_MEDIA_FACTORY_CONSTRUCT.as_str(),
+                    true,
+                )
+                .build();
+            factory.add_role_from_structure(&permissions);
+        }
+        server.mount_points().unwrap().add_factory("/main", factory);
+        let source = server.attach(Some(&context)).expect("attach the server");
+        let port = server.bound_port();
+        let runs = server_loop.clone();
+        std::thread::spawn(move || {
+            let _kept = (server, source);
+            context
+                .with_thread_default(|| runs.run())
+                .expect("a context of its own");
+        });
+        Self { port, server_loop }
+    }
+
+    fn url(&self, credentials: &str) -> String {
+        format!("rtsp://{credentials}127.0.0.1:{}/main", self.port)
+    }
+}
+
+impl Drop for Camera {
+    fn drop(&mut self) {
+        self.server_loop.quit();
+    }
+}
+
+/// A frame as it lay in the ring.
+struct Frame {
+    captured: f64,
+    buffer: gst::Buffer,
+    caps: gst::Caps,
+}
+
+fn wall() -> f64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    since.unwrap().as_secs_f64()
+}
+
+/// Keeps copies of all frames of a ring, as any other program could.
+fn keep_frames(socket: &Path) -> (gst::Pipeline, Arc<Mutex<Vec<Frame>>>) {
+    gstshmring::plugin_register_static().unwrap();
+    let pipeline = gst::parse::launch(&format!(
+        "shmringsrc socket-path={} ! appsink name=sink sync=false",
+        socket.display()
+    ))
+    .unwrap()
+    .downcast::<gst::Pipeline>()
+    .unwrap();
+    let sink = pipeline.by_name("sink").unwrap();
+    let sink = sink.downcast::<gst_app::AppSink>().unwrap();
+    let frames = Arc::new(Mutex::new(Vec::new()));
+    let (kept, weak) = (frames.clone(), pipeline.downgrade());
+    let callbacks = gst_app::AppSinkCallbacks::builder().new_sample(move |sink| {
+        let sample = sink.pull_sample().map_err(|_| gst::FlowError::Eos)?;
+        let buffer = sample.buffer().expect("a sample has a buffer");
+        let segment = sample.segment().unwrap();
+        let segment = segment.downcast_ref::<gst::ClockTime>().unwrap();
+        let running = segment.to_running_time(buffer.pts()).unwrap();
+        let now = weak.upgrade().unwrap().current_running_time().unwrap();
+        kept.lock().unwrap().push(Frame {
+            captured: wall() - now.seconds_f64() + running.seconds_f64(),
+            buffer: buffer.copy_deep().unwrap(),
+            caps: sample.caps_owned().unwrap(),
+        });
+        Ok(gst::FlowSuccess::Ok)
+    });
+    sink.set_callbacks(callbacks.build());
+    pipeline.set_state(gst::State::Playing).unwrap();
+    (pipeline, frames)
+}
+
+/// People that ONNX Runtime finds with 0.5 or more in each whole frame, as fractions of it.
+fn people(model: &Path, library: &Path, frames: &[Frame]) -> Vec<Vec<detection::BBox>> {
+    gstregiondetect::plugin_register_static().unwrap();
+    let pipeline = gst::parse::launch(&format!(
+        "appsrc name=src format=time ! regiondetect model={} onnxruntime={} min-score=0.5 pack=false ! appsink name=sink sync=false",
+        model.display(),
+        library.display()
+    ))
+    .unwrap()
+    .downcast::<gst::Pipeline>()
+    .unwrap();
+    let src = pipeline
+        .by_name("src")
+        .unwrap()
+        .downcast::<gst_app::AppSrc>()
+        .unwrap();
+    let sink = pipeline
+        .by_name("sink")
+        .unwrap()
+        .downcast::<gst_app::AppSink>()
+        .unwrap();
+    src.set_caps(Some(&frames[0].caps));
+    pipeline.set_state(gst::State::Playing).unwrap();
+    let mut found = Vec::new();
+    for (number, frame) in frames.iter().enumerate() {
+        // Nothing but pixels and a timestamp: what came with the frame is not to help.
+        let mut buffer = frame
+            .buffer
+            .copy_region(gst::BufferCopyFlags::MEMORY, ..)
+            .unwrap();
+        let pts = gst::ClockTime::from_mseconds(200 * number as u64);
+        buffer.get_mut().unwrap().set_pts(pts);
+        src.push_buffer(buffer).unwrap();
+        let sample = sink.pull_sample().unwrap_or_else(|_| {
+            panic!(
+                "no frame: {:?}",
+                pipeline
+                    .bus()
+                    .unwrap()
+                    .pop_filtered(&[gst::MessageType::Error])
+            )
+        });
+        let structure = sample.caps().unwrap().structure(0).unwrap().to_owned();
+        let side = |name| structure.get::<i32>(name).unwrap() as u32;
+        let size = FrameSize {
+            width: side("width"),
+            height: side("height"),
+        };
+        found.push(
+            detections(sample.buffer().unwrap(), size)
+                .filter(|d| d.label == "person" && d.confidence >= 0.5)
+                .map(|d| d.bbox)
+                .collect(),
+        );
+    }
+    pipeline.set_state(gst::State::Null).unwrap();
+    found
+}
+
+#[test]
+fn people_before_an_rtsp_camera_are_tracked() {
+    let (Some(clip), Some(model), Some(library)) = (
+        shared("media/one-by-one-person-detection.mp4"),
+        shared("models/yolox_nano.onnx"),
+        onnxruntime(),
+    ) else {
+        return;
+    };
+    let camera = Camera::serve(&clip, false);
+    let watchpost = Watchpost::start(&format!(
+        "model: {{path: {}, type: yolox}}\ncameras:\n  front:\n    source: {{rtsp: \"{}\"}}\n    detect: {{width: 640, height: 360, fps: 5}}\n",
+        model.display(),
+        camera.url("")
+    ));
+    watchpost.wait_streaming("front");
+    let (reader, frames) = keep_frames(&watchpost.socket("front"));
+
+    // What the API says after each analysed frame. Boxes are in pixels of the detect stream.
+    let mut told: Vec<(f64, Vec<detection::BBox>)> = Vec::new();
+    let mut ids = std::collections::BTreeSet::new();
+    let until = Instant::now() + Duration::from_secs(25);
+    while Instant::now() < until {
+        let now = watchpost.camera("front");
+        if let Some(at) = now["detection_frame"].as_f64()
+            && told.last().is_none_or(|(last, _)| at > *last)
+        {
+            let objects = now["objects"].as_array().unwrap();
+            let people = objects.iter().filter(|o| o["label"] == "person");
+            let boxes = people.map(|o| {
+                ids.insert(o["id"].as_i64().unwrap());
+                let side = |i: usize, by: f64| (o["box"][i].as_f64().unwrap() / by) as f32;
+                detection::BBox::new(
+                    side(0, 640.0),
+                    side(1, 360.0),
+                    side(2, 640.0),
+                    side(3, 360.0),
+                )
+            });
+            told.push((at, boxes.collect()));
+        }
+        std::thread::sleep(Duration::from_millis(25));
+    }
+    reader.set_state(gst::State::Null).unwrap();
+    let frames = std::mem::take(&mut *frames.lock().unwrap());
+    let model_people = people(&model, &library, &frames);
+
+    let (mut with_person, mut tracked) = (0, 0);
+    for (frame, people) in frames.iter().zip(&model_people) {
+        // The frame as the analysis saw it; frames are 200 ms apart.
+        let Some((_, tracks)) = told
+            .iter()
+            .find(|(at, _)| (at - frame.captured).abs() < 0.05)
+        else {
+            continue;
+        };
+        if people.is_empty() {
+            continue;
+        }
+        with_person += 1;
+        if people
+            .iter()
+            .all(|p| tracks.iter().any(|t| t.iou(p) >= 0.5))
+        {
+            tracked += 1;
+        }
+    }
+    let figures = format!(
+        "{tracked} of {with_person} frames with people are tracked; {} frames in the ring, {} analysed, ids {ids:?}",
+        frames.len(),
+        told.len()
+    );
+    println!("{figures}");
+    assert!(
+        with_person >= 40,
+        "too few frames to judge: {figures}\n{}",
+        watchpost.log()
+    );
+    assert!(
+        tracked * 10 >= with_person * 9,
+        "{figures}\n{}",
+        watchpost.log()
+    );
+    assert!(ids.len() <= 12, "identities do not last: {figures}");
+}
+
+#[test]
+fn refused_credentials_are_not_tried_again_for_minutes() {
+    let Some(clip) = shared("media/one-by-one-person-detection.mp4") else {
+        return;
+    };
+    let camera = Camera::serve(&clip, true);
+    let source = |password: &str| camera.url(&format!("{USER}:{password}@"));
+    let watchpost = Watchpost::start(&format!(
+        "cameras:\n  right:\n    source: {{rtsp: \"{}\"}}\n  wrong:\n    source: {{rtsp: \"{}\"}}\n",
+        source(PASSWORD),
+        source("wr0ng-pass")
+    ));
+    let wrong = watchpost.wait_for("wrong", "is refused", |c| c["state"] == "auth-failed");
+    assert!(
+        wrong["reason"].as_str().unwrap().contains("127.0.0.1"),
+        "{wrong}"
+    );
+    let right = watchpost.wait_streaming("right");
+    assert_eq!(right["decoder"], "avdec_h264");
+    let wrong = watchpost.camera("wrong");
+    assert_eq!(wrong["state"], "auth-failed", "still waiting: {wrong}");
+    assert_eq!(wrong["reconnects_last_hour"], 0);
+
+    // Neither password is anywhere to be seen.
+    let mut seen = watchpost.get("/api/status").to_string() + &watchpost.log();
+    for pid in crate::support::children(watchpost.pid()) {
+        seen += &std::fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        seen += &std::fs::read_to_string(format!("/proc/{pid}/environ")).unwrap_or_default();
+    }
+    assert!(
+        !seen.contains(PASSWORD) && !seen.contains("wr0ng-pass"),
+        "{seen}"
+    );
+}

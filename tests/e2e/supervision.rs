@@ -1,0 +1,169 @@
+//! Workers die, cameras misbehave, everything stops: what the others notice, and what is left.
+
+use crate::support::{Watchpost, children, eventually, kill, lives};
+use rustix::process::Signal;
+use std::time::Duration;
+
+fn cameras(list: &[(&str, &str)]) -> String {
+    let mut text = String::from("cameras:\n");
+    for (name, source) in list {
+        text += &format!(
+            "  {name}:\n    source: {{{source}}}\n    detect: {{width: 320, height: 180, fps: 10}}\n    stall_timeout: 2\n"
+        );
+    }
+    text
+}
+
+fn pid(camera: &serde_json::Value, which: &str) -> u32 {
+    camera[which].as_u64().expect("a pid") as u32
+}
+
+#[test]
+fn a_killed_capture_worker_is_replaced_and_the_other_camera_loses_no_frame() {
+    let watchpost = Watchpost::start(&cameras(&[("a", "test: walkers"), ("b", "test: walkers")]));
+    watchpost.wait_streaming("a");
+    watchpost.wait_streaming("b");
+    let mut reader =
+        shmring_core::Reader::connect(watchpost.socket("b"), Default::default()).unwrap();
+    let mut last: Option<u64> = None;
+    let mut frames = 0;
+    let mut gaps = 0;
+    let mut read_some = |until: &dyn Fn() -> bool| {
+        while !until() {
+            match reader.next(Some(Duration::from_secs(5))).unwrap() {
+                shmring_core::Event::Frame(frame) => {
+                    gaps += last.map_or(0, |last| frame.number() - last - 1);
+                    last = Some(frame.number());
+                    frames += 1;
+                }
+                shmring_core::Event::Stream { .. } => {}
+                other => panic!("{other:?}"),
+            }
+        }
+    };
+    for _ in 0..3 {
+        let before = watchpost.wait_streaming("a");
+        let killed = pid(&before, "capture_pid");
+        kill(killed, Signal::KILL);
+        read_some(&|| {
+            let now = watchpost.camera("a");
+            now["state"] == "streaming"
+                && now["capture_pid"]
+                    .as_u64()
+                    .is_some_and(|p| p != u64::from(killed))
+        });
+    }
+    let a = watchpost.camera("a");
+    assert!(a["reconnects_last_hour"].as_u64().unwrap() >= 3, "{a}");
+    assert_eq!(watchpost.camera("b")["reconnects_last_hour"], 0);
+    assert!(frames > 3, "{frames}");
+    assert_eq!(gaps, 0, "frames lost of {frames}");
+}
+
+#[test]
+fn a_killed_analysis_worker_is_replaced_and_capture_goes_on() {
+    let watchpost = Watchpost::start(&cameras(&[("a", "test: walkers")]));
+    let analysed = |c: &serde_json::Value| {
+        c["analysis"]["state"] == "running" && !c["detection_frame"].is_null()
+    };
+    let before = watchpost.wait_for("a", "is analysed", analysed);
+    kill(pid(&before, "analysis_pid"), Signal::KILL);
+    let after = watchpost.wait_for("a", "is analysed again", |c| {
+        analysed(c)
+            && c["analysis_pid"] != before["analysis_pid"]
+            && c["detection_frame"].as_f64() > before["detection_frame"].as_f64()
+    });
+    assert_eq!(after["capture_pid"], before["capture_pid"]);
+    assert_eq!(after["reconnects_last_hour"], 0);
+    assert_eq!(after["ring"]["generation"], before["ring"]["generation"]);
+}
+
+#[test]
+fn a_stopped_capture_worker_is_seen_as_stalled_and_replaced() {
+    let watchpost = Watchpost::start(&cameras(&[("a", "test: walkers")]));
+    let before = watchpost.wait_streaming("a");
+    // It cannot say anything itself any more.
+    kill(pid(&before, "capture_pid"), Signal::STOP);
+    let after = watchpost.wait_for("a", "is replaced", |c| {
+        c["state"] == "streaming" && c["capture_pid"] != before["capture_pid"]
+    });
+    assert_eq!(after["stalls_last_hour"], 1);
+    eventually("the stopped worker is gone", || {
+        !lives(pid(&before, "capture_pid"))
+    });
+}
+
+#[test]
+fn a_source_that_stalls_comes_back() {
+    let watchpost = Watchpost::start(&cameras(&[("a", "test: \"walkers,stall@2s+60s\"")]));
+    watchpost.wait_streaming("a");
+    let stalled = watchpost.wait_for("a", "stalls", |c| c["stalls_last_hour"] == 1);
+    assert!(
+        stalled["reason"].is_null() || stalled["reason"].as_str().unwrap().contains("no frame")
+    );
+    watchpost.wait_for("a", "streams again", |c| {
+        c["state"] == "streaming" && c["reconnects_last_hour"].as_u64().unwrap() >= 1
+    });
+}
+
+#[test]
+fn a_stop_leaves_nothing_behind() {
+    for signal in [Signal::TERM, Signal::INT] {
+        let mut watchpost = Watchpost::start(&cameras(&[
+            ("a", "test: walkers"),
+            ("b", "test: walkers"),
+            ("c", "rtsp: \"rtsp://127.0.0.1:1/x\""),
+        ]));
+        watchpost.wait_streaming("a");
+        watchpost.wait_for("b", "is analysed", |c| c["analysis"]["state"] == "running");
+        assert!(watchpost.socket("a").exists());
+        let shm_before = segments();
+        let workers = children(watchpost.pid());
+        assert!(workers.len() >= 3, "{workers:?}");
+        watchpost.signal(signal);
+        let status = watchpost.wait();
+        assert_eq!(status.code(), Some(0), "{}", watchpost.log());
+        for worker in workers {
+            assert!(!lives(worker), "worker {worker} lives on");
+        }
+        assert!(!watchpost.run_dir().exists(), "the run_dir is still there");
+        assert!(segments().iter().all(|s| shm_before.contains(s)));
+    }
+}
+
+#[test]
+fn workers_end_when_the_supervisor_is_killed_and_the_next_run_cleans_up() {
+    let mut watchpost = Watchpost::start(&cameras(&[("a", "test: walkers")]));
+    watchpost.wait_for("a", "is analysed", |c| c["analysis"]["state"] == "running");
+    let workers = children(watchpost.pid());
+    watchpost.signal(Signal::KILL);
+    watchpost.wait();
+    for worker in workers {
+        eventually("the worker ends", || !lives(worker));
+    }
+    assert!(
+        watchpost.socket("a").exists(),
+        "nobody was left to remove it"
+    );
+    let mut again = crate::support::watchpost()
+        .args(["run", "-c"])
+        .arg(watchpost.config_file())
+        .stderr(std::process::Stdio::null())
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let connects =
+        || shmring_core::Reader::connect(watchpost.socket("a"), Default::default()).is_ok();
+    eventually("the next run serves the socket", connects);
+    kill(again.id(), Signal::TERM);
+    assert_eq!(again.wait().unwrap().code(), Some(0));
+    assert!(!watchpost.run_dir().exists());
+}
+
+/// Names in /dev/shm.
+fn segments() -> Vec<std::ffi::OsString> {
+    std::fs::read_dir("/dev/shm").map_or_else(
+        |_| Vec::new(),
+        |entries| entries.flatten().map(|e| e.file_name()).collect(),
+    )
+}

@@ -1,0 +1,246 @@
+//! A running `watchpost` in a folder of its own, asked over HTTP.
+
+use serde_json::Value;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+/// How long anything may take before a test gives up. Generous: machines that run tests are busy.
+pub const PATIENCE: Duration = Duration::from_secs(40);
+
+/// A file that stands beside the project and is not part of it; `None`, said plainly, where it is absent.
+pub fn shared(path: &str) -> Option<PathBuf> {
+    let file = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared")).join(path);
+    if file.exists() {
+        return Some(file);
+    }
+    eprintln!("SKIPPED: {} is not here", file.display());
+    None
+}
+
+/// Whether ONNX Runtime is there; `make setup` puts it into `.deps`.
+pub fn onnxruntime() -> Option<PathBuf> {
+    let file = Path::new(concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../.deps/onnxruntime/libonnxruntime.so"
+    ));
+    if std::env::var_os("ORT_DYLIB_PATH").is_some() || file.exists() {
+        return Some(file.to_owned());
+    }
+    eprintln!("SKIPPED: ONNX Runtime is not here; `make setup` installs it");
+    None
+}
+
+/// A `watchpost run`, killed when dropped.
+pub struct Watchpost {
+    child: Child,
+    address: SocketAddr,
+    folder: TempDir,
+    log: Arc<Mutex<String>>,
+}
+
+/// A folder with a configuration: `cameras` and what else the test wants, beside address and folders.
+pub fn write_config(folder: &Path, rest: &str) -> PathBuf {
+    let file = folder.join("watchpost.yaml");
+    let text = format!(
+        "http: {{listen: \"127.0.0.1:0\"}}\nrun_dir: {0}/run\ndata_dir: {0}/data\n{rest}",
+        folder.display()
+    );
+    std::fs::write(&file, text).expect("write the configuration");
+    file
+}
+
+/// `watchpost` with what it needs in its environment.
+pub fn watchpost() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_watchpost"));
+    if let Some(library) = onnxruntime().filter(|_| std::env::var_os("ORT_DYLIB_PATH").is_none()) {
+        command.env("ORT_DYLIB_PATH", library);
+    }
+    command.stdin(Stdio::null());
+    command
+}
+
+impl Watchpost {
+    /// Starts it with this configuration and waits until it listens.
+    pub fn start(rest: &str) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let config = write_config(folder.path(), rest);
+        let mut child = watchpost()
+            .args(["run", "-c"])
+            .arg(config)
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("start watchpost");
+        let log = Arc::new(Mutex::new(String::new()));
+        let (sender, receiver) = std::sync::mpsc::channel();
+        let (stderr, kept) = (child.stderr.take().expect("piped"), log.clone());
+        std::thread::spawn(move || {
+            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                if let Some((_, address)) = line.split_once("listening on http://") {
+                    let _ = sender.send(address.trim().to_owned());
+                }
+                let mut log = kept.lock().expect("log");
+                log.push_str(&line);
+                log.push('\n');
+            }
+        });
+        let Ok(address) = receiver.recv_timeout(PATIENCE) else {
+            let _ = child.kill();
+            panic!("it does not listen:\n{}", log.lock().expect("log"));
+        };
+        Self {
+            child,
+            address: address.parse().expect("an address"),
+            folder,
+            log,
+        }
+    }
+
+    /// What it logged so far.
+    pub fn log(&self) -> String {
+        self.log.lock().expect("log").clone()
+    }
+
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Where the sockets are.
+    pub fn run_dir(&self) -> PathBuf {
+        self.folder.path().join("run")
+    }
+
+    /// The socket of a camera's ring.
+    pub fn socket(&self, camera: &str) -> PathBuf {
+        self.run_dir().join(camera).join("detect.sock")
+    }
+
+    /// Its configuration file.
+    pub fn config_file(&self) -> PathBuf {
+        self.folder.path().join("watchpost.yaml")
+    }
+
+    /// Status code and body of a request.
+    pub fn request(&self, method: &str, path: &str, headers: &str, body: &str) -> (u16, String) {
+        let mut stream = TcpStream::connect(self.address).expect("connect");
+        stream.set_read_timeout(Some(PATIENCE)).expect("timeout");
+        write!(
+            stream,
+            "{method} {path} HTTP/1.0\r\nHost: {}\r\nContent-Length: {}\r\n{headers}\r\n{body}",
+            self.address,
+            body.len()
+        )
+        .expect("send");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("answer");
+        let (head, body) = answer.split_once("\r\n\r\n").expect("an HTTP answer");
+        let code = head.split(' ').nth(1).expect("a status").parse();
+        (code.expect("a number"), body.to_owned())
+    }
+
+    /// The JSON at a path.
+    pub fn get(&self, path: &str) -> Value {
+        let (code, body) = self.request("GET", path, "", "");
+        assert_eq!(code, 200, "{path}: {body}");
+        serde_json::from_str(&body).expect("JSON")
+    }
+
+    /// A camera as the API shows it.
+    pub fn camera(&self, name: &str) -> Value {
+        self.get(&format!("/api/cameras/{name}"))
+    }
+
+    /// Waits until a camera is as wanted, and answers with it.
+    #[track_caller]
+    pub fn wait_for(&self, name: &str, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let camera = self.camera(name);
+            if wanted(&camera) {
+                return camera;
+            }
+            if Instant::now() > deadline {
+                panic!("{name} never {what}: {camera:#}\n{}", self.log());
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// Waits until a camera streams.
+    #[track_caller]
+    pub fn wait_streaming(&self, name: &str) -> Value {
+        self.wait_for(name, "streams", |c| c["state"] == "streaming")
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: rustix::process::Signal) {
+        kill(self.pid(), signal);
+    }
+
+    /// Waits for its end.
+    #[track_caller]
+    pub fn wait(&mut self) -> ExitStatus {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = self.child.try_wait().expect("wait") {
+                return status;
+            }
+            if Instant::now() > deadline {
+                panic!("it does not end:\n{}", self.log());
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+impl Drop for Watchpost {
+    fn drop(&mut self) {
+        // Workers see the end of their input and go by themselves.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Sends a signal to a process.
+pub fn kill(pid: u32, signal: rustix::process::Signal) {
+    let pid = rustix::process::Pid::from_raw(pid as i32).expect("a pid");
+    rustix::process::kill_process(pid, signal).expect("kill");
+}
+
+/// Whether a process lives; one that has ended and is not waited for does not.
+pub fn lives(pid: u32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ")
+        .is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X']))
+}
+
+/// Processes whose parent is this one.
+pub fn children(parent: u32) -> Vec<u32> {
+    let entries = std::fs::read_dir("/proc").expect("/proc");
+    let is_child = |pid: &u32| {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        let rest = stat.rsplit_once(") ").map_or("", |(_, rest)| rest);
+        rest.split(' ').nth(1) == Some(&parent.to_string())
+    };
+    entries
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .filter(is_child)
+        .collect()
+}
+
+/// Waits until something is true.
+#[track_caller]
+pub fn eventually(what: &str, condition: impl Fn() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !condition() {
+        assert!(Instant::now() < deadline, "never: {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
