@@ -494,3 +494,35 @@ fn only_system_memory_is_taken() {
     };
     assert!(error.src().is_some());
 }
+
+#[test]
+fn a_crowd_of_detections_moves_to_a_ring_with_more_room_for_metadata() {
+    let place = Place::new();
+    let (writer, reader) = pair(&place, "", "");
+    let src = appsrc(&writer, "in");
+    src.set_caps(Some(&video_caps("GRAY8", 16, 16)));
+    for n in [1usize, 2000, 3] {
+        let mut buffer = filled(256, 1);
+        for i in 0..n {
+            let mut roi =
+                VideoRegionOfInterestMeta::add(buffer.make_mut(), "person", (i as u32, 0, 1, 1));
+            roi.add_param(
+                gst::Structure::builder("detection")
+                    .field("confidence", 0.5f64)
+                    .build(),
+            );
+        }
+        src.push_buffer(buffer).unwrap();
+        let sample = pull(&reader, "out");
+        let got = sample
+            .buffer()
+            .unwrap()
+            .iter_meta::<VideoRegionOfInterestMeta>();
+        assert_eq!(
+            got.map(|m| m.rect().0).collect::<Vec<_>>(),
+            (0..n as u32).collect::<Vec<_>>()
+        );
+    }
+    assert_eq!(count(&writer.stats("ring"), "metas-dropped"), 0);
+    assert_eq!(count(&reader.stats("src"), "skipped"), 0);
+}

@@ -356,6 +356,12 @@ impl Writer {
         Ok(())
     }
 
+    /// Sizes of the areas for metadata and for stream information from the next [`Writer::resize`] on.
+    pub fn set_areas(&mut self, info_bytes: u32, stream_bytes: u32) {
+        self.config.info_bytes = info_bytes;
+        self.config.stream_bytes = stream_bytes;
+    }
+
     /// Goes on in a new ring of another size, while readers stay connected. The old ring's memory goes when its last
     /// frame is given back, so both exist for a while. Slots acquired before cannot be published any more.
     pub fn resize(&mut self, slots: u32, slot_bytes: u64) -> Result<(), CreateError> {

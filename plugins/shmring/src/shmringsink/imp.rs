@@ -25,6 +25,8 @@ static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
 
 /// Room for one frame of a stream whose frame size caps do not tell, until a larger one comes.
 const FIRST_SLOT_BYTES: u64 = 1 << 20;
+/// The ring has no more room for metadata of a frame, or for caps.
+const MAX_AREA: usize = 1 << 20;
 /// How often a warning about the same thing may go to the bus.
 const WARN_EVERY_NS: u64 = 10_000_000_000;
 
@@ -192,20 +194,51 @@ impl ShmRingSink {
         .encode()
     }
 
-    fn send_stream_info(&self, state: &State) -> Result<(), gst::ErrorMessage> {
+    fn send_stream_info(&self, state: &mut State) -> Result<(), gst::ErrorMessage> {
         let info = self.stream_info(state);
-        if info.is_empty() {
-            return Ok(());
-        }
-        let Some(ring) = &state.ring else {
+        let Some(ring) = state.ring.clone().filter(|_| !info.is_empty()) else {
             return Ok(());
         };
+        if info.len() > ring.read().unwrap().geometry().stream_bytes() as usize
+            && info.len() <= MAX_AREA
+        {
+            self.enlarge_areas(state, 0, info.len())?;
+        }
         ring.read().unwrap().set_stream(&info).map_err(|err| {
             gst::error_msg!(
                 gst::StreamError::Format,
                 ("caps are too long to be sent: {err}")
             )
         })
+    }
+
+    /// Moves to a ring with more room for metadata or for caps.
+    fn enlarge_areas(
+        &self,
+        state: &mut State,
+        metas: usize,
+        caps: usize,
+    ) -> Result<(), gst::ErrorMessage> {
+        let Some(ring) = state.ring.clone() else {
+            return Ok(());
+        };
+        let mut ring = ring.write().unwrap();
+        let geometry = ring.geometry();
+        let up = |wanted: usize, now: u32| (wanted.next_power_of_two() as u32).max(now);
+        ring.set_areas(
+            up(metas, geometry.info_bytes()),
+            up(caps, geometry.stream_bytes()),
+        );
+        ring.resize(geometry.slots(), geometry.slot_bytes())
+            .map_err(|err| gst::error_msg!(gst::ResourceError::OpenWrite, ("{err}")))?;
+        state.room = room_of(&ring);
+        gst::info!(
+            CAT,
+            imp = self,
+            "ring moves to {} bytes of metadata per frame",
+            state.room.1
+        );
+        Ok(())
     }
 
     /// After a way to PLAYING or new latency upstream.
@@ -307,18 +340,18 @@ impl ShmRingSink {
             };
             self.ensure_room(state, room)?;
         }
+        if metas.len() > state.room.1 && metas.len() <= MAX_AREA {
+            self.enlarge_areas(state, metas.len(), 0)?;
+        }
         let ring = state.ring.clone().expect("room was made");
         let ring = ring.read().unwrap();
         if metas.len() > state.room.1 {
+            metas.clear();
+            state.counters.metas_dropped += 1;
             self.warn(
                 state,
-                &format!(
-                    "{} bytes of metadata do not fit beside a frame and are left out",
-                    metas.len()
-                ),
+                "metadata of more than 1 MiB does not fit beside a frame and is left out",
             );
-            state.counters.metas_dropped += 1;
-            metas.clear();
         }
         let result = match Self::publish_in_place(&ring, buffer, &header, &metas) {
             Some(result) => {
