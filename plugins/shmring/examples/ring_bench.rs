@@ -132,6 +132,24 @@ mod source {
             fn is_seekable(&self) -> bool {
                 false
             }
+            /// Where downstream offers an allocator only, a pool that uses it.
+            fn decide_allocation(
+                &self,
+                query: &mut gst::query::Allocation,
+            ) -> Result<(), gst::LoggableError> {
+                if query.allocation_pools().next().is_none() {
+                    let (caps, _) = query.get_owned();
+                    let size = self.obj().blocksize();
+                    let allocator = query.allocation_params().next().and_then(|(a, _)| a);
+                    let pool = gst::BufferPool::new();
+                    let mut config = pool.config();
+                    config.set_params(caps.as_ref(), size, 0, 0);
+                    config.set_allocator(allocator.as_ref(), None);
+                    pool.set_config(config)?;
+                    query.add_allocation_pool(Some(&pool), size, 0, 0);
+                }
+                self.parent_decide_allocation(query)
+            }
         }
         impl PushSrcImpl for BenchSrc {
             /// From the pool that was agreed on: downstream's, or one of our own with downstream's allocator.
