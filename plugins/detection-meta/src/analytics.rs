@@ -51,3 +51,62 @@ pub fn add_tracking(buffer: &mut gst::BufferRef, object: i32, id: i32) {
     // Fails only for ids that are not there, and both were just seen.
     let _ = relations.set_relation(RelTypes::RELATE_TO, object, tracking);
 }
+
+/// An object entry as it was written: its id, label, rectangle in pixels, confidence.
+pub type Object = (u32, String, (u32, u32, u32, u32), f32);
+
+/// The object entries that no ROI meta on the buffer carries: their writer knows only this form.
+pub fn objects_without_roi(buffer: &gst::BufferRef) -> Vec<Object> {
+    let Some(relations) = buffer.meta::<AnalyticsRelationMeta>() else {
+        return Vec::new();
+    };
+    let pixels = |v: i32| u32::try_from(v).unwrap_or(0);
+    relations
+        .iter::<AnalyticsODMtd>()
+        .filter(|object| {
+            !buffer
+                .iter_meta::<gst_video::VideoRegionOfInterestMeta>()
+                .any(|roi| u32::try_from(roi.id()) == Ok(object.id()))
+        })
+        .filter_map(|object| {
+            let at = object.location().ok()?;
+            let label = object.obj_type().map_or("unknown", |label| label.as_str());
+            let rect = (pixels(at.x), pixels(at.y), pixels(at.w), pixels(at.h));
+            Some((object.id(), label.to_owned(), rect, at.loc_conf_lvl))
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{FrameSize, adopt_analytics_objects, assign_object_ids, detections};
+
+    #[test]
+    fn an_object_known_only_to_analytics_is_read_and_gets_its_id_like_any_other() {
+        gst::init().expect("GStreamer starts");
+        let frame = FrameSize {
+            width: 640,
+            height: 360,
+        };
+        let mut buffer = gst::Buffer::new();
+        let buffer = buffer.get_mut().expect("a new buffer is writable");
+        add_object(buffer, "person", (64, 36, 64, 108), 0.75);
+        for _ in 0..2 {
+            adopt_analytics_objects(buffer, frame);
+        }
+        let found: Vec<_> = detections(buffer, frame).collect();
+        assert_eq!(found.len(), 1, "adopted twice");
+        assert_eq!((found[0].label, found[0].confidence), ("person", 0.75));
+        assert!((found[0].bbox.x1 - 0.1).abs() < 1e-6 && (found[0].bbox.y2 - 0.4).abs() < 1e-6);
+        assign_object_ids(buffer, frame, |_, _| Some(7));
+        let relations = buffer
+            .meta::<AnalyticsRelationMeta>()
+            .expect("the relations are still there");
+        let ids: Vec<_> = relations
+            .iter::<gst_analytics::AnalyticsTrackingMtd>()
+            .map(|tracking| tracking.info().0)
+            .collect();
+        assert_eq!(ids, [7]);
+    }
+}

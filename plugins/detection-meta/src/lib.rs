@@ -15,6 +15,8 @@ mod tracks_event;
 
 pub use messages::{MotionMessage, TrackMessage};
 pub use regions::{REGIONS_META, looked_at, register_regions_meta, set_looked_at};
+#[cfg(feature = "v1_24")]
+pub use rois::adopt_analytics_objects;
 pub use rois::{
     DetectionRoi, FrameSize, MOTION_ROI, add_detection, add_motion, assign_object_ids, detections,
     motion_boxes,

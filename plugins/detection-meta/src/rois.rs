@@ -86,6 +86,28 @@ pub fn detections(
         .filter_map(move |roi| read_detection(&roi, frame))
 }
 
+/// Gives every object entry of `GstAnalyticsRelationMeta` that has no ROI meta one with a `detection` structure, so that
+/// detections of elements that write only analytics metadata are read like all others.
+#[cfg(feature = "v1_24")]
+pub fn adopt_analytics_objects(buffer: &mut gst::BufferRef, frame: FrameSize) {
+    for (od, label, rect, confidence) in crate::analytics::objects_without_roi(buffer) {
+        let Ok(od) = i32::try_from(od) else { continue };
+        let bbox = from_pixels(rect, frame);
+        let mut roi = VideoRegionOfInterestMeta::add(buffer, &label, rect);
+        roi.set_id(od);
+        roi.add_param(
+            gst::Structure::builder("detection")
+                .field("label_id", -1i32)
+                .field("confidence", f64::from(confidence))
+                .field("x_min", f64::from(bbox.x1))
+                .field("x_max", f64::from(bbox.x2))
+                .field("y_min", f64::from(bbox.y1))
+                .field("y_max", f64::from(bbox.y2))
+                .build(),
+        );
+    }
+}
+
 /// Gives ids to detections: `id_for` sees each detection in the order of [`detections`] with its index and answers with
 /// the id, or `None` to leave it without. Written as structure `object_id` {id int} and in `roi.id`; under `v1_24` as a
 /// tracking entry related to the object's (`roi.id` then stays the id of that entry, as readers of it expect).

@@ -1,6 +1,7 @@
 //! What a user of a surveillance camera expects of identities.
 
 use detection::{BBox, Detection, TrackChange, TrackState};
+use objecttrack_core::appearance::Luma;
 use objecttrack_core::{Evidence, LookedAt, Params, Tracked, Tracker};
 
 const FPS: f64 = 5.0;
@@ -482,4 +483,58 @@ fn ids_continue_from_the_given_number_and_are_never_reused() {
     assert_eq!(tracker.end_all().len(), 1);
     let id = tracker.step(0.0, &[d], LookedAt::Everything)[0].track.id;
     assert_eq!(id, 5001);
+}
+
+/// A picture of 640x360 with something at the parked car's place: a pattern that `kind` decides.
+fn picture(kind: u32) -> Vec<u8> {
+    (0..640u32 * 360)
+        .map(|i| {
+            let (x, y) = (i % 640 / 12, i / 640 / 9);
+            let v = x.wrapping_mul(2_654_435_761)
+                ^ y.wrapping_mul(40_503)
+                ^ kind.wrapping_mul(0x9E37_79B9);
+            (v.wrapping_mul(2_246_822_519) >> 24) as u8
+        })
+        .collect()
+}
+
+/// Parks a car, then lets the detector miss it for a minute with `later` at its place; says whether it kept its identity.
+fn survives_a_minute_of_misses(appearance: bool, later: u32) -> bool {
+    let params = Params {
+        appearance,
+        ..Params::default()
+    };
+    let mut tracker = Tracker::new(params);
+    let car = Detection {
+        bbox: BBox::from_xywh(200.0, 120.0, 180.0, 90.0),
+        label: 0,
+        score: 0.9,
+    };
+    let (before, after) = (picture(1), picture(later));
+    for f in 0..(15 * 5 + 62 * 5) {
+        let parked = f < 15 * 5;
+        let data = if parked { &before } else { &after };
+        let luma = Luma {
+            data,
+            stride: 640,
+            width: 640,
+            height: 360,
+        };
+        let seen: &[Detection] = if parked { &[car] } else { &[] };
+        tracker.step_with_picture(f64::from(f) / FPS, seen, LookedAt::Everything, Some(&luma));
+    }
+    tracker.object_count() == 1
+}
+
+#[test]
+fn a_resting_object_that_still_looks_the_same_is_still_there() {
+    assert!(survives_a_minute_of_misses(true, 1));
+    assert!(
+        !survives_a_minute_of_misses(true, 7),
+        "another picture kept it"
+    );
+    assert!(
+        !survives_a_minute_of_misses(false, 1),
+        "looked at although the check is off"
+    );
 }

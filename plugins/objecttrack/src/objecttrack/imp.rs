@@ -1,7 +1,7 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{LazyLock, Mutex};
 
-use detection_meta::{FrameSize, TrackMessage};
+use detection_meta::TrackMessage;
 use gst::glib;
 use gst::prelude::*;
 use gst_base::prelude::*;
@@ -244,6 +244,10 @@ impl BaseTransformImpl for ObjectTrack {
             let settings = self.lock_settings();
             (version != Some(settings.version)).then(|| settings.clone())
         };
+        #[cfg(feature = "v1_24")]
+        if let Some(frame) = self.lock_state().as_ref().map(State::frame_size) {
+            detection_meta::adopt_analytics_objects(buffer, frame);
+        }
         let (outcome, frame) = {
             let mut guard = self.lock_state();
             let state = guard.as_mut().ok_or(gst::FlowError::Flushing)?;
@@ -256,14 +260,7 @@ impl BaseTransformImpl for ObjectTrack {
             let mut stats = *self.lock_stats();
             let outcome = state.step(buffer, &mut stats);
             *self.lock_stats() = stats;
-            let (w, h) = state.size();
-            (
-                outcome,
-                FrameSize {
-                    width: w as u32,
-                    height: h as u32,
-                },
-            )
+            (outcome, state.frame_size())
         };
         annotate(buffer, frame, &outcome);
         self.post(outcome.messages);

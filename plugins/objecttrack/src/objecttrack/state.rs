@@ -67,6 +67,15 @@ impl State {
             .map_or((1.0, 1.0), |i| (i.width() as f32, i.height() as f32))
     }
 
+    /// The frame's size as the metadata wants it.
+    pub fn frame_size(&self) -> FrameSize {
+        let (w, h) = self.size();
+        FrameSize {
+            width: w as u32,
+            height: h as u32,
+        }
+    }
+
     /// Takes over changed settings.
     pub fn take_settings(&mut self, settings: &Settings) {
         let zones = self.rules.zones.len();

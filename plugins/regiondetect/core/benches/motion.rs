@@ -10,7 +10,8 @@ use regiondetect_core::regions::FrameSize;
 fn frame(width: usize, height: usize, n: usize) -> Vec<u8> {
     let mut plane: Vec<u8> = (0..width * height)
         .map(|i| {
-            ((i % width) * 7 / 16 + (i / width) * 3 / 8 + ((i * 2_654_435_761) >> 24) % 16) as u8 / 2
+            ((i % width) * 7 / 16 + (i / width) * 3 / 8 + ((i * 2_654_435_761) >> 24) % 16) as u8
+                / 2
                 + 40
         })
         .collect();
