@@ -126,8 +126,8 @@ def main():
     for name, run in others.items():
         # A Python tracker takes seconds per frame at 1000 objects: few frames say enough.
         us = {n: run(scene(n, a.frames if n < 1000 else 3)) for n in COUNTS}
-        print(f"{name:<26}" + "".join(f"{us[n]:>12.1f}" for n in COUNTS))
-        print(f"{'  times ours':<26}" + "".join(f"{us[n] / mine[n]:>12.0f}" for n in COUNTS))
+        print(f"{name:<26}" + "".join(f"{us[n]:>12.1f}" for n in COUNTS), flush=True)
+        print(f"{'  times ours':<26}" + "".join(f"{us[n] / mine[n]:>12.0f}" for n in COUNTS), flush=True)
 
 
 if __name__ == "__main__":
