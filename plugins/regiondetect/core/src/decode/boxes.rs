@@ -2,7 +2,7 @@
 
 use detection::BBox;
 
-use super::yolo::{best, push_class};
+use super::yolo::{best_above, logit_floor, push_class};
 use super::{DecodeError, Sink, TensorView};
 
 /// How four numbers are a box.
@@ -113,10 +113,10 @@ impl Boxes {
                 let boxes = output(boxes)?.image(image, &[rows, 4])?;
                 let logits = output(logits)?.image(image, &[rows, classes])?;
                 let (w, h) = (sink.width, sink.height);
+                let floor = logit_floor(sink.min_score);
                 for (b, logits) in boxes.chunks_exact(4).zip(logits.chunks_exact(classes)) {
-                    let (label, logit) = best(logits);
-                    let score = 1.0 / (1.0 + (-logit).exp());
-                    if score >= sink.min_score {
+                    if let Some((label, logit)) = best_above(logits, floor) {
+                        let score = 1.0 / (1.0 + (-logit).exp());
                         let bbox = BBox::from_centre(b[0], b[1], b[2], b[3]).scaled(w, h);
                         sink.push(bbox, label, score);
                     }

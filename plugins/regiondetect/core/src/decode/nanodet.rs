@@ -3,7 +3,7 @@
 use detection::BBox;
 
 use super::grid::Level;
-use super::yolo::best;
+use super::yolo::{best_above, logit_floor};
 use super::{DecodeError, Sink, TensorView};
 
 /// Distances of one side: 0..=7 cells.
@@ -105,16 +105,18 @@ impl NanoDet {
         rows: impl Iterator<Item = (&'a [f32], &'a [f32])>,
         sink: &mut Sink,
     ) {
+        let floor = match self.logits {
+            true => logit_floor(sink.min_score),
+            false => sink.min_score,
+        };
         for (cell, (scores, bins)) in rows.enumerate() {
-            let (label, score) = best(scores);
-            let score = if self.logits {
-                1.0 / (1.0 + (-score).exp())
-            } else {
-                score
-            };
-            if score < sink.min_score {
+            let Some((label, score)) = best_above(scores, floor) else {
                 continue;
-            }
+            };
+            let score = match self.logits {
+                true => 1.0 / (1.0 + (-score).exp()),
+                false => score,
+            };
             let stride = level.stride as f32;
             let x = ((cell % level.across) as f32 + middle) * stride;
             let y = ((cell / level.across) as f32 + middle) * stride;

@@ -98,13 +98,9 @@ impl Yolo {
             } => {
                 let data = output.image(image, &[*rows, *columns])?;
                 for row in data.chunks_exact(*columns) {
-                    let (label, score) = best(&row[4..4 + classes]);
-                    if score >= sink.min_score {
-                        sink.push(
-                            BBox::from_centre(row[0], row[1], row[2], row[3]),
-                            label,
-                            score,
-                        );
+                    if let Some((label, score)) = best_above(&row[4..4 + classes], sink.min_score) {
+                        let bbox = BBox::from_centre(row[0], row[1], row[2], row[3]);
+                        sink.push(bbox, label, score);
                     }
                 }
                 Ok(Some(NMS_IOU))
@@ -157,7 +153,7 @@ pub(super) fn push_class(bbox: BBox, class: f32, score: f32, sink: &mut Sink) {
 }
 
 /// The largest value and its index; what is not a number is never the largest.
-pub(super) fn best(values: &[f32]) -> (usize, f32) {
+fn best(values: &[f32]) -> (usize, f32) {
     let mut found = (0, f32::NEG_INFINITY);
     for (i, value) in values.iter().enumerate() {
         if *value > found.1 {
@@ -165,6 +161,18 @@ pub(super) fn best(values: &[f32]) -> (usize, f32) {
         }
     }
     found
+}
+
+/// The largest value and its index where it is at least `floor`. Most rows have none, and that is found out many values at
+/// a time.
+pub(super) fn best_above(values: &[f32], floor: f32) -> Option<(usize, f32)> {
+    let above = values.iter().fold(false, |any, v| any | (*v >= floor));
+    above.then(|| best(values))
+}
+
+/// The logit that becomes this score, and a little less against rounding.
+pub(super) fn logit_floor(score: f32) -> f32 {
+    (score / (1.0 - score)).ln() - 1e-3
 }
 
 fn objectness(
