@@ -95,9 +95,10 @@ def norfair():
 def bytetrack():
     import numpy as np
     import supervision as sv
+    from supervision import ByteTrack  # newer releases are without it: pip install 'supervision<0.27'
 
     def run(frames):
-        tracker = sv.ByteTrack(frame_rate=25)
+        tracker = ByteTrack(frame_rate=25)
 
         def step(rows):
             a = np.array(rows).reshape(-1, 5)
@@ -118,7 +119,7 @@ def main():
         try:
             others[name] = make()
         except ImportError as missing:
-            print(f"{name}: skipped: {missing}")
+            print(f"{name}: skipped: {missing} (pip install norfair 'supervision<0.27')")
     print(f"{'us per frame':<26}" + "".join(f"{n:>12}" for n in COUNTS))
     with tempfile.TemporaryDirectory() as work:
         mine = {n: ours(scene(n, a.frames), pathlib.Path(work)) for n in COUNTS}
