@@ -34,7 +34,7 @@ pub struct InputSpec {
     pub batch: Batch,
     /// One image.
     pub tensor: TensorSpec,
-    /// `orig_target_sizes` of DETR-like exports: i64 [N,2], width and height that boxes are to be in.
+    /// `orig_target_sizes` of DETR-like exports: `i64[N,2]`, width and height that boxes are to be in.
     pub sizes: Option<SideInput>,
 }
 
