@@ -273,6 +273,9 @@ fn write(args: &Args) -> anyhow_lite::Result {
         &[gst::MessageType::Eos, gst::MessageType::Error],
     );
     let p = imp.progress.lock().unwrap();
+    if p.tail == 0 {
+        return Err(format!("only {} frames went through in 60 s", p.seq).into());
+    }
     let seconds = (p.times.1.saturating_sub(p.times.0)) as f64 / 1e9;
     println!(
         "RESULT {} {} {}",
