@@ -71,31 +71,29 @@ fn a_crowded_camera_does_not_starve_a_quiet_one() {
     let model = model(&slow());
     let engine = Engine::open(&model.options).unwrap();
     let stop = AtomicBool::new(false);
-    let quiet_frames = AtomicUsize::new(0);
     const CROWD: usize = 12;
+    let mut waits = Vec::new();
     std::thread::scope(|scope| {
         scope.spawn(|| {
             let mut client = engine.client(TIMEOUT);
             while !stop.load(Ordering::Relaxed) {
-                client.run(1, 0.4, |_, _| (), |_, _| ()).unwrap();
-                quiet_frames.fetch_add(1, Ordering::Relaxed);
+                client.run(CROWD, 0.4, |_, _| (), |_, _| ()).unwrap();
             }
         });
         let mut client = engine.client(TIMEOUT);
-        client.run(CROWD, 0.4, |_, _| (), |_, _| ()).unwrap();
-        let before = quiet_frames.load(Ordering::Relaxed);
-        for _ in 0..4 {
-            client.run(CROWD, 0.4, |_, _| (), |_, _| ()).unwrap();
+        for _ in 0..30 {
+            // How many inputs of the crowd are run before it is this one's turn.
+            let before = engine.stats().inferences;
+            let fill = |_: usize, _: regiondetect_core::tensor::TensorMut<'_>| {
+                waits.push(engine.stats().inferences - before);
+            };
+            client.run(1, 0.4, fill, |_, _| ()).unwrap();
         }
-        let meanwhile = quiet_frames.load(Ordering::Relaxed) - before;
         stop.store(true, Ordering::Relaxed);
-        // Turn by turn it would be one for one; with one frame of the crowd at a time it would be 4.
-        assert!(
-            meanwhile > 4 * CROWD / 3,
-            "{meanwhile} frames beside {}",
-            4 * CROWD
-        );
     });
+    // The median, since a busy machine may wake this thread late. Behind whole frames it would be about twelve.
+    waits.sort_unstable();
+    assert!(waits[waits.len() / 2] <= 4, "{waits:?}");
 }
 
 #[test]
