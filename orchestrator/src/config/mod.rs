@@ -7,14 +7,22 @@
 //! What is shown and written is always made from the tree before references are resolved.
 
 mod check;
+#[cfg(test)]
+mod docs;
+mod document;
+mod edit;
 mod expand;
 mod file;
+mod frigate;
+mod hidden;
 mod message;
+mod plan;
 mod problem;
 mod ranges;
 mod reading;
 #[cfg(test)]
 mod tests;
+mod write;
 pub mod yaml;
 
 use std::collections::BTreeMap;
@@ -27,9 +35,15 @@ use watchpost_pipelines::camera::Source;
 use watchpost_pipelines::secret;
 
 pub use check::name_problem;
+pub use document::{ChangeError, Document};
+pub use edit::{EditError, edit};
 pub use expand::{Environment, ProcessEnvironment};
 pub use file::{Access, Config, HttpConfig, TokenConfig, UserConfig};
+pub use frigate::{Imported, import as import_frigate};
+pub use hidden::{hide, restore};
+pub use plan::{Action, Changes, changes, plan};
 pub use problem::{Problem, Problems};
+pub use write::{WriteError, Written, replace};
 
 use reading::Wrong;
 use yaml::{Content, Node, Step};

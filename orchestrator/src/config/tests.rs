@@ -351,3 +351,36 @@ fn the_schema_takes_what_serde_takes() {
         5.0
     );
 }
+
+#[test]
+fn the_examples_are_right() {
+    let folder = Path::new(concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../pipelines/examples"
+    ));
+    struct Any;
+    impl Environment for Any {
+        fn variable(&self, _: &str) -> Option<String> {
+            Some("secret".into())
+        }
+    }
+    let mut count = 0;
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_none_or(|extension| extension != "yaml") {
+            continue;
+        }
+        count += 1;
+        let text = std::fs::read_to_string(&path).unwrap();
+        let loaded = parse_with(&path, text, &Any).unwrap();
+        let problems: Vec<_> = loaded
+            .problems()
+            // Models are the user's own, and the demo's is tested where it is run.
+            .filter(|problem| problem.key != "model.path")
+            .map(ToString::to_string)
+            .collect();
+        assert_eq!(problems, Vec::<String>::new());
+        assert!(loaded.config.cameras.len() >= 2);
+    }
+    assert!(count >= 3);
+}

@@ -1,0 +1,194 @@
+//! The file as HTTP sees it: shown without secrets, changed camera by camera.
+
+use serde_json::{Map, Value};
+
+use super::{edit, hidden, yaml};
+
+/// Why a change of the file is not possible.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ChangeError {
+    /// The request makes no sense.
+    #[error("{0}")]
+    Request(String),
+    /// There is no such camera in the file.
+    #[error("there is no camera {0} in the configuration file")]
+    NoCamera(String),
+    /// The file cannot be changed there; nothing was.
+    #[error(transparent)]
+    Edit(#[from] edit::EditError),
+}
+
+/// The text of a configuration file, references unresolved. Changes answer with the new text, which is then checked
+/// ([`super::parse`]), written ([`super::replace`]) and applied, in this order.
+#[derive(Debug, Clone)]
+pub struct Document {
+    text: String,
+    value: Value,
+}
+
+impl Document {
+    /// Reads a text.
+    pub fn new(text: &str) -> Result<Self, ChangeError> {
+        let tree =
+            yaml::parse(text).map_err(|mistake| edit::EditError::Unreadable(mistake.message))?;
+        Ok(Self {
+            text: text.to_owned(),
+            value: match tree.root.to_value() {
+                Value::Null => Value::Object(Map::new()),
+                value => value,
+            },
+        })
+    }
+
+    /// The whole file, secrets as `***`.
+    pub fn shown(&self) -> Value {
+        hidden::hide(&self.value)
+    }
+
+    /// One camera, secrets as `***`.
+    pub fn shown_camera(&self, name: &str) -> Option<Value> {
+        self.value.get("cameras")?.get(name).map(hidden::hide)
+    }
+
+    /// The text with a camera added or replaced.
+    pub fn put_camera(&self, name: &str, mut camera: Value) -> Result<String, ChangeError> {
+        if !camera.is_object() {
+            return Err(ChangeError::Request(
+                "expected a JSON object with the keys of a camera".to_owned(),
+            ));
+        }
+        let old = self.camera(name).cloned().unwrap_or(Value::Null);
+        hidden::restore(&mut camera, &old).map_err(ChangeError::Request)?;
+        self.with_camera(name, Some(camera))
+    }
+
+    /// The text with some keys of a camera changed (JSON merge patch: mappings are merged, null takes a key away).
+    pub fn patch_camera(&self, name: &str, mut patch: Value) -> Result<String, ChangeError> {
+        if !patch.is_object() {
+            return Err(ChangeError::Request(
+                "expected a JSON object with keys of a camera".to_owned(),
+            ));
+        }
+        let old = self
+            .camera(name)
+            .ok_or_else(|| ChangeError::NoCamera(name.to_owned()))?;
+        hidden::restore(&mut patch, old).map_err(ChangeError::Request)?;
+        let mut camera = old.clone();
+        merge_patch(&mut camera, patch);
+        self.with_camera(name, Some(camera))
+    }
+
+    /// The text without a camera.
+    pub fn remove_camera(&self, name: &str) -> Result<String, ChangeError> {
+        self.camera(name)
+            .ok_or_else(|| ChangeError::NoCamera(name.to_owned()))?;
+        self.with_camera(name, None)
+    }
+
+    /// The text changed into a whole new configuration; what is equal keeps its form.
+    pub fn put_all(&self, mut wanted: Value) -> Result<String, ChangeError> {
+        if !wanted.is_object() {
+            return Err(ChangeError::Request(
+                "expected a JSON object with the whole configuration".to_owned(),
+            ));
+        }
+        hidden::restore(&mut wanted, &self.value).map_err(ChangeError::Request)?;
+        Ok(edit::edit(&self.text, &wanted)?)
+    }
+
+    fn camera(&self, name: &str) -> Option<&Value> {
+        self.value.get("cameras")?.get(name)
+    }
+
+    fn with_camera(&self, name: &str, camera: Option<Value>) -> Result<String, ChangeError> {
+        let mut wanted = self.value.clone();
+        let keys = wanted
+            .as_object_mut()
+            .ok_or_else(|| edit::EditError::Form("the top".to_owned()))?;
+        let cameras = keys.entry("cameras").or_insert(Value::Null);
+        if cameras.is_null() {
+            *cameras = Value::Object(Map::new());
+        }
+        let cameras = cameras
+            .as_object_mut()
+            .ok_or_else(|| edit::EditError::Form("cameras".to_owned()))?;
+        match camera {
+            Some(camera) => drop(cameras.insert(name.to_owned(), camera)),
+            None => drop(cameras.remove(name)),
+        }
+        Ok(edit::edit(&self.text, &wanted)?)
+    }
+}
+
+fn merge_patch(value: &mut Value, patch: Value) {
+    match (value, patch) {
+        (Value::Object(keys), Value::Object(patch)) => {
+            for (key, patch) in patch {
+                if patch.is_null() {
+                    keys.remove(&key);
+                } else {
+                    merge_patch(keys.entry(key).or_insert(Value::Null), patch);
+                }
+            }
+        }
+        // A mapping that was not there: what it takes away is not there either.
+        (value, Value::Object(patch)) => {
+            *value = Value::Object(Map::new());
+            merge_patch(value, Value::Object(patch));
+        }
+        (value, patch) => *value = patch,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    const FILE: &str = "# mine\ncameras:\n  front: # door\n    source: {rtsp: \"rtsp://u:p@h/1\"}\n    detect: {fps: 5}\n";
+
+    #[test]
+    fn a_camera_is_put_patched_and_removed() {
+        let document = Document::new(FILE).unwrap();
+        let shown = document.shown_camera("front").unwrap();
+        assert_eq!(shown["source"]["rtsp"], "rtsp://u:***@h/1");
+        assert_eq!(
+            document.put_camera("front", shown).unwrap(),
+            FILE,
+            "as it was means as it was"
+        );
+        let text = document
+            .patch_camera("front", json!({"detect": {"fps": 7}, "enabled": false}))
+            .unwrap();
+        assert_eq!(
+            text,
+            format!("{}    enabled: false\n", FILE.replace("fps: 5", "fps: 7"))
+        );
+        let text = document
+            .patch_camera("front", json!({"detect": null}))
+            .unwrap();
+        assert_eq!(text, FILE.replace("    detect: {fps: 5}\n", ""));
+        let text = document
+            .put_camera("back", json!({"source": {"test": "walkers"}}))
+            .unwrap();
+        assert_eq!(
+            text,
+            format!("{FILE}  back:\n    source:\n      test: walkers\n")
+        );
+        let text = document.remove_camera("front").unwrap();
+        assert!(text.starts_with("# mine\ncameras: {}"), "{text}");
+    }
+
+    #[test]
+    fn requests_that_make_no_sense_are_refused() {
+        let document = Document::new(FILE).unwrap();
+        assert_eq!(
+            document.remove_camera("back"),
+            Err(ChangeError::NoCamera("back".into()))
+        );
+        assert!(document.put_camera("front", json!([])).is_err());
+        let foreign = json!({"source": {"rtsp": "rtsp://u:***@other/1"}});
+        assert!(document.put_camera("front", foreign).is_err());
+    }
+}

@@ -1,0 +1,487 @@
+//! Changes of the file that leave everything else in it as it was: comments, order, quotes, blank lines.
+//!
+//! The tree knows where each value stands, so only the texts of what differs are replaced. Each step is read back, and the
+//! end is compared with what was wanted: either the file then says exactly that, or nothing is changed.
+//!
+//! Editing crates were looked at: yamlpatch needs a newer compiler and a C parser, yaml-edit a second parser that may see
+//! the file differently than the one that reads it. Here reading and writing share one.
+
+use serde_json::{Map, Value};
+
+use super::yaml::{self, Content, Entry, Node};
+
+/// Why a text cannot be changed that way.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum EditError {
+    /// The text is no YAML.
+    #[error("the file is no valid YAML: {0}")]
+    Unreadable(String),
+    /// The place is written in a way that cannot be changed alone.
+    #[error(
+        "the file cannot be changed at {0} without touching other parts (an anchor, or an unusual form); edit it by hand"
+    )]
+    Form(String),
+}
+
+/// More differences than any change has.
+const MAX_STEPS: usize = 10_000;
+
+/// The text changed so that it reads as `wanted`.
+pub fn edit(text: &str, wanted: &Value) -> Result<String, EditError> {
+    let mut text = text.to_owned();
+    for _ in 0..MAX_STEPS {
+        let tree = yaml::parse(&text).map_err(|mistake| EditError::Unreadable(mistake.message))?;
+        if !tree.duplicates.is_empty() {
+            return Err(EditError::Unreadable("keys are given twice".to_owned()));
+        }
+        if tree.root.to_value() == *wanted {
+            return Ok(text);
+        }
+        let editor = Editor { text: &text };
+        let mut path = Vec::new();
+        let changed = editor
+            .change(&tree.root, wanted, None, &mut path)
+            .filter(|changed| *changed != text)
+            .ok_or_else(|| EditError::Form(name(&path)))?;
+        // A step that makes the text unreadable was not possible.
+        yaml::parse(&changed).map_err(|_| EditError::Form(name(&path)))?;
+        text = changed;
+    }
+    Err(EditError::Form("the top".to_owned()))
+}
+
+fn name(path: &[String]) -> String {
+    if path.is_empty() {
+        "the top".to_owned()
+    } else {
+        path.join(".")
+    }
+}
+
+struct Editor<'a> {
+    text: &'a str,
+}
+
+/// How a value is held: what has to be written anew when the value itself cannot be replaced alone.
+struct Holder<'a> {
+    entry: &'a Entry,
+    flow: bool,
+}
+
+impl Editor<'_> {
+    /// The text with one difference less; `None` where that is not possible.
+    fn change(
+        &self,
+        node: &Node,
+        wanted: &Value,
+        holder: Option<&Holder>,
+        path: &mut Vec<String>,
+    ) -> Option<String> {
+        match (&node.content, wanted) {
+            (Content::Mapping(entries), Value::Object(keys))
+                if !entries.is_empty() && !keys.is_empty() =>
+            {
+                self.change_mapping(node, entries, keys, path)
+            }
+            (Content::List(items), Value::Array(values)) if items.len() == values.len() => {
+                let (index, item) = items
+                    .iter()
+                    .enumerate()
+                    .find(|(index, item)| item.to_value() != values[*index])?;
+                path.push(index.to_string());
+                match self.change(item, &values[index], None, path) {
+                    Some(changed) => Some(changed),
+                    None => self.replace(node, wanted, holder),
+                }
+            }
+            _ => self.replace(node, wanted, holder),
+        }
+    }
+
+    fn change_mapping(
+        &self,
+        node: &Node,
+        entries: &[Entry],
+        keys: &Map<String, Value>,
+        path: &mut Vec<String>,
+    ) -> Option<String> {
+        // What came by a merge key stands elsewhere: it can be covered by a key of its own, not changed or taken away.
+        let own = |entry: &Entry| {
+            node.start.offset <= entry.place.offset && entry.place.offset < node.end
+        };
+        for (key, wanted) in keys {
+            let entry = entries.iter().find(|entry| entry.key == *key);
+            match entry {
+                Some(entry) if entry.value.to_value() == *wanted => {}
+                Some(entry) if own(entry) => {
+                    path.push(key.clone());
+                    if entry.value.alias {
+                        return None;
+                    }
+                    let holder = Holder {
+                        entry,
+                        flow: node.flow,
+                    };
+                    return self.change(&entry.value, wanted, Some(&holder), path);
+                }
+                _ => {
+                    path.push(key.clone());
+                    return self.insert(
+                        node,
+                        entries.iter().filter(|e| own(e)).collect(),
+                        key,
+                        wanted,
+                    );
+                }
+            }
+        }
+        // Last, so that no mapping becomes empty on the way.
+        let entry = entries
+            .iter()
+            .find(|entry| !keys.contains_key(&entry.key))?;
+        path.push(entry.key.clone());
+        own(entry)
+            .then(|| self.delete(node, entries, entry))
+            .flatten()
+    }
+
+    fn replace(&self, node: &Node, wanted: &Value, holder: Option<&Holder>) -> Option<String> {
+        if node.alias {
+            return None;
+        }
+        let scalar = !matches!(wanted, Value::Object(_) | Value::Array(_));
+        let written = &self.text[node.start.offset..node.end];
+        let plain_scalar = !matches!(
+            node.content,
+            Content::List(_) | Content::Mapping(_) | Content::Null
+        ) && !written.starts_with(['|', '>', '&', '!']);
+        let in_flow = holder.is_some_and(|holder| holder.flow);
+        if plain_scalar && scalar || node.flow && in_flow {
+            return Some(self.splice(node.start.offset, node.end, &inline(wanted)));
+        }
+        let Some(holder) = holder else {
+            let is_document =
+                node.start.offset == 0 || self.text[..node.start.offset].trim().is_empty();
+            return (is_document
+                && matches!(node.content, Content::Null | Content::Mapping(_))
+                && node.end <= self.text.len())
+            .then(|| self.replace_document(node, wanted))
+            .flatten();
+        };
+        let start = holder.entry.place.offset;
+        let end = self.end_of(holder.entry);
+        let indent = holder.entry.place.column - 1;
+        let entry = if holder.flow {
+            format!("{}: {}", inline_key(&holder.entry.key), inline(wanted))
+        } else {
+            block(&holder.entry.key, wanted, indent)
+        };
+        Some(self.splice(start, end, &entry))
+    }
+
+    /// A document without keys gets its first ones.
+    fn replace_document(&self, node: &Node, wanted: &Value) -> Option<String> {
+        let Value::Object(keys) = wanted else {
+            return None;
+        };
+        if matches!(&node.content, Content::Mapping(entries) if !entries.is_empty())
+            && !keys.is_empty()
+        {
+            return None;
+        }
+        let mut added = String::new();
+        for (key, value) in keys {
+            added.push_str(&block(key, value, 0));
+            added.push('\n');
+        }
+        let (start, end) = match node.content {
+            Content::Null => (self.text.len(), self.text.len()),
+            _ => (node.start.offset, node.end),
+        };
+        let line = if start > 0 && !self.text[..start].ends_with('\n') {
+            "\n"
+        } else {
+            ""
+        };
+        Some(self.splice(start, end, &format!("{line}{added}")))
+    }
+
+    fn insert(&self, node: &Node, own: Vec<&Entry>, key: &str, value: &Value) -> Option<String> {
+        let last = own.iter().max_by_key(|entry| entry.place.offset)?;
+        let end = self.end_of(last);
+        if node.flow {
+            let entry = format!(", {}: {}", inline_key(key), inline(value));
+            return Some(self.splice(end, end, &entry));
+        }
+        let indent = last.place.column - 1;
+        let line_end = self.text[end..]
+            .find('\n')
+            .map_or(self.text.len(), |i| end + i);
+        let entry = format!("\n{}{}", " ".repeat(indent), block(key, value, indent));
+        Some(self.splice(line_end, line_end, &entry))
+    }
+
+    fn delete(&self, node: &Node, entries: &[Entry], entry: &Entry) -> Option<String> {
+        let (start, end) = (entry.place.offset, self.end_of(entry));
+        if node.flow {
+            // With the comma behind it, or the one before it for the last.
+            let after = self.text[end..].trim_start();
+            if let Some(rest) = after.strip_prefix(',') {
+                let rest = rest.trim_start_matches(' ');
+                return Some(self.splice(start, self.text.len() - rest.len(), ""));
+            }
+            let before = self.text[..start]
+                .trim_end()
+                .trim_end_matches(',')
+                .trim_end();
+            return Some(self.splice(before.len(), end, ""));
+        }
+        debug_assert!(entries.len() > 1, "the last key goes with its mapping");
+        let line_start = self.text[..start].rfind('\n').map_or(0, |i| i + 1);
+        if !self.text[line_start..start].trim().is_empty() {
+            // On a line with something else (`- key: value`): the next key moves up.
+            let next = entries
+                .iter()
+                .map(|other| other.place.offset)
+                .filter(|offset| *offset > start && *offset < node.end)
+                .min()?;
+            return Some(self.splice(start, next, ""));
+        }
+        let line_end = self.text[end..]
+            .find('\n')
+            .map_or(self.text.len(), |i| end + i + 1);
+        Some(self.splice(line_start, line_end, ""))
+    }
+
+    /// Where an entry's text ends, without what follows it on the line.
+    fn end_of(&self, entry: &Entry) -> usize {
+        let start = entry.place.offset;
+        let key = &self.text[start..];
+        // A quoted key may hold a colon.
+        let quoted = match key.chars().next() {
+            Some(quote @ ('"' | '\'')) => key[1..].find(quote).map_or(0, |i| i + 2),
+            _ => 0,
+        };
+        let colon = key[quoted..]
+            .find(':')
+            .map_or(start, |i| start + quoted + i + 1);
+        let end = if entry.value.alias {
+            let rest = &self.text[colon..];
+            colon + rest.find(['\n', ',', '}', '#']).unwrap_or(rest.len())
+        } else {
+            entry.value.end.max(colon)
+        };
+        self.text[..end].trim_end().len().max(colon)
+    }
+
+    fn splice(&self, start: usize, end: usize, with: &str) -> String {
+        format!("{}{with}{}", &self.text[..start], &self.text[end..])
+    }
+}
+
+/// A value on one line: JSON, but plain where YAML needs no quotes.
+fn inline(value: &Value) -> String {
+    match value {
+        Value::String(text) => inline_text(text),
+        Value::Array(items) => format!(
+            "[{}]",
+            items.iter().map(inline).collect::<Vec<_>>().join(", ")
+        ),
+        Value::Object(keys) => {
+            let keys: Vec<_> = keys
+                .iter()
+                .map(|(k, v)| format!("{}: {}", inline_key(k), inline(v)))
+                .collect();
+            format!("{{{}}}", keys.join(", "))
+        }
+        _ => value.to_string(),
+    }
+}
+
+fn inline_key(key: &str) -> String {
+    inline_text(key)
+}
+
+fn inline_text(text: &str) -> String {
+    let simple = text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '/')
+        && text
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '/' | '.'));
+    let stays_text = simple
+        && yaml::parse(text).is_ok_and(|tree| tree.root.content == Content::Text(text.to_owned()));
+    if stays_text {
+        text.to_owned()
+    } else {
+        Value::from(text).to_string()
+    }
+}
+
+/// `key: value` as a block whose first line stands at `indent` already.
+fn block(key: &str, value: &Value, indent: usize) -> String {
+    let margin = " ".repeat(indent + 2);
+    match value {
+        Value::Object(keys) if !keys.is_empty() => {
+            let lines: Vec<_> = keys
+                .iter()
+                .map(|(k, v)| format!("\n{margin}{}", block(k, v, indent + 2)))
+                .collect();
+            format!("{}:{}", inline_key(key), lines.concat())
+        }
+        Value::Array(items) if items.iter().any(Value::is_object) => {
+            let lines: Vec<_> = items
+                .iter()
+                .map(|item| format!("\n{margin}- {}", inline(item)))
+                .collect();
+            format!("{}:{}", inline_key(key), lines.concat())
+        }
+        _ => format!("{}: {}", inline_key(key), inline(value)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    const FILE: &str = "# my cameras\nmodel: {path: a.onnx} # the model\n\ncameras:\n  # by the door\n  front:\n    source:\n      rtsp: rtsp://h/1   # main\n    detect: {fps: 5, width: 640, height: 360}\n    objects:\n      track: [person, car]\n\n  back: # behind\n    source: {test: walkers}\n    enabled: true\n";
+
+    fn value(text: &str) -> Value {
+        yaml::parse(text).unwrap().root.to_value()
+    }
+
+    fn edited(change: impl FnOnce(&mut Value)) -> String {
+        let mut wanted = value(FILE);
+        change(&mut wanted);
+        let text = edit(FILE, &wanted).unwrap();
+        assert_eq!(value(&text), wanted);
+        text
+    }
+
+    #[test]
+    fn one_value_changes_one_line() {
+        let text = edited(|v| v["cameras"]["front"]["detect"]["fps"] = json!(7));
+        assert_eq!(text, FILE.replace("fps: 5", "fps: 7"));
+        let text = edited(|v| v["cameras"]["back"]["enabled"] = json!(false));
+        assert_eq!(text, FILE.replace("enabled: true", "enabled: false"));
+        let text = edited(|v| v["cameras"]["front"]["source"]["rtsp"] = json!("rtsp://h/2"));
+        assert_eq!(text, FILE.replace("rtsp://h/1   #", "\"rtsp://h/2\"   #"));
+    }
+
+    #[test]
+    fn cameras_come_and_go_and_comments_stay() {
+        let text = edited(|v| {
+            v["cameras"]["side"] = json!({"source": {"test": "walkers"}, "detect": {"fps": 3}})
+        });
+        assert_eq!(
+            text,
+            format!("{FILE}  side:\n    detect:\n      fps: 3\n    source:\n      test: walkers\n")
+                .replacen("enabled: true\n", "enabled: true\n", 1)
+        );
+        let text = edited(|v| drop(v["cameras"].as_object_mut().unwrap().remove("back")));
+        assert_eq!(
+            text,
+            FILE.replace(
+                "  back: # behind\n    source: {test: walkers}\n    enabled: true\n",
+                ""
+            )
+        );
+        let text = edited(|v| v["cameras"] = json!({}));
+        assert!(
+            text.contains("# my cameras") && text.contains("cameras: {}"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn keys_come_and_go_in_both_styles() {
+        let text = edited(|v| v["cameras"]["front"]["detect"]["enabled"] = json!(false));
+        assert_eq!(
+            text,
+            FILE.replace("height: 360}", "height: 360, enabled: false}")
+        );
+        let text = edited(|v| {
+            drop(
+                v["cameras"]["front"]["detect"]
+                    .as_object_mut()
+                    .unwrap()
+                    .remove("fps"),
+            )
+        });
+        assert_eq!(text, FILE.replace("{fps: 5, width", "{width"));
+        let text = edited(|v| {
+            drop(
+                v["cameras"]["front"]["detect"]
+                    .as_object_mut()
+                    .unwrap()
+                    .remove("height"),
+            )
+        });
+        assert_eq!(text, FILE.replace(", height: 360}", "}"));
+        let text = edited(|v| {
+            v["cameras"]["back"]["motion"] =
+                json!({"mask": {"tree": {"coordinates": "0,0,1,0,1,1"}}})
+        });
+        assert!(text.starts_with(FILE), "{text}");
+        let text = edited(|v| v["cameras"]["front"]["objects"]["track"] = json!(["dog"]));
+        assert!(text.contains("track: [dog]"), "{text}");
+    }
+
+    #[test]
+    fn an_empty_file_gets_its_first_camera() {
+        for text in [
+            "",
+            "# nothing yet\n",
+            "cameras:\n",
+            "{}",
+            "cameras: {}\n",
+            "cameras: # none\n",
+        ] {
+            let wanted = json!({"cameras": {"front": {"source": {"test": "walkers"}}}});
+            let changed = edit(text, &wanted).unwrap();
+            assert_eq!(value(&changed), wanted, "{changed}");
+            if text.starts_with('#') {
+                assert!(changed.starts_with("# nothing yet"));
+            }
+        }
+    }
+
+    #[test]
+    fn what_hangs_on_an_anchor_is_refused_or_covered() {
+        let text = "base: &b {fps: 5}\none: *b\ntwo:\n  <<: *b\n  width: 3\n";
+        let mut wanted = value(text);
+        wanted["two"]["fps"] = json!(9);
+        assert_eq!(value(&edit(text, &wanted).unwrap()), wanted);
+        let mut wanted = value(text);
+        wanted["one"]["fps"] = json!(9);
+        assert!(matches!(edit(text, &wanted), Err(EditError::Form(_))));
+    }
+
+    fn any_value() -> impl proptest::strategy::Strategy<Value = Value> {
+        use proptest::prelude::*;
+        let leaf = prop_oneof![
+            any::<bool>().prop_map(Value::from),
+            (-50i64..50).prop_map(Value::from),
+            "[a-z :#'\"{}\\[\\],&*é-]{0,8}".prop_map(Value::from),
+        ];
+        leaf.prop_recursive(3, 24, 4, |inner| {
+            prop_oneof![
+                proptest::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+                proptest::collection::btree_map("[a-d]{1,2}", inner, 0..4)
+                    .prop_map(|map| Value::Object(map.into_iter().collect())),
+            ]
+        })
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn whatever_is_wanted_is_what_the_file_then_says(a in any_value(), b in any_value(), c in any_value()) {
+            let cameras = json!({"cameras": {"x": a, "y": {"k": b}}, "n": 1});
+            let text = edit(FILE, &cameras).unwrap();
+            proptest::prop_assert_eq!(value(&text), cameras.clone());
+            let wanted = json!({"cameras": {"x": c, "y": {"k": 1}}, "m": 2});
+            // What the editor wrote itself it can change again.
+            proptest::prop_assert_eq!(value(&edit(&text, &wanted).unwrap()), wanted);
+        }
+    }
+}

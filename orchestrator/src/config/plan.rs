@@ -1,0 +1,389 @@
+//! What a changed configuration means: which cameras start, stop, begin anew, or go on with other settings.
+//!
+//! Pure. Every struct is taken apart with all its fields, so that a new key does not compile until somebody has decided
+//! what a change of it means.
+
+use serde::Serialize;
+use watchpost_pipelines::CameraConfig;
+use watchpost_pipelines::camera::DetectConfig;
+
+use super::file::{Config, HttpConfig};
+
+/// One thing to do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "action", rename_all = "kebab-case")]
+pub enum Action {
+    /// A camera is new, or has been enabled.
+    Start {
+        /// Which.
+        camera: String,
+    },
+    /// A camera is gone, or has been disabled.
+    Stop {
+        /// Which.
+        camera: String,
+        /// It is gone for good, and with it all that was learned about it.
+        removed: bool,
+    },
+    /// A camera has another name: it stops under the old one and starts under the new one, with its grid and history.
+    Rename {
+        /// Old name.
+        from: String,
+        /// New name.
+        camera: String,
+    },
+    /// A camera begins anew; the others go on.
+    Restart {
+        /// Which.
+        camera: String,
+        /// The keys that ask for it.
+        keys: Vec<&'static str>,
+    },
+    /// A camera goes on with other settings and loses no frame.
+    Update {
+        /// Which.
+        camera: String,
+        /// The keys that changed.
+        keys: Vec<&'static str>,
+    },
+    /// Another model: the analysis of all cameras begins anew, their capture goes on.
+    RestartAnalysis,
+    /// A key that is read at the start only.
+    NeedsNewStart {
+        /// Which.
+        key: &'static str,
+    },
+}
+
+/// What is to be done to get from one configuration to another; nothing where they are equal. Stops come before starts.
+pub fn plan(old: &Config, new: &Config) -> Vec<Action> {
+    let Config {
+        http:
+            HttpConfig {
+                listen,
+                tokens,
+                users,
+                allow_local_sources,
+            },
+        data_dir,
+        run_dir,
+        model,
+        // What these mean is in the cameras already.
+        detect: _,
+        motion: _,
+        objects: _,
+        cameras,
+    } = new;
+    let mut actions = Vec::new();
+    for (key, changed) in [
+        ("http.listen", *listen != old.http.listen),
+        ("http.tokens", *tokens != old.http.tokens),
+        ("http.users", *users != old.http.users),
+        (
+            "http.allow_local_sources",
+            *allow_local_sources != old.http.allow_local_sources,
+        ),
+        ("data_dir", *data_dir != old.data_dir),
+        ("run_dir", *run_dir != old.run_dir),
+    ] {
+        if changed {
+            actions.push(Action::NeedsNewStart { key });
+        }
+    }
+    if *model != old.model {
+        actions.push(Action::RestartAnalysis);
+    }
+
+    // A camera that names a former one which is gone takes over from it; two cannot.
+    let mut renamed: Vec<(&str, &str)> = Vec::new();
+    for (name, camera) in cameras {
+        if let Some(from) = &camera.previous_name
+            && !old.cameras.contains_key(name)
+            && old.cameras.contains_key(from)
+            && !cameras.contains_key(from)
+            && !renamed.iter().any(|(taken, _)| taken == from)
+        {
+            renamed.push((from, name));
+        }
+    }
+    for (name, camera) in &old.cameras {
+        let moves = renamed.iter().any(|(from, _)| from == name);
+        match cameras.get(name) {
+            None if !moves => actions.push(Action::Stop {
+                camera: name.clone(),
+                removed: true,
+            }),
+            Some(now) if camera.enabled && !now.enabled => {
+                actions.push(Action::Stop {
+                    camera: name.clone(),
+                    removed: false,
+                });
+            }
+            _ => {}
+        }
+    }
+    for (from, name) in &renamed {
+        actions.push(Action::Rename {
+            from: (*from).to_owned(),
+            camera: (*name).to_owned(),
+        });
+    }
+    for (name, camera) in cameras {
+        let Some(before) = old.cameras.get(name) else {
+            if camera.enabled && !renamed.iter().any(|(_, to)| to == name) {
+                actions.push(Action::Start {
+                    camera: name.clone(),
+                });
+            }
+            continue;
+        };
+        if !camera.enabled {
+            continue;
+        }
+        if !before.enabled {
+            actions.push(Action::Start {
+                camera: name.clone(),
+            });
+            continue;
+        }
+        let Changes { restart, update } = changes(before, camera);
+        if !restart.is_empty() {
+            actions.push(Action::Restart {
+                camera: name.clone(),
+                keys: restart,
+            });
+        } else if !update.is_empty() {
+            actions.push(Action::Update {
+                camera: name.clone(),
+                keys: update,
+            });
+        }
+    }
+    actions
+}
+
+/// Which keys of a camera changed, by what the change asks for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// The camera has to begin anew.
+    pub restart: Vec<&'static str>,
+    /// The camera goes on.
+    pub update: Vec<&'static str>,
+}
+
+/// Compares a camera with what it was, but for `enabled`.
+pub fn changes(old: &CameraConfig, new: &CameraConfig) -> Changes {
+    let CameraConfig {
+        enabled: _,
+        friendly_name,
+        previous_name,
+        source,
+        sources,
+        decoder,
+        detect:
+            DetectConfig {
+                enabled: detect_enabled,
+                width,
+                height,
+                fps,
+                min_initialized,
+                max_disappeared,
+                stationary,
+                annotation_offset,
+            },
+        motion,
+        objects,
+        zones,
+        stall_timeout,
+        slots,
+    } = new;
+    let restart = [
+        ("source", *source != old.source),
+        ("sources", *sources != old.sources),
+        ("decoder", *decoder != old.decoder),
+        ("detect.width", *width != old.detect.width),
+        ("detect.height", *height != old.detect.height),
+        ("detect.fps", *fps != old.detect.fps),
+        ("slots", *slots != old.slots),
+    ];
+    let update = [
+        ("friendly_name", *friendly_name != old.friendly_name),
+        ("previous_name", *previous_name != old.previous_name),
+        ("detect.enabled", *detect_enabled != old.detect.enabled),
+        (
+            "detect.min_initialized",
+            *min_initialized != old.detect.min_initialized,
+        ),
+        (
+            "detect.max_disappeared",
+            *max_disappeared != old.detect.max_disappeared,
+        ),
+        ("detect.stationary", *stationary != old.detect.stationary),
+        (
+            "detect.annotation_offset",
+            *annotation_offset != old.detect.annotation_offset,
+        ),
+        ("motion", *motion != old.motion),
+        ("objects", *objects != old.objects),
+        ("zones", *zones != old.zones),
+        ("stall_timeout", *stall_timeout != old.stall_timeout),
+    ];
+    let changed = |keys: &[(&'static str, bool)]| {
+        keys.iter()
+            .filter(|(_, changed)| *changed)
+            .map(|(key, _)| *key)
+            .collect()
+    };
+    Changes {
+        restart: changed(&restart),
+        update: changed(&update),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn config(cameras: Value) -> Config {
+        serde_json::from_value(json!({"cameras": cameras})).unwrap()
+    }
+
+    fn camera(over: Value) -> Value {
+        let mut camera =
+            json!({"source": {"test": "walkers"}, "detect": {"width": 640, "height": 360}});
+        super::super::reading::lay_over(&mut camera, over);
+        camera
+    }
+
+    #[track_caller]
+    fn planned(old: Value, new: Value) -> Value {
+        serde_json::to_value(plan(&config(old), &config(new))).unwrap()
+    }
+
+    #[test]
+    fn each_key_asks_for_what_it_must() {
+        for (over, key, restarts) in [
+            (json!({"source": {"test": "parking"}}), "source", true),
+            (json!({"decoder": "software"}), "decoder", true),
+            (json!({"detect": {"width": 320}}), "detect.width", true),
+            (json!({"detect": {"height": 320}}), "detect.height", true),
+            (json!({"detect": {"fps": 7}}), "detect.fps", true),
+            (json!({"slots": 9}), "slots", true),
+            (json!({"friendly_name": "Front"}), "friendly_name", false),
+            (json!({"previous_name": "x"}), "previous_name", false),
+            (
+                json!({"detect": {"enabled": false}}),
+                "detect.enabled",
+                false,
+            ),
+            (
+                json!({"detect": {"min_initialized": 5}}),
+                "detect.min_initialized",
+                false,
+            ),
+            (
+                json!({"detect": {"max_disappeared": 5}}),
+                "detect.max_disappeared",
+                false,
+            ),
+            (
+                json!({"detect": {"stationary": {"threshold": 5}}}),
+                "detect.stationary",
+                false,
+            ),
+            (
+                json!({"detect": {"annotation_offset": 5}}),
+                "detect.annotation_offset",
+                false,
+            ),
+            (json!({"motion": {"mask": "0,0,1,0,1,1"}}), "motion", false),
+            (json!({"objects": {"track": ["car"]}}), "objects", false),
+            (
+                json!({"zones": {"a": {"coordinates": "0,0,1,0,1,1"}}}),
+                "zones",
+                false,
+            ),
+            (json!({"stall_timeout": 60}), "stall_timeout", false),
+        ] {
+            let action = if restarts { "restart" } else { "update" };
+            let old = json!({"front": camera(json!({})), "back": camera(json!({}))});
+            let new = json!({"front": camera(over), "back": camera(json!({}))});
+            assert_eq!(
+                planned(old, new),
+                json!([{"action": action, "camera": "front", "keys": [key]}])
+            );
+        }
+        let old = json!({"front": {"source": {"test": "walkers"}}});
+        let new = json!({"front": {"sources": [{"test": "walkers"}]}});
+        assert_eq!(planned(old, new)[0]["keys"], json!(["source", "sources"]));
+    }
+
+    #[test]
+    fn nothing_changed_means_nothing_to_do() {
+        let cameras = json!({"front": camera(json!({}))});
+        assert_eq!(planned(cameras.clone(), cameras), json!([]));
+    }
+
+    #[test]
+    fn cameras_come_go_and_are_switched() {
+        let old = json!({"a": camera(json!({})), "b": camera(json!({})), "c": camera(json!({"enabled": false}))});
+        let new = json!({"b": camera(json!({"enabled": false})), "c": camera(json!({})), "d": camera(json!({})),
+                         "e": camera(json!({"enabled": false}))});
+        assert_eq!(
+            planned(old, new),
+            json!([
+                {"action": "stop", "camera": "a", "removed": true},
+                {"action": "stop", "camera": "b", "removed": false},
+                {"action": "start", "camera": "c"},
+                {"action": "start", "camera": "d"},
+            ])
+        );
+    }
+
+    #[test]
+    fn a_disabled_camera_may_change_without_anything_happening() {
+        let old = json!({"a": camera(json!({"enabled": false}))});
+        let new = json!({"a": camera(json!({"enabled": false, "detect": {"fps": 9}}))});
+        assert_eq!(planned(old, new), json!([]));
+    }
+
+    #[test]
+    fn a_renamed_camera_keeps_what_was_learned() {
+        let old = json!({"a": camera(json!({}))});
+        let new = json!({"b": camera(json!({"previous_name": "a"})), "c": camera(json!({"previous_name": "a"}))});
+        assert_eq!(
+            planned(old.clone(), new),
+            json!([{"action": "rename", "from": "a", "camera": "b"}, {"action": "start", "camera": "c"}])
+        );
+        // The name stays in the file for ever and must not do it again.
+        let now = json!({"b": camera(json!({"previous_name": "a"}))});
+        assert_eq!(planned(now.clone(), now), json!([]));
+        // Unless the old one still exists.
+        let both = json!({"a": camera(json!({})), "b": camera(json!({"previous_name": "a"}))});
+        assert_eq!(
+            planned(old, both),
+            json!([{"action": "start", "camera": "b"}])
+        );
+    }
+
+    #[test]
+    fn what_is_shared_is_said_once() {
+        let old = Config::default();
+        let mut new = Config::default();
+        new.http.listen = "127.0.0.1:1".parse().unwrap();
+        new.data_dir = Some("/a".into());
+        new.run_dir = Some("/b".into());
+        new.model = Some(serde_json::from_value(json!({"path": "/m.onnx"})).unwrap());
+        assert_eq!(
+            plan(&old, &new),
+            [
+                Action::NeedsNewStart { key: "http.listen" },
+                Action::NeedsNewStart { key: "data_dir" },
+                Action::NeedsNewStart { key: "run_dir" },
+                Action::RestartAnalysis,
+            ]
+        );
+    }
+}
