@@ -23,6 +23,14 @@ run: ## Build and start the demo (or CONFIG=your.yaml)
 	$(CARGO) build --release --locked --package watchpost $$(scripts/gst-features.sh watchpost)
 	target/release/watchpost run -c $(CONFIG)
 
+.PHONY: demo-model
+demo-model: ## Train the demo model anew, in its own Python environment; ten CPU minutes, never needed to run or test
+	@scripts/setup.sh build
+	$(CARGO) build --release --locked --package watchpost-pipelines --example render
+	test -x .deps/demo-model/bin/pip || python3 -m venv .deps/demo-model
+	.deps/demo-model/bin/pip install --quiet --requirement pipelines/demo-model/requirements.txt
+	.deps/demo-model/bin/python pipelines/demo-model/train.py
+
 .PHONY: plugins
 plugins: ## Release build of the three plugins in target/gst-plugins, a valid GST_PLUGIN_PATH
 	@scripts/setup.sh build

@@ -158,7 +158,8 @@ impl Shape for Limb {
     fn depth(&self, x: f32, y: f32) -> f32 {
         let (dx, dy) = (self.b.0 - self.a.0, self.b.1 - self.a.1);
         let (px, py) = (x - self.a.0, y - self.a.1);
-        let along = ((px * dx + py * dy) / (dx * dx + dy * dy).max(1e-6)).clamp(0.0, 1.0);
+        let per_length = 1.0 / (dx * dx + dy * dy).max(1e-6);
+        let along = ((px * dx + py * dy) * per_length).clamp(0.0, 1.0);
         let (ex, ey) = (px - along * dx, py - along * dy);
         self.ra + (self.rb - self.ra) * along - (ex * ex + ey * ey).sqrt()
     }
@@ -264,11 +265,11 @@ pub(super) fn fill(picture: &mut I420Mut<'_>, shape: &impl Shape, paint: &Paint)
             let row = picture.row(plane, y);
             for (x, pixel) in (first_x..end_x).zip(&mut row[first_x..end_x]) {
                 let px = (x as f32 + 0.5) * scale;
-                let cover = (shape.depth(px, py) * sharpness + bias).min(1.0) * paint.opacity;
-                if cover > 0.0 {
-                    let behind = f32::from(*pixel);
-                    *pixel = (behind + (base + slope * (px - middle) - behind) * cover + 0.5) as u8;
-                }
+                // No branch: a row is painted several pixels at a time.
+                let cover =
+                    (shape.depth(px, py) * sharpness + bias).clamp(0.0, 1.0) * paint.opacity;
+                let behind = f32::from(*pixel);
+                *pixel = (behind + (base + slope * (px - middle) - behind) * cover + 0.5) as u8;
             }
         }
     }
