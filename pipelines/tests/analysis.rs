@@ -34,6 +34,7 @@ fn spec(camera: CameraConfig, model: bool) -> AnalysisSpec {
             provider: Some("cpu".into()),
         }),
         first_id: Some(7001),
+        region_grid: None,
     }
 }
 

@@ -63,14 +63,6 @@ impl Findings {
 /// Checks what does not belong to a camera.
 pub fn general(config: &Config) -> Findings {
     let mut found = Findings::default();
-    if !config.http.listen.ip().is_loopback() {
-        found.at(&["http", "listen"], |found| {
-            found.warn(format!(
-                "{} can be reached from the network, and who reaches it may change cameras; 127.0.0.1 is for this machine only",
-                config.http.listen
-            ));
-        });
-    }
     if let Some(model) = &config.model {
         found.at(&["model"], |found| self::model(model, found));
     } else if !config.cameras.is_empty() {
