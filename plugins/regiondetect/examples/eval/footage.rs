@@ -1,0 +1,273 @@
+//! Frames in and out of pipelines.
+
+use std::path::Path;
+
+use detection::BBox;
+use gst::prelude::*;
+use regiondetect_core::tensor::{ChromaSite, Colour, Picture, PixelFormat, Plane};
+
+/// Frames per second of the walking clip.
+pub const CLIP_FPS: usize = 10;
+
+/// An I420 picture without padding; sides are even.
+#[derive(Clone)]
+pub struct Frame {
+    pub width: usize,
+    pub height: usize,
+    pub data: Vec<u8>,
+}
+
+impl Frame {
+    pub fn new(width: usize, height: usize) -> Self {
+        let mut data = vec![16; width * height];
+        data.resize(width * height * 3 / 2, 128);
+        Self {
+            width,
+            height,
+            data,
+        }
+    }
+
+    /// Start, width and height of a plane.
+    pub fn plane(&self, i: usize) -> (usize, usize, usize) {
+        let luma = self.width * self.height;
+        match i {
+            0 => (0, self.width, self.height),
+            _ => (luma + (i - 1) * luma / 4, self.width / 2, self.height / 2),
+        }
+    }
+
+    pub fn picture(&self) -> Result<Picture<'_>, String> {
+        let plane = |i| {
+            let (start, width, height) = self.plane(i);
+            Plane {
+                data: &self.data[start..start + width * height],
+                stride: width,
+            }
+        };
+        let planes = [plane(0), plane(1), plane(2)];
+        Picture::new(
+            PixelFormat::I420,
+            self.width,
+            self.height,
+            &planes,
+            Colour::default(),
+            ChromaSite::default(),
+        )
+        .map_err(|error| error.to_string())
+    }
+}
+
+/// What the pipeline said of a frame.
+pub struct Outcome {
+    /// Ids and places, in fractions of the frame.
+    pub tracks: Vec<(i32, BBox)>,
+    /// Inferences since the start.
+    pub inferences: u64,
+    /// Time of the detector without inference, mean per frame since the start.
+    pub own_ms: f64,
+}
+
+pub fn init() -> Result<(), String> {
+    gst::init().map_err(|e| e.to_string())?;
+    gstregiondetect::plugin_register_static().map_err(|e| e.to_string())?;
+    gstobjecttrack::plugin_register_static().map_err(|e| e.to_string())?;
+    detection_meta::register_regions_meta();
+    Ok(())
+}
+
+/// Calls `each` with every frame of a clip.
+pub fn decode(
+    clip: &Path,
+    mut each: impl FnMut(&Frame) -> Result<(), String>,
+) -> Result<(), String> {
+    let line = format!(
+        "filesrc location={} ! decodebin ! videoconvert ! video/x-raw,format=I420 ! appsink name=sink sync=false max-buffers=4",
+        clip.display()
+    );
+    let pipeline = launch(&line)?;
+    pull(&pipeline, |sample| {
+        let buffer = sample.buffer().ok_or("sample without a buffer")?;
+        let caps = sample.caps().ok_or("sample without caps")?;
+        let info = gst_video::VideoInfo::from_caps(caps).map_err(|e| e.to_string())?;
+        let map = buffer.map_readable().map_err(|e| e.to_string())?;
+        let mut frame = Frame::new(info.width() as usize, info.height() as usize);
+        for i in 0..3 {
+            let (start, width, height) = frame.plane(i);
+            let (offset, stride) = (info.offset()[i], info.stride()[i] as usize);
+            for y in 0..height {
+                frame.data[start + y * width..][..width]
+                    .copy_from_slice(&map[offset + y * stride..][..width]);
+            }
+        }
+        each(&frame)
+    })
+}
+
+/// The clip without people: the median of frames all over it.
+pub fn background(clip: &Path) -> Result<Frame, String> {
+    let mut kept: Vec<Frame> = Vec::new();
+    let mut n = 0;
+    decode(clip, |frame| {
+        if n % 45 == 0 {
+            kept.push(frame.clone());
+        }
+        n += 1;
+        Ok(())
+    })?;
+    let mut background = kept.first().ok_or("the clip has no frames")?.clone();
+    let mut values = vec![0; kept.len()];
+    for i in 0..background.data.len() {
+        for (value, frame) in values.iter_mut().zip(&kept) {
+            *value = frame.data[i];
+        }
+        values.sort_unstable();
+        background.data[i] = values[values.len() / 2];
+    }
+    Ok(background)
+}
+
+fn chain(model: &Path, properties: &str) -> String {
+    format!(
+        "motiondetect ! regiondetect name=detect model={} classes=person {properties} ! objecttrack ! appsink name=sink sync=false max-buffers=1",
+        model.display()
+    )
+}
+
+/// Our elements over the clip.
+pub fn run_clip(clip: &Path, model: &Path, properties: &str) -> Result<Vec<Outcome>, String> {
+    let line = format!(
+        "filesrc location={} ! decodebin ! videoconvert ! video/x-raw,format=I420 ! {}",
+        clip.display(),
+        chain(model, properties)
+    );
+    outcomes(&launch(&line)?)
+}
+
+/// Our elements over frames at 5 per second.
+pub fn run_frames(
+    frames: &[Frame],
+    model: &Path,
+    properties: &str,
+) -> Result<Vec<Outcome>, String> {
+    let first = frames.first().ok_or("no frames")?;
+    let line = format!(
+        "appsrc name=src format=time block=true max-buffers=2 caps=video/x-raw,format=I420,width={},height={},framerate=5/1 ! {}",
+        first.width,
+        first.height,
+        chain(model, properties)
+    );
+    let pipeline = launch(&line)?;
+    let source = pipeline
+        .by_name("src")
+        .and_downcast::<gst_app::AppSrc>()
+        .ok_or("no appsrc")?;
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            for (n, frame) in frames.iter().enumerate() {
+                let mut buffer = gst::Buffer::from_slice(frame.data.clone());
+                if let Some(buffer) = buffer.get_mut() {
+                    buffer.set_pts(gst::ClockTime::from_mseconds(200 * n as u64));
+                    buffer.set_duration(gst::ClockTime::from_mseconds(200));
+                }
+                if source.push_buffer(buffer).is_err() {
+                    return;
+                }
+            }
+            // An error downstream has ended the pipeline already.
+            let _ = source.end_of_stream();
+        });
+        outcomes(&pipeline)
+    })
+}
+
+fn outcomes(pipeline: &gst::Pipeline) -> Result<Vec<Outcome>, String> {
+    let detect = pipeline.by_name("detect").ok_or("no regiondetect")?;
+    let mut outcomes = Vec::new();
+    pull(pipeline, |sample| {
+        let buffer = sample.buffer().ok_or("sample without a buffer")?;
+        let info = gst_video::VideoInfo::from_caps(sample.caps().ok_or("no caps")?)
+            .map_err(|e| e.to_string())?;
+        let size = detection_meta::FrameSize {
+            width: info.width(),
+            height: info.height(),
+        };
+        let stats = detect.property::<gst::Structure>("stats");
+        outcomes.push(Outcome {
+            tracks: detection_meta::detections(buffer, size)
+                .filter_map(|d| Some((d.object_id?, d.bbox)))
+                .collect(),
+            inferences: stats.get("inferences").unwrap_or(0),
+            own_ms: stats.get("own-ms").unwrap_or(0.0),
+        });
+        Ok(())
+    })?;
+    Ok(outcomes)
+}
+
+fn launch(line: &str) -> Result<gst::Pipeline, String> {
+    gst::parse::launch(line)
+        .map_err(|error| format!("{line}: {error}"))?
+        .downcast()
+        .map_err(|_| format!("{line}: not a pipeline"))
+}
+
+/// Plays to the end, calling `each` with every sample.
+fn pull(
+    pipeline: &gst::Pipeline,
+    mut each: impl FnMut(&gst::Sample) -> Result<(), String>,
+) -> Result<(), String> {
+    let sink = pipeline
+        .by_name("sink")
+        .and_downcast::<gst_app::AppSink>()
+        .ok_or("no appsink")?;
+    let bus = pipeline.bus().ok_or("no bus")?;
+    let mut play = || {
+        // What goes wrong here comes as an error message.
+        let _ = pipeline.set_state(gst::State::Playing);
+        loop {
+            match sink.try_pull_sample(gst::ClockTime::from_mseconds(100)) {
+                Some(sample) => each(&sample)?,
+                None if sink.is_eos() => return Ok(()),
+                None => {}
+            }
+            if let Some(message) = bus.pop_filtered(&[gst::MessageType::Error])
+                && let gst::MessageView::Error(error) = message.view()
+            {
+                return Err(format!("{} ({:?})", error.error(), error.debug()));
+            }
+        }
+    };
+    let result = play();
+    let _ = pipeline.set_state(gst::State::Null);
+    result
+}
+
+/// Writes a frame as PNG, to look at.
+pub fn dump(frame: &Frame, path: &str) -> Result<(), String> {
+    let line = format!(
+        "appsrc name=src format=time caps=video/x-raw,format=I420,width={},height={},framerate=5/1 ! videoconvert ! pngenc ! filesink location={path}",
+        frame.width, frame.height
+    );
+    let pipeline = launch(&line)?;
+    let source = pipeline
+        .by_name("src")
+        .and_downcast::<gst_app::AppSrc>()
+        .ok_or("no appsrc")?;
+    pipeline
+        .set_state(gst::State::Playing)
+        .map_err(|e| e.to_string())?;
+    source
+        .push_buffer(gst::Buffer::from_slice(frame.data.clone()))
+        .map_err(|e| e.to_string())?;
+    source.end_of_stream().map_err(|e| e.to_string())?;
+    let bus = pipeline.bus().ok_or("no bus")?;
+    bus.timed_pop_filtered(
+        gst::ClockTime::from_seconds(10),
+        &[gst::MessageType::Eos, gst::MessageType::Error],
+    );
+    pipeline
+        .set_state(gst::State::Null)
+        .map_err(|e| e.to_string())?;
+    Ok(())
+}

@@ -1,0 +1,246 @@
+//! How many inferences a frame costs and what is found with them: `make eval`.
+//!
+//! Runs `motiondetect ! regiondetect ! objecttrack` over the walking clip and over a crowd made of its people, and compares
+//! with the same model on every part of every frame: on the clip the whole frame (the walk-throughs) and 416-pixel tiles
+//! with 20% overlap, on the crowd the tiles. A person counts as found where a track lies, looked at in that frame or not.
+//!
+//! `eval [walk | crowd] [PROPERTIES of regiondetect ...]`; each text of properties is one more run, such as
+//! `"min-object=60 max-inferences=25"`.
+
+mod crowd;
+mod footage;
+mod reference;
+
+use std::process::ExitCode;
+
+use detection::BBox;
+
+use footage::{Frame, Outcome};
+use reference::Reference;
+
+/// From this score on a person of the reference counts.
+const SURE: f32 = 0.5;
+/// Overlap from which on a track is where a person is.
+const SAME: f32 = 0.5;
+/// Every so many frames of the clip are compared with tiles.
+const SAMPLE: usize = 5;
+/// Frames of the crowd, at 5 per second.
+const CROWD_FRAMES: usize = 150;
+
+fn main() -> ExitCode {
+    match evaluate() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(text) => {
+            eprintln!("eval: {text}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn evaluate() -> Result<(), String> {
+    footage::init()?;
+    let model = shared("models/yolox_nano.onnx")?;
+    let clip = shared("media/one-by-one-person-detection.mp4")?;
+    let mut parts = vec!["walk", "crowd"];
+    let mut runs = Vec::new();
+    for arg in std::env::args().skip(1) {
+        match arg.as_str() {
+            "walk" => parts.retain(|p| *p == "walk"),
+            "crowd" => parts.retain(|p| *p == "crowd"),
+            _ => runs.push(arg),
+        }
+    }
+    if runs.is_empty() {
+        runs.push(String::new());
+    }
+    let mut reference = Reference::open(&model)?;
+    // The people are cut out where the whole-frame pass finds them, so both parts begin with it.
+    println!("reference: the whole frame of the clip ...");
+    let mut whole: Vec<Vec<BBox>> = Vec::new();
+    let mut tiles: Vec<Option<Vec<BBox>>> = Vec::new();
+    let mut cutter = crowd::Cutter::new(footage::background(&clip)?);
+    let walk = parts.contains(&"walk");
+    footage::decode(&clip, |frame: &Frame| {
+        let found = reference.whole_frame(frame)?;
+        if parts.contains(&"crowd") {
+            cutter.cut(whole.len(), frame, &found);
+        }
+        let sampled = walk && whole.len() % SAMPLE == 0;
+        whole.push(found);
+        tiles.push(match sampled {
+            true => Some(reference.tiles(frame)?),
+            false => None,
+        });
+        Ok(())
+    })?;
+    if walk {
+        let walks = walk_throughs(&whole, footage::CLIP_FPS);
+        println!(
+            "the walking clip: {} frames, {} walk-throughs of at least 1 s (person at {SURE} or more in the whole frame)",
+            whole.len(),
+            walks.len()
+        );
+        for run in &runs {
+            report_walk(
+                run,
+                &footage::run_clip(&clip, &model, run)?,
+                &whole,
+                &tiles,
+                &walks,
+            );
+        }
+    }
+    if parts.contains(&"crowd") {
+        let scene = crowd::Scene::new(cutter.finish()?, 35, 7);
+        let frames: Vec<Frame> = (0..CROWD_FRAMES).map(|n| scene.render(n)).collect();
+        if let Ok(path) = std::env::var("EVAL_DUMP") {
+            footage::dump(&frames[CROWD_FRAMES / 2], &path)?;
+        }
+        println!("reference: tiles of the crowd ...");
+        let mut tiles = Vec::new();
+        for frame in &frames {
+            tiles.push(Some(reference.tiles(frame)?));
+        }
+        let per_frame =
+            tiles.iter().flatten().map(Vec::len).sum::<usize>() as f64 / frames.len() as f64;
+        println!(
+            "the crowd: {} frames of 35 people at 1280x720, 5 per second; {} tiles find {per_frame:.1} people per frame",
+            frames.len(),
+            reference.tile_count(&frames[0]),
+        );
+        for run in &runs {
+            report_crowd(run, &footage::run_frames(&frames, &model, run)?, &tiles);
+        }
+    }
+    Ok(())
+}
+
+fn report_walk(
+    run: &str,
+    ours: &[Outcome],
+    whole: &[Vec<BBox>],
+    tiles: &[Option<Vec<BBox>>],
+    walks: &[std::ops::Range<usize>],
+) {
+    let (inferences, own_ms) = cost(ours);
+    println!("  [{run}]");
+    println!(
+        "    {inferences:.3} inferences per frame (target 0.9, Frigate 1.8); {own_ms:.2} ms per frame without inference"
+    );
+    let mut found_walks = 0;
+    for walk in walks {
+        let with_track = walk
+            .clone()
+            .filter(|n| recall_of(&whole[*n], &ours[*n].tracks).0 > 0)
+            .count();
+        let share = with_track as f64 / walk.len() as f64;
+        println!(
+            "    walk-through in frames {}..{}: a track on the person in {:.0}% of them",
+            walk.start,
+            walk.end,
+            share * 100.0
+        );
+        found_walks += usize::from(share >= 0.5);
+    }
+    println!(
+        "    {found_walks} of {} walk-throughs found (in at least half of their frames)",
+        walks.len()
+    );
+    println!(
+        "    {:.1}% of what the tiles find in every {SAMPLE}th frame are tracks",
+        recall(tiles, ours) * 100.0
+    );
+}
+
+fn report_crowd(run: &str, ours: &[Outcome], tiles: &[Option<Vec<BBox>>]) {
+    let (inferences, own_ms) = cost(ours);
+    println!("  [{run}]");
+    println!(
+        "    {inferences:.3} inferences per frame (target 5, Frigate 13.4); {own_ms:.2} ms per frame without inference"
+    );
+    println!(
+        "    {:.1}% of what the tiles find in each frame are tracks (target 90)",
+        recall(tiles, ours) * 100.0
+    );
+    let late = ours.len() / 5;
+    println!(
+        "    {:.1}% without the first {late} frames",
+        recall(&tiles[late..], &ours[late..]) * 100.0
+    );
+    let ids: std::collections::BTreeSet<i32> = ours
+        .iter()
+        .flat_map(|o| o.tracks.iter().map(|t| t.0))
+        .collect();
+    let tracks = ours.iter().map(|o| o.tracks.len()).sum::<usize>() as f64 / ours.len() as f64;
+    println!("    {tracks:.1} tracks per frame, {} ids in all", ids.len());
+}
+
+/// Inferences per frame and milliseconds per frame besides.
+fn cost(ours: &[Outcome]) -> (f64, f64) {
+    let last = ours.last().map_or((0, 0.0), |o| (o.inferences, o.own_ms));
+    (last.0 as f64 / ours.len().max(1) as f64, last.1)
+}
+
+/// Share of the reference's people that are tracks, over all frames that have a reference.
+fn recall(reference: &[Option<Vec<BBox>>], ours: &[Outcome]) -> f64 {
+    let (mut found, mut all) = (0, 0);
+    for (people, outcome) in reference.iter().zip(ours) {
+        let Some(people) = people else { continue };
+        let (f, a) = recall_of(people, &outcome.tracks);
+        found += f;
+        all += a;
+    }
+    found as f64 / f64::from(all.max(1) as u32)
+}
+
+/// How many of the people have a track of their own, and how many there are.
+fn recall_of(people: &[BBox], tracks: &[(i32, BBox)]) -> (usize, usize) {
+    let mut pairs: Vec<(f32, usize, usize)> = Vec::new();
+    for (p, person) in people.iter().enumerate() {
+        for (t, (_, track)) in tracks.iter().enumerate() {
+            let iou = person.iou(track);
+            if iou >= SAME {
+                pairs.push((iou, p, t));
+            }
+        }
+    }
+    pairs.sort_by(|a, b| b.0.total_cmp(&a.0));
+    let (mut taken_people, mut taken_tracks) =
+        (vec![false; people.len()], vec![false; tracks.len()]);
+    for (_, p, t) in pairs {
+        if !taken_people[p] && !taken_tracks[t] {
+            taken_people[p] = true;
+            taken_tracks[t] = true;
+        }
+    }
+    (
+        taken_people.iter().filter(|taken| **taken).count(),
+        people.len(),
+    )
+}
+
+/// Runs of frames with a person, gaps up to 1 s included, of at least 1 s.
+fn walk_throughs(whole: &[Vec<BBox>], fps: usize) -> Vec<std::ops::Range<usize>> {
+    let mut walks: Vec<std::ops::Range<usize>> = Vec::new();
+    for (n, found) in whole.iter().enumerate() {
+        if found.is_empty() {
+            continue;
+        }
+        match walks.last_mut() {
+            Some(walk) if n - walk.end <= fps => walk.end = n + 1,
+            _ => walks.push(n..n + 1),
+        }
+    }
+    walks.retain(|walk| walk.len() >= fps);
+    walks
+}
+
+fn shared(path: &str) -> Result<std::path::PathBuf, String> {
+    let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../../../shared")
+        .join(path);
+    match file.exists() {
+        true => Ok(file),
+        false => Err(format!("{} is not there", file.display())),
+    }
+}
