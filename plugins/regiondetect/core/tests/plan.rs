@@ -441,3 +441,31 @@ fn an_object_cut_by_its_region_is_looked_at_again_as_a_whole() {
     let plan = planner.plan(&next, &grid);
     assert!(plan.holds(&cut) && plan.all_placements()[0].source.y1 < region.y1);
 }
+
+#[test]
+fn someone_who_stands_and_stirs_is_looked_at_twice_a_second_and_who_walks_by_at_once() {
+    let (mut planner, time) = settled(settings());
+    let grid = RegionGrid::new();
+    let standing = [WatchedTrack {
+        stationary: true,
+        ..track(9, 400.0, 200.0, 120.0, 300.0)
+    }];
+    let hand = BBox::from_xywh(500.0, 300.0, 30.0, 30.0);
+    let mut looks = 0;
+    for i in 0..50 {
+        let look = Look {
+            motion: Some(&[hand]),
+            tracks: Some(&standing),
+            ..still(time + i * FRAME_TIME)
+        };
+        looks += planner.plan(&look, &grid).inputs().len();
+    }
+    assert!((15..=25).contains(&looks), "in 10 s: {looks}");
+    let passer = BBox::from_xywh(480.0, 220.0, 150.0, 280.0);
+    let look = Look {
+        motion: Some(&[hand, passer]),
+        tracks: Some(&standing),
+        ..still(time + 50 * FRAME_TIME)
+    };
+    assert!(planner.plan(&look, &grid).holds(&passer));
+}

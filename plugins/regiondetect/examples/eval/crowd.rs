@@ -1,9 +1,11 @@
 //! A crowd made of the walking clip's people: cut out where they differ from the empty room, and shown many times over, at
 //! other times and smaller.
 
+use std::path::Path;
+
 use detection::BBox;
 
-use super::footage::Frame;
+use super::footage::{self, Frame};
 
 const WIDTH: usize = 1280;
 const HEIGHT: usize = 720;
@@ -12,6 +14,8 @@ const KEPT: usize = 200;
 /// Difference to the empty room from which on a pixel is person, and from which on it is nothing else.
 const FAINT: f32 = 12.0;
 const CLEAR: f32 = 36.0;
+/// Frames without people before and after an empty one.
+const EMPTY: usize = 8;
 /// Frames with a person that make a walk.
 const LEAST: usize = 20;
 /// Frames of the clip per frame of the scene: 10 per second against 5.
@@ -28,55 +32,54 @@ struct Patch {
     was_high: f32,
 }
 
-/// Cuts people out, frame by frame.
-pub struct Cutter {
-    background: Frame,
-    walks: Vec<(usize, Vec<Patch>)>,
-}
-
 /// What the crowd is made of.
 pub struct People {
     background: Frame,
     walks: Vec<Vec<Patch>>,
 }
 
-impl Cutter {
-    pub fn new(background: Frame) -> Self {
-        Self {
+impl People {
+    /// Cuts people out of a clip where they were found, one list per frame in fractions of it.
+    pub fn of(clip: &Path, found: &[Vec<BBox>]) -> Result<Self, String> {
+        let mut empty = Vec::new();
+        let mut n = 0;
+        footage::decode(clip, |frame| {
+            let around = n.max(EMPTY) - EMPTY..(n + EMPTY).min(found.len());
+            if n % 5 == 0 && found[around].iter().all(Vec::is_empty) {
+                empty.push(frame.clone());
+            }
+            n += 1;
+            Ok(())
+        })?;
+        let background = footage::median(&empty).ok_or("the clip is never empty")?;
+        let mut people = Self {
             background,
             walks: Vec::new(),
-        }
-    }
-
-    /// Keeps the person of frame `n`, if there is just one.
-    pub fn cut(&mut self, n: usize, frame: &Frame, found: &[BBox]) {
-        let [person] = found else { return };
-        let (w, h) = (frame.width as f32, frame.height as f32);
-        let b = person.scaled(w, h).grown(0.08).clamped(w, h);
-        let patch = self.patch(frame, &b);
-        match self.walks.last_mut() {
-            Some((last, walk)) if n - *last <= 5 => {
-                *last = n;
-                walk.push(patch);
+        };
+        let mut last = 0;
+        n = 0;
+        footage::decode(clip, |frame| {
+            if let Some([person]) = found.get(n).map(Vec::as_slice) {
+                if n > last + 5 || people.walks.is_empty() {
+                    people.walks.push(Vec::new());
+                }
+                last = n;
+                let (w, h) = (frame.width as f32, frame.height as f32);
+                let b = person.scaled(w, h).grown(0.08).clamped(w, h);
+                // At the edge of the frame people are cut off.
+                if b.x1 > 1.0 && b.y2 < h - 1.0 && b.x2 < w - 1.0 {
+                    let patch = people.patch(frame, &b);
+                    people.walks.last_mut().ok_or("no walk")?.push(patch);
+                }
             }
-            _ => self.walks.push((n, vec![patch])),
+            n += 1;
+            Ok(())
+        })?;
+        people.walks.retain(|walk| walk.len() >= LEAST);
+        match people.walks.is_empty() {
+            true => Err("no people found to make a crowd of".to_owned()),
+            false => Ok(people),
         }
-    }
-
-    pub fn finish(self) -> Result<People, String> {
-        let walks: Vec<_> = self
-            .walks
-            .into_iter()
-            .map(|w| w.1)
-            .filter(|w| w.len() >= LEAST)
-            .collect();
-        if walks.is_empty() {
-            return Err("no people found to make a crowd of".to_owned());
-        }
-        Ok(People {
-            background: self.background,
-            walks,
-        })
     }
 
     fn patch(&self, frame: &Frame, b: &BBox) -> Patch {

@@ -64,6 +64,8 @@ pub struct Outcome {
     pub tracks: Vec<(i32, BBox)>,
     /// Inferences since the start.
     pub inferences: u64,
+    /// Inferences by reason since the start.
+    pub reasons: String,
     /// Time of the detector without inference, mean per frame since the start.
     pub own_ms: f64,
 }
@@ -104,27 +106,18 @@ pub fn decode(
     })
 }
 
-/// The clip without people: the median of frames all over it.
-pub fn background(clip: &Path) -> Result<Frame, String> {
-    let mut kept: Vec<Frame> = Vec::new();
-    let mut n = 0;
-    decode(clip, |frame| {
-        if n % 45 == 0 {
-            kept.push(frame.clone());
-        }
-        n += 1;
-        Ok(())
-    })?;
-    let mut background = kept.first().ok_or("the clip has no frames")?.clone();
-    let mut values = vec![0; kept.len()];
-    for i in 0..background.data.len() {
-        for (value, frame) in values.iter_mut().zip(&kept) {
+/// The median of frames.
+pub fn median(frames: &[Frame]) -> Option<Frame> {
+    let mut median = frames.first()?.clone();
+    let mut values = vec![0; frames.len()];
+    for i in 0..median.data.len() {
+        for (value, frame) in values.iter_mut().zip(frames) {
             *value = frame.data[i];
         }
         values.sort_unstable();
-        background.data[i] = values[values.len() / 2];
+        median.data[i] = values[values.len() / 2];
     }
-    Ok(background)
+    Some(median)
 }
 
 fn chain(model: &Path, properties: &str) -> String {
@@ -198,6 +191,19 @@ fn outcomes(pipeline: &gst::Pipeline) -> Result<Vec<Outcome>, String> {
                 .filter_map(|d| Some((d.object_id?, d.bbox)))
                 .collect(),
             inferences: stats.get("inferences").unwrap_or(0),
+            reasons: [
+                "track",
+                "untracked",
+                "motion",
+                "stationary",
+                "startup",
+                "scan",
+            ]
+            .map(|reason| {
+                let count = stats.get::<u64>(&format!("inferences-{reason}"));
+                format!("{reason} {}", count.unwrap_or(0))
+            })
+            .join(", "),
             own_ms: stats.get("own-ms").unwrap_or(0.0),
         });
         Ok(())

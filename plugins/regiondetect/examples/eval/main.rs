@@ -54,53 +54,58 @@ fn evaluate() -> Result<(), String> {
         runs.push(String::new());
     }
     let mut reference = Reference::open(&model)?;
-    // The people are cut out where the whole-frame pass finds them, so both parts begin with it.
-    println!("reference: the whole frame of the clip ...");
-    let mut whole: Vec<Vec<BBox>> = Vec::new();
-    let mut tiles: Vec<Option<Vec<BBox>>> = Vec::new();
-    let mut cutter = crowd::Cutter::new(footage::background(&clip)?);
+    let mut cache = Cache::open();
     let walk = parts.contains(&"walk");
-    footage::decode(&clip, |frame: &Frame| {
-        let found = reference.whole_frame(frame)?;
-        if parts.contains(&"crowd") {
-            cutter.cut(whole.len(), frame, &found);
-        }
-        let sampled = walk && whole.len() % SAMPLE == 0;
-        whole.push(found);
-        tiles.push(match sampled {
-            true => Some(reference.tiles(frame)?),
-            false => None,
-        });
-        Ok(())
-    })?;
+    // The people of the crowd are cut out where the whole-frame pass finds them, so both parts begin with it.
+    if cache.whole.is_empty() {
+        println!("reference: the whole frame of the clip ...");
+        footage::decode(&clip, |frame: &Frame| {
+            cache.whole.push(reference.whole_frame(frame)?);
+            Ok(())
+        })?;
+        cache.save()?;
+    }
+    if walk && cache.clip_tiles.is_empty() {
+        println!("reference: tiles of every {SAMPLE}th frame of the clip ...");
+        let mut n = 0;
+        footage::decode(&clip, |frame: &Frame| {
+            let sampled = n % SAMPLE == 0;
+            n += 1;
+            cache.clip_tiles.push(match sampled {
+                true => Some(reference.tiles(frame)?),
+                false => None,
+            });
+            Ok(())
+        })?;
+        cache.save()?;
+    }
     if walk {
-        let walks = walk_throughs(&whole, footage::CLIP_FPS);
+        let whole = &cache.whole;
+        let walks = walk_throughs(whole, footage::CLIP_FPS);
         println!(
             "the walking clip: {} frames, {} walk-throughs of at least 1 s (person at {SURE} or more in the whole frame)",
             whole.len(),
             walks.len()
         );
         for run in &runs {
-            report_walk(
-                run,
-                &footage::run_clip(&clip, &model, run)?,
-                &whole,
-                &tiles,
-                &walks,
-            );
+            let ours = footage::run_clip(&clip, &model, run)?;
+            report_walk(run, &ours, whole, &cache.clip_tiles, &walks);
         }
     }
     if parts.contains(&"crowd") {
-        let scene = crowd::Scene::new(cutter.finish()?, 35, 7);
+        let scene = crowd::Scene::new(crowd::People::of(&clip, &cache.whole)?, 35, 7);
         let frames: Vec<Frame> = (0..CROWD_FRAMES).map(|n| scene.render(n)).collect();
         if let Ok(path) = std::env::var("EVAL_DUMP") {
             footage::dump(&frames[CROWD_FRAMES / 2], &path)?;
         }
-        println!("reference: tiles of the crowd ...");
-        let mut tiles = Vec::new();
-        for frame in &frames {
-            tiles.push(Some(reference.tiles(frame)?));
+        if cache.crowd_tiles.is_empty() {
+            println!("reference: tiles of the crowd ...");
+            for frame in &frames {
+                cache.crowd_tiles.push(Some(reference.tiles(frame)?));
+            }
+            cache.save()?;
         }
+        let tiles = &cache.crowd_tiles;
         let per_frame =
             tiles.iter().flatten().map(Vec::len).sum::<usize>() as f64 / frames.len() as f64;
         println!(
@@ -109,10 +114,36 @@ fn evaluate() -> Result<(), String> {
             reference.tile_count(&frames[0]),
         );
         for run in &runs {
-            report_crowd(run, &footage::run_frames(&frames, &model, run)?, &tiles);
+            report_crowd(run, &footage::run_frames(&frames, &model, run)?, tiles);
         }
     }
     Ok(())
+}
+
+/// What the reference finds. It costs most of the time, so while a plan is tuned it can be kept in the file `EVAL_CACHE`.
+#[derive(Default, serde::Serialize, serde::Deserialize)]
+struct Cache {
+    whole: Vec<Vec<BBox>>,
+    clip_tiles: Vec<Option<Vec<BBox>>>,
+    crowd_tiles: Vec<Option<Vec<BBox>>>,
+}
+
+impl Cache {
+    fn open() -> Self {
+        std::env::var("EVAL_CACHE")
+            .ok()
+            .and_then(|path| std::fs::read(path).ok())
+            .and_then(|bytes| serde_json::from_slice(&bytes).ok())
+            .unwrap_or_default()
+    }
+
+    fn save(&self) -> Result<(), String> {
+        let Ok(path) = std::env::var("EVAL_CACHE") else {
+            return Ok(());
+        };
+        let text = serde_json::to_string(self).map_err(|e| e.to_string())?;
+        std::fs::write(&path, text).map_err(|e| format!("{path}: {e}"))
+    }
 }
 
 fn report_walk(
@@ -123,7 +154,7 @@ fn report_walk(
     walks: &[std::ops::Range<usize>],
 ) {
     let (inferences, own_ms) = cost(ours);
-    println!("  [{run}]");
+    println!("  [{run}] {}", ours.last().map_or("", |o| &o.reasons));
     println!(
         "    {inferences:.3} inferences per frame (target 0.9, Frigate 1.8); {own_ms:.2} ms per frame without inference"
     );
@@ -154,7 +185,7 @@ fn report_walk(
 
 fn report_crowd(run: &str, ours: &[Outcome], tiles: &[Option<Vec<BBox>>]) {
     let (inferences, own_ms) = cost(ours);
-    println!("  [{run}]");
+    println!("  [{run}] {}", ours.last().map_or("", |o| &o.reasons));
     println!(
         "    {inferences:.3} inferences per frame (target 5, Frigate 13.4); {own_ms:.2} ms per frame without inference"
     );

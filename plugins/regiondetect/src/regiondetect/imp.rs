@@ -494,6 +494,9 @@ impl RegionDetect {
             stats.add(&times);
             stats.frames_looked_at += 1;
             stats.inferences += plan.inputs().len() as u64;
+            for input in plan.inputs() {
+                stats.by_reason[input.reason as usize] += 1;
+            }
             stats.regions += plan.all_placements().len() as u64;
         }
         let labels = &state.labels;

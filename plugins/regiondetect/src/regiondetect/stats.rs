@@ -4,6 +4,16 @@ use std::time::Duration;
 
 use crate::engine::{EngineStats, FrameTimes};
 
+/// Names of the reasons for an inference, in the order of [`Reason`](regiondetect_core::regions::Reason).
+const REASONS: [&str; 6] = [
+    "inferences-track",
+    "inferences-untracked",
+    "inferences-motion",
+    "inferences-stationary",
+    "inferences-startup",
+    "inferences-scan",
+];
+
 /// Counters; the property `stats` shows them.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Stats {
@@ -13,6 +23,8 @@ pub(super) struct Stats {
     pub frames_looked_at: u64,
     /// Model inputs made.
     pub inferences: u64,
+    /// The same by [`Reason`](regiondetect_core::regions::Reason).
+    pub by_reason: [u64; REASONS.len()],
     /// Squares looked at; more than inferences where several shared one.
     pub regions: u64,
     /// Detections written.
@@ -42,6 +54,9 @@ impl Stats {
         self.frames += frame.frames;
         self.frames_looked_at += frame.frames_looked_at;
         self.inferences += frame.inferences;
+        for (sum, count) in self.by_reason.iter_mut().zip(frame.by_reason) {
+            *sum += count;
+        }
         self.regions += frame.regions;
         self.detections += frame.detections;
         self.deferred += frame.deferred;
@@ -73,6 +88,9 @@ impl Stats {
             )
             .field("queue-ms", milliseconds(self.queue_time, self.inferences))
             .field("own-ms", milliseconds(self.own_time, self.frames));
+        for (name, count) in REASONS.iter().zip(self.by_reason) {
+            builder = builder.field(*name, count);
+        }
         if let Some(engine) = engine {
             builder = builder
                 .field("engine-sessions", engine.sessions as u32)

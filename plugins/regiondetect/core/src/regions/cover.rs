@@ -2,6 +2,9 @@
 
 use detection::BBox;
 
+/// In no group yet.
+pub(super) const NONE: u16 = u16::MAX;
+
 /// A box that should be looked at.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Want {
@@ -78,7 +81,8 @@ pub(super) struct Limits {
 }
 
 /// Assigns the wants from `from` on to groups, which are appended: seeds in input order, each taking in whatever keeps it
-/// smallest for as long as all its members allow. `of[i]` becomes the group of want `i`. False if it gave up.
+/// smallest for as long as all its members allow. `of[i]` becomes the group of want `i`; those from `from` on that have one
+/// keep it. False if it gave up.
 pub(super) fn greedy(
     wants: &[Want],
     from: usize,
@@ -87,9 +91,10 @@ pub(super) fn greedy(
     groups: &mut Vec<Group>,
     of: &mut Vec<u16>,
 ) -> bool {
-    const NONE: u16 = u16::MAX;
     let ease = limits.ease;
-    of.truncate(from);
+    if from == 0 {
+        of.clear();
+    }
     of.resize(wants.len(), NONE);
     for seed in from..wants.len() {
         if of[seed] != NONE {
@@ -151,7 +156,6 @@ pub(super) fn sweep(
     groups: &mut Vec<Group>,
     of: &mut Vec<u16>,
 ) {
-    const NONE: u16 = u16::MAX;
     groups.clear();
     of.clear();
     of.resize(wants.len(), NONE);
@@ -184,7 +188,8 @@ pub(super) fn sweep(
         let inside = |i: u16| wants[usize::from(i)].grown.y2 <= lower;
         let mut end = done;
         for at in done..order.len() {
-            if inside(order[at]) {
+            // The first is inside by definition, whatever rounding says.
+            if at == done || inside(order[at]) {
                 order.swap(at, end);
                 end += 1;
             }
@@ -200,7 +205,7 @@ pub(super) fn sweep(
             let mut kept = at;
             for next in at..end {
                 let i = usize::from(order[next]);
-                if wants[i].grown.x2 <= right {
+                if next == at || wants[i].grown.x2 <= right {
                     let group = &mut groups[usize::from(index)];
                     group.around = union(&group.around, &wants[i].grown);
                     group.limit = group.limit.min(wants[i].limit(ease));

@@ -3,7 +3,7 @@
 
 use detection::{BBox, PixelBox};
 
-use super::cover::{Free, Group, Limits, Want, greedy, longest, sweep};
+use super::cover::{Free, Group, Limits, NONE, Want, greedy, longest, sweep, union};
 use super::{FrameSize, Input, Placement, Plan, PlanSettings, Reason};
 
 /// How many times smaller than is comfortable objects may become, from the least demanding level, which says how few inputs
@@ -111,9 +111,23 @@ impl Layout {
         }
         self.plan.clear();
         let Cover { groups, of } = &mut self.best;
+        of.resize(wants.len(), NONE);
+        let max_side = settings.max_region as f32;
+        for (want, of) in wants.iter().zip(of.iter_mut()).skip(from) {
+            // What fits into a region that there is anyway costs nothing.
+            for (index, group) in groups.iter_mut().enumerate() {
+                let around = union(&group.around, &want.grown);
+                let limit = group.limit.min(want.limit(LEVELS[0])).min(max_side);
+                if !is_small(group, settings) && longest(&around) <= limit {
+                    group.around = around;
+                    *of = index as u16;
+                    break;
+                }
+            }
+        }
         let limits = Limits {
             ease: self.ease,
-            side: settings.max_region as f32,
+            side: max_side,
             groups: usize::MAX,
         };
         greedy(wants, from, limits, &mut self.free, groups, of);

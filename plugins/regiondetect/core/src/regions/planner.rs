@@ -6,7 +6,7 @@ use super::cover::{Want, longest};
 use super::layout::{Layout, shows};
 use super::memory::{Fruitless, Looked};
 use super::scan::Scan;
-use super::{Deferred, Look, Plan, PlanSettings, Reason, clipped};
+use super::{Deferred, Look, Plan, PlanSettings, Reason, WatchedTrack, clipped};
 use crate::grid::RegionGrid;
 
 /// Surroundings shown with an object, as a share of its longer side, on each side: a region of 1.35 times its size.
@@ -19,6 +19,11 @@ const COMFORT: f32 = 2.0;
 const SCAN_TILES: (i32, i32) = (2, 1);
 /// Motion larger than this many scan tiles is looked at as a whole and in tiles in turn, until something is found.
 const LARGE_MOTION: f32 = 1.6;
+/// A resting track with motion on it is looked at this often, in nanoseconds: often enough to see it leave.
+const STIRRED: u64 = 500_000_000;
+/// Motion with this share of it on a resting track, which is taken this much larger on each side, is that track's.
+const OF_RESTING: f32 = 0.8;
+const AROUND_RESTING: f32 = 0.15;
 /// A detection without a track is looked at so many frames in a row.
 const UNTRACKED_FRAMES: u8 = 3;
 /// What waits for longer than this is no longer news.
@@ -61,6 +66,8 @@ pub struct Planner {
     untracked: Vec<(BBox, u8)>,
     waiting: Vec<Deferred>,
     tracks: Vec<BBox>,
+    /// Those of them that rest, with some surroundings.
+    resting: Vec<BBox>,
     learned: [BBox; 32],
     learned_next: usize,
     teaches: usize,
@@ -86,6 +93,7 @@ impl Planner {
             untracked: Vec::new(),
             waiting: Vec::new(),
             tracks: Vec::new(),
+            resting: Vec::new(),
             learned: [BBox::default(); 32],
             learned_next: 0,
             teaches: 0,
@@ -155,14 +163,19 @@ impl Planner {
     pub fn report(&mut self, found: &[Detection], grid: &mut RegionGrid) {
         let sure = |d: &&Detection| d.score >= SURE && d.bbox.is_valid();
         for (want, tag) in &self.wants {
-            if tag.reason == Reason::Motion && shows(&self.plan, want, &self.settings) {
-                let hit = found
-                    .iter()
-                    .filter(sure)
-                    .any(|d| d.bbox.intersection(&want.grown).is_some());
-                self.fruitless
-                    .looked(self.settings.frame, &want.bbox, self.time, hit);
+            if tag.reason != Reason::Motion {
+                continue;
             }
+            let region = self.plan.placements.iter().map(|p| p.source.to_bbox());
+            let Some(region) = region.into_iter().find(|r| r.contains(&want.bbox)) else {
+                continue;
+            };
+            let hit = found
+                .iter()
+                .filter(sure)
+                .any(|d| d.bbox.intersection(&region).is_some());
+            self.fruitless
+                .looked(self.settings.frame, &want.bbox, &region, self.time, hit);
         }
         let before = self.untracked.len();
         // One detection per frame may teach the grid: that is enough, and costs the same in a crowd.
@@ -208,15 +221,33 @@ impl Planner {
         self.wants.clear();
         self.scan_wanted = 0;
         self.tracks.clear();
+        self.resting.clear();
+        let moving = match look.calibrating {
+            true => &[],
+            false => look.motion.unwrap_or(&[]),
+        };
+        let moves = |track: &WatchedTrack| {
+            let touches = |b: &BBox| b.intersection(&track.bbox).is_some();
+            track.stationary && moving.iter().any(touches)
+        };
         if let Some(tracks) = look.tracks {
             self.looked.retain(|id| tracks.iter().any(|t| t.id == id));
             for track in tracks {
                 self.tracks.push(track.bbox);
+                if track.stationary {
+                    self.resting.push(track.bbox.grown(AROUND_RESTING));
+                }
                 let last = self.looked.last(track.id);
                 let waited = last.map_or(0, |last| look.time.saturating_sub(last));
-                let due = !track.stationary
-                    || last.is_none()
-                    || waited >= self.settings.stationary_interval
+                let interval = if !track.stationary {
+                    0
+                } else if moves(track) {
+                    STIRRED.min(self.settings.stationary_interval)
+                } else {
+                    self.settings.stationary_interval
+                };
+                let due = last.is_none()
+                    || waited >= interval
                     // Time went back: a seek.
                     || last > Some(look.time);
                 if due {
@@ -306,7 +337,7 @@ impl Planner {
         let (width, height) = (frame.width as f32, frame.height as f32);
         for b in motion {
             let b = b.clamped(width, height);
-            if !b.is_valid() || self.fruitless.pausing(frame, &b, time) {
+            if !b.is_valid() || self.can_wait(&b, time) {
                 continue;
             }
             let want = motion_want(&b, &self.settings, grid);
@@ -326,6 +357,12 @@ impl Planner {
                 }
             }
         }
+    }
+
+    /// Looking at this motion has not paid lately, or it is a resting object that stirs and has its own turn.
+    fn can_wait(&self, b: &BBox, time: u64) -> bool {
+        self.fruitless.pausing(self.settings.frame, b, time)
+            || self.resting.iter().any(|r| b.share_in(r) >= OF_RESTING)
     }
 
     fn large_motion(&self) -> f32 {
@@ -417,7 +454,7 @@ impl Planner {
                 continue;
             }
             // Either a pause, or it would have been seen with something that has to wait.
-            let pausing = self.fruitless.pausing(self.settings.frame, &b, look.time);
+            let pausing = self.can_wait(&b, look.time);
             let deferred = Deferred {
                 bbox: b,
                 reason: Reason::Motion,
