@@ -50,6 +50,26 @@ test: ## Everything that is tested on every change
 	@scripts/setup.sh build test meson
 	@scripts/test.sh
 
+.PHONY: bench
+bench: plugins ## Benchmarks, each beside its alternative where there is one (many minutes; best on a quiet machine)
+	@scripts/setup.sh build test
+	$(CARGO) run --release --locked --package gst-plugin-shmring --example ring_bench
+	$(CARGO) bench --locked --package shmring-core --package regiondetect-core --package objecttrack-core
+	$(CARGO) bench --locked --package gst-plugin-regiondetect
+	python3 plugins/objecttrack/eval/speed.py
+	@scripts/bench-orchestrator.sh
+
+.PHONY: eval
+eval: ## Tracking quality, and inferences per frame with recall (needs ../shared)
+	@scripts/setup.sh build test
+	python3 plugins/objecttrack/eval/run.py
+	$(CARGO) run --release --locked --package gst-plugin-regiondetect --example eval
+
+.PHONY: soak
+soak: ## Cameras come, change and go while workers are killed; SOAK_CYCLES=1000, SOAK_MINUTES=10
+	@scripts/setup.sh build test
+	@scripts/soak.sh
+
 .PHONY: test-1.26
 test-1.26: ## The same tests in a Debian 13 root (GStreamer 1.26), for what is behind v1_24; needs root
 	@scripts/setup.sh debian13

@@ -11,7 +11,9 @@ if ! cargo +nightly fuzz --version >/dev/null 2>&1; then
     echo "fuzz: needs cargo-fuzz: cargo install cargo-fuzz"
     exit 1
 fi
-for target in $(cargo +nightly fuzz list); do
-    echo "== $target"
-    cargo +nightly fuzz run "$target" -- -max_total_time="${SECONDS_EACH:-60}" -max_len=65536
+for folder in plugins/*/core/fuzz; do
+    for target in $(cargo +nightly fuzz list --fuzz-dir "$folder"); do
+        echo "== $folder: $target"
+        cargo +nightly fuzz run --fuzz-dir "$folder" "$target" -- -max_total_time="${SECONDS_EACH:-60}" -max_len=65536
+    done
 done
