@@ -2,8 +2,9 @@
 
 mod watch;
 
-use crate::config::{self, Loaded, Problems};
+use crate::config::{self, Action, ChangeError, Config, Document, Loaded, Problems, WriteError};
 use crate::supervisor::{Command, Gone, Handle};
+use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
@@ -11,6 +12,8 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use watch::FolderWatch;
+use watchpost_pipelines::CameraConfig;
+use watchpost_pipelines::camera::Source;
 
 /// From the last event in the folder to reading the file: editors write in several steps.
 const QUIET: Duration = Duration::from_millis(300);
@@ -19,11 +22,84 @@ const LOOK: Duration = Duration::from_secs(5);
 /// Requests waiting.
 const REQUESTS: usize = 16;
 
-/// What can be asked over HTTP.
+/// A change that is asked for over HTTP. Secrets may be given as they were shown (`***`): then they stay.
+#[derive(Debug, Clone)]
+pub enum Edit {
+    /// Add or replace a camera.
+    Put(String, Value),
+    /// Change some keys of a camera (JSON merge patch).
+    Patch(String, Value),
+    /// Remove a camera.
+    Remove(String),
+    /// The whole configuration.
+    All(Value),
+}
+
+impl Edit {
+    fn of(&self, text: &str) -> Result<String, ChangeError> {
+        let document = Document::new(text)?;
+        match self.clone() {
+            Edit::Put(name, camera) => document.put_camera(&name, camera),
+            Edit::Patch(name, patch) => document.patch_camera(&name, patch),
+            Edit::Remove(name) => document.remove_camera(&name),
+            Edit::All(wanted) => document.put_all(wanted),
+        }
+    }
+
+    fn value(&self) -> Option<&Value> {
+        match self {
+            Edit::Put(_, value) | Edit::Patch(_, value) | Edit::All(value) => Some(value),
+            Edit::Remove(_) => None,
+        }
+    }
+}
+
+/// How a change is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Manner {
+    /// Only say what would happen.
+    pub dry_run: bool,
+    /// Write it into the file; otherwise it lasts until the next start.
+    pub persist: bool,
+}
+
+/// Why a change was refused. Nothing of it has been applied.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    /// It cannot be made of the text.
+    #[error(transparent)]
+    Change(#[from] ChangeError),
+    /// The configuration would be wrong.
+    #[error("{0}")]
+    Wrong(Problems),
+    /// The file cannot be written.
+    #[error("{0}; ?persist=0 makes the change until the next start")]
+    Write(#[from] WriteError),
+    /// The file was changed meanwhile, and has mistakes.
+    #[error("the configuration file has mistakes, which a change would overwrite: {0}")]
+    FileWrong(Problems),
+    /// The file cannot be read.
+    #[error("the configuration file cannot be read: {0}")]
+    Unreadable(std::io::Error),
+    /// It names a local source.
+    #[error(
+        "camera {0}: {1} sources read what this program can read, so they are taken from the configuration file only, unless http.allow_local_sources is set there"
+    )]
+    Local(String, &'static str),
+    /// It names a file or a variable of the environment.
+    #[error(
+        "references (${{NAME}}, file:PATH) are taken from the configuration file only, unless http.allow_local_sources is set there"
+    )]
+    Reference,
+    /// Everything is ending.
+    #[error(transparent)]
+    Gone(#[from] Gone),
+}
+
 #[derive(Debug)]
-pub enum Request {
-    /// The text of the configuration file as it is at work.
-    Text(oneshot::Sender<String>),
+enum Request {
+    Show(oneshot::Sender<Result<Value, ChangeError>>),
+    Change(Edit, Manner, oneshot::Sender<Result<Vec<Action>, Refusal>>),
 }
 
 /// The way to the queue.
@@ -33,14 +109,22 @@ pub struct Changes {
 }
 
 impl Changes {
-    /// The text of the configuration file as it is at work, with whatever secrets stand in it.
-    pub async fn text(&self) -> Result<String, Gone> {
+    /// The configuration at work, references unresolved, secrets hidden.
+    pub async fn shown(&self) -> Result<Value, Refusal> {
         let (reply, answer) = oneshot::channel();
-        self.requests
-            .send(Request::Text(reply))
-            .await
-            .map_err(|_| Gone)?;
-        answer.await.map_err(|_| Gone)
+        self.send(Request::Show(reply)).await?;
+        Ok(answer.await.map_err(|_| Gone)??)
+    }
+
+    /// Makes a change, and answers with what it means for each camera.
+    pub async fn change(&self, edit: Edit, manner: Manner) -> Result<Vec<Action>, Refusal> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Request::Change(edit, manner, reply)).await?;
+        answer.await.map_err(|_| Gone)?
+    }
+
+    async fn send(&self, request: Request) -> Result<(), Gone> {
+        self.requests.send(request).await.map_err(|_| Gone)
     }
 }
 
@@ -48,10 +132,11 @@ impl Changes {
 #[derive(Debug)]
 pub struct Keeper {
     path: PathBuf,
-    /// The text that was looked at last, good or not.
+    /// The file's text as it was looked at last, good or not.
     seen: String,
-    /// The text that is at work.
-    at_work: String,
+    /// What is at work, and its text. Differs from the file after a change that was not to be kept.
+    at_work: Config,
+    text: String,
     supervisor: Handle,
     requests: mpsc::Receiver<Request>,
 }
@@ -63,7 +148,8 @@ impl Keeper {
         let keeper = Self {
             path: path.to_owned(),
             seen: loaded.text.clone(),
-            at_work: loaded.text.clone(),
+            at_work: loaded.config.clone(),
+            text: loaded.text.clone(),
             supervisor,
             requests,
         };
@@ -93,16 +179,104 @@ impl Keeper {
                     tracing::info!("SIGHUP: reading {}", self.path.display());
                     self.look_at_file(true).await;
                 }
-                Some(request) = self.requests.recv() => self.request(request),
+                Some(request) = self.requests.recv() => self.request(request).await,
             }
         }
     }
 
-    fn request(&self, request: Request) {
+    async fn request(&mut self, request: Request) {
+        // Whoever asked may have gone away.
         match request {
-            // Whoever asked may have gone away.
-            Request::Text(reply) => drop(reply.send(self.at_work.clone())),
+            Request::Show(reply) => {
+                let shown = Document::new(&self.text).map(|document| document.shown());
+                let _ = reply.send(shown);
+            }
+            Request::Change(edit, manner, reply) => {
+                let answer = self.change(&edit, manner).await;
+                if let Err(refusal) = &answer {
+                    tracing::warn!("a change over HTTP was refused: {refusal}");
+                }
+                let _ = reply.send(answer);
+            }
         }
+    }
+
+    async fn change(&mut self, edit: &Edit, manner: Manner) -> Result<Vec<Action>, Refusal> {
+        if manner.persist {
+            self.catch_up().await?;
+        }
+        if let Some(value) = edit
+            .value()
+            .filter(|_| !self.at_work.http.allow_local_sources)
+            && has_new_reference(value, &self.text)
+        {
+            return Err(Refusal::Reference);
+        }
+        let loaded = self.checked(edit.of(&self.text)?)?;
+        if !self.at_work.http.allow_local_sources {
+            refuse_local(&self.at_work, &loaded.config)?;
+        }
+        let actions = config::plan(&self.at_work, &loaded.config);
+        if manner.dry_run {
+            return Ok(actions);
+        }
+        if manner.persist {
+            // Changes made earlier that were not to be kept stay out of the file.
+            let file = if self.seen == self.text {
+                Ok(loaded.text.clone())
+            } else {
+                edit.of(&self.seen)
+            };
+            match file {
+                Ok(file) => {
+                    config::replace(&self.path, &file)?;
+                    self.seen = file;
+                }
+                // A camera that was never in the file.
+                Err(ChangeError::NoCamera(_)) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        self.take_over(loaded).await?;
+        Ok(actions)
+    }
+
+    /// Whatever was written into the file meanwhile comes first, so that nobody's change is lost.
+    async fn catch_up(&mut self) -> Result<(), Refusal> {
+        let text = std::fs::read_to_string(&self.path).map_err(Refusal::Unreadable)?;
+        if text != self.seen {
+            let loaded = check(&self.path, text.clone()).map_err(Refusal::FileWrong)?;
+            self.seen = text;
+            self.take_over(loaded).await?;
+        } else if self.seen != self.text
+            && let Err(problems) = check(&self.path, text)
+        {
+            return Err(Refusal::FileWrong(problems));
+        }
+        Ok(())
+    }
+
+    /// A configuration with a mistake that was not there before is refused.
+    fn checked(&self, text: String) -> Result<Loaded, Refusal> {
+        let loaded = check(&self.path, text).map_err(Refusal::Wrong)?;
+        let new = loaded.broken.iter().find(|(name, _)| {
+            self.at_work.cameras.contains_key(*name) || !self.text.contains(*name)
+        });
+        match new {
+            Some((_, problems)) => Err(Refusal::Wrong(problems.clone())),
+            None => Ok(loaded),
+        }
+    }
+
+    async fn take_over(&mut self, loaded: Loaded) -> Result<(), Gone> {
+        for action in config::plan(&self.at_work, &loaded.config) {
+            if let Action::NeedsNewStart { key } = action {
+                tracing::warn!("{key} was changed; that takes effect at the next start");
+            }
+        }
+        self.at_work = loaded.config.clone();
+        self.text.clone_from(&loaded.text);
+        self.supervisor.apply(loaded).await
     }
 
     /// Reads the file, and takes it over if it differs and is good. `asked`: also when it is the same, since what it refers
@@ -113,8 +287,8 @@ impl Keeper {
             Err(error) => {
                 // Between two steps of an editor it may be missing.
                 if asked {
-                    let error = format!("{}: {error}", self.path.display());
-                    self.refuse(error).await;
+                    self.refuse(format!("{}: {error}", self.path.display()))
+                        .await;
                 }
                 return;
             }
@@ -128,10 +302,9 @@ impl Keeper {
                 for warning in loaded.warnings.iter() {
                     tracing::warn!("{warning}");
                 }
-                self.at_work.clone_from(&loaded.text);
                 tracing::info!("taking over {}", self.path.display());
                 // Without a supervisor everything is about to end.
-                let _ = self.supervisor.apply(loaded).await;
+                let _ = self.take_over(loaded).await;
             }
             Err(problems) => self.refuse(problems.to_string()).await,
         }
@@ -149,5 +322,70 @@ fn check(path: &Path, text: String) -> Result<Loaded, Problems> {
         Ok(loaded)
     } else {
         Err(loaded.general)
+    }
+}
+
+/// Whether a value holds a reference that the configuration does not hold already.
+fn has_new_reference(value: &Value, text: &str) -> bool {
+    match value {
+        Value::String(s) => {
+            (s.starts_with("file:") || s.contains("${")) && !text.contains(s.as_str())
+        }
+        Value::Array(items) => items.iter().any(|item| has_new_reference(item, text)),
+        Value::Object(keys) => keys.values().any(|value| has_new_reference(value, text)),
+        _ => false,
+    }
+}
+
+/// Refuses local sources that were not there before.
+fn refuse_local(old: &Config, new: &Config) -> Result<(), Refusal> {
+    for (name, camera) in &new.cameras {
+        let before: Vec<&Source> = old.cameras.get(name).map(sources).unwrap_or_default();
+        for source in sources(camera) {
+            if matches!(source, Source::File(_) | Source::Launch(_)) && !before.contains(&source) {
+                return Err(Refusal::Local(name.clone(), source.kind()));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn sources(camera: &CameraConfig) -> Vec<&Source> {
+    let entries = camera.sources.iter().map(|entry| &entry.source);
+    camera.source.iter().chain(entries).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn references_from_outside_are_seen_and_old_ones_may_stay() {
+        let text = "cameras: {front: {source: {rtsp: {url: rtsp://h, password: \"${PW}\"}}}}";
+        assert!(!has_new_reference(&json!({"password": "${PW}"}), text));
+        assert!(has_new_reference(&json!({"password": "${HOME}"}), text));
+        assert!(has_new_reference(&json!([{"a": "file:/etc/shadow"}]), text));
+        assert!(!has_new_reference(&json!({"a": ["plain", 1, null]}), text));
+    }
+
+    #[test]
+    fn local_sources_from_outside_are_refused_and_old_ones_may_stay() {
+        let camera = |source: Source| CameraConfig::from_source(source);
+        let with = |list: &[(&str, CameraConfig)]| Config {
+            cameras: list
+                .iter()
+                .map(|(n, c)| ((*n).to_owned(), c.clone()))
+                .collect(),
+            ..Config::default()
+        };
+        let launch = camera(Source::Launch("videotestsrc".into()));
+        let old = with(&[("a", launch.clone())]);
+        refuse_local(&old, &old).unwrap();
+        let moved = with(&[("b", launch)]);
+        let refusal = refuse_local(&old, &moved).unwrap_err().to_string();
+        assert!(refusal.contains("camera b: launch sources"), "{refusal}");
+        let rtsp = camera(Source::Rtsp("rtsp://h/1".to_owned().into()));
+        refuse_local(&old, &with(&[("a", rtsp)])).unwrap();
     }
 }

@@ -2,7 +2,10 @@
 
 mod check;
 mod client;
+mod devices;
 mod hash_password;
+mod import_frigate;
+mod plan;
 mod run;
 mod schema;
 mod status;
@@ -28,6 +31,12 @@ enum Command {
     Check(check::Args),
     /// Show what a running watchpost does.
     Status(status::Args),
+    /// Say what a changed configuration file would do.
+    Plan(plan::Args),
+    /// List the cameras of this machine.
+    Devices,
+    /// Convert a Frigate configuration; what is left out is listed on standard error.
+    ImportFrigate(import_frigate::Args),
     /// Make a password's hash for http.users; the password is read from standard input.
     HashPassword,
     /// Print the JSON Schema of the configuration file.
@@ -44,6 +53,9 @@ impl Cli {
             Command::Run(args) => run::run(args),
             Command::Check(args) => check::run(&args),
             Command::Status(args) => status::run(&args),
+            Command::Plan(args) => plan::run(&args),
+            Command::Devices => devices::run(),
+            Command::ImportFrigate(args) => import_frigate::run(&args),
             Command::HashPassword => hash_password::run(),
             Command::Schema => schema::run(),
             Command::Worker(args) => worker::run(&args),

@@ -52,10 +52,3 @@ pub async fn moving(
         Err(ApiError::NoSuchCamera(name))
     }
 }
-
-/// `GET /api/config`: the text of the configuration file at work, secrets hidden.
-pub async fn config(State(api): State<Api>) -> Result<impl axum::response::IntoResponse, ApiError> {
-    let text = api.changes.text().await?;
-    let kind = [(axum::http::header::CONTENT_TYPE, "application/yaml")];
-    Ok((kind, watchpost_pipelines::secret::hide(&text)))
-}

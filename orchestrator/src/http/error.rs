@@ -1,5 +1,7 @@
 //! Errors of the HTTP interface: one type, one place that knows the status codes.
 
+use crate::changes::Refusal;
+use crate::config::ChangeError;
 use crate::supervisor::Gone;
 use axum::Json;
 use axum::http::header::WWW_AUTHENTICATE;
@@ -43,6 +45,9 @@ pub enum ApiError {
     /// 403
     #[error("these credentials may look and not change")]
     ReadOnly,
+    /// 400, 403, 404 or 409: nothing of the change was applied.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
     /// 415
     #[error("a change needs the header Content-Type: application/json")]
     NotJson,
@@ -62,6 +67,18 @@ impl ApiError {
             ApiError::Host(_) => StatusCode::MISDIRECTED_REQUEST,
             ApiError::WhoAreYou => StatusCode::UNAUTHORIZED,
             ApiError::ReadOnly | ApiError::Origin(_) => StatusCode::FORBIDDEN,
+            ApiError::Refused(refusal) => match refusal {
+                Refusal::Change(ChangeError::NoCamera(_)) => StatusCode::NOT_FOUND,
+                Refusal::Change(ChangeError::Request(_)) | Refusal::Wrong(_) => {
+                    StatusCode::BAD_REQUEST
+                }
+                Refusal::Local(..) | Refusal::Reference => StatusCode::FORBIDDEN,
+                Refusal::Change(ChangeError::Edit(_))
+                | Refusal::Write(_)
+                | Refusal::FileWrong(_)
+                | Refusal::Unreadable(_) => StatusCode::CONFLICT,
+                Refusal::Gone(_) => StatusCode::SERVICE_UNAVAILABLE,
+            },
             ApiError::NotJson => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             ApiError::NoStore | ApiError::Gone(_) => StatusCode::SERVICE_UNAVAILABLE,
         }

@@ -2,6 +2,7 @@
 
 mod auth;
 mod cameras;
+mod config;
 mod error;
 mod events;
 mod grid;
@@ -99,9 +100,15 @@ fn router(api: Api, listen: SocketAddr) -> Router {
         .route("/readyz", get(health::ready))
         .route("/metrics", get(metrics::prometheus))
         .route("/api/status", get(cameras::status))
-        .route("/api/config", get(cameras::config))
+        .route("/api/config", get(config::get).post(config::post))
         .route("/api/cameras", get(cameras::list))
-        .route("/api/cameras/{name}", get(cameras::one))
+        .route(
+            "/api/cameras/{name}",
+            get(cameras::one)
+                .put(config::put_camera)
+                .patch(config::patch_camera)
+                .delete(config::delete_camera),
+        )
         .route("/api/cameras/{name}/moving", post(cameras::moving))
         .route(
             "/api/cameras/{name}/grid",

@@ -208,7 +208,9 @@ impl Supervisor {
             self.cameras.remove(name);
             return self.add(name, config);
         }
-        let restart = needs_restart(&camera.config, &config);
+        let restart = !crate::config::changes(&camera.config, &config)
+            .restart
+            .is_empty();
         if camera.config.enabled && config.enabled && restart {
             tracing::info!(camera = name, "restarting with its new configuration");
             self.leave(name, Some(config));
@@ -271,19 +273,4 @@ impl Supervisor {
             }
         }
     }
-}
-
-/// Whether a change needs a new capture worker and ring.
-pub(super) fn needs_restart(old: &CameraConfig, new: &CameraConfig) -> bool {
-    let live = CameraConfig {
-        enabled: old.enabled,
-        friendly_name: old.friendly_name.clone(),
-        previous_name: old.previous_name.clone(),
-        motion: old.motion.clone(),
-        objects: old.objects.clone(),
-        zones: old.zones.clone(),
-        stall_timeout: old.stall_timeout,
-        ..new.clone()
-    };
-    live != *old
 }

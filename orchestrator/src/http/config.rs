@@ -1,0 +1,104 @@
+//! Changes of the configuration.
+
+use super::Api;
+use super::error::ApiError;
+use crate::changes::{Edit, Manner};
+use crate::config::Action;
+use axum::Json;
+use axum::extract::rejection::{JsonRejection, QueryRejection};
+use axum::extract::{Path, Query, State};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// Parameters of every change: `dry_run=1` only says what would happen, `persist=0` leaves the file alone.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct How {
+    dry_run: Option<String>,
+    persist: Option<String>,
+}
+
+impl How {
+    fn manner(&self) -> Result<Manner, ApiError> {
+        let flag = |name: &str, value: &Option<String>, unset| match value.as_deref() {
+            None => Ok(unset),
+            Some("1" | "true") => Ok(true),
+            Some("0" | "false") => Ok(false),
+            Some(other) => Err(ApiError::Body(format!("{name}={other}, expected 0 or 1"))),
+        };
+        Ok(Manner {
+            dry_run: flag("dry_run", &self.dry_run, false)?,
+            persist: flag("persist", &self.persist, true)?,
+        })
+    }
+}
+
+/// What a change means.
+#[derive(Debug, Serialize)]
+pub struct Answer {
+    /// Whether it was only asked.
+    dry_run: bool,
+    /// What happens to which camera.
+    actions: Vec<Action>,
+}
+
+type HowResult = Result<Query<How>, QueryRejection>;
+type BodyResult = Result<Json<Value>, JsonRejection>;
+
+/// `GET /api/config`: the configuration at work, secrets as `***`, references unresolved.
+pub async fn get(State(api): State<Api>) -> Result<Json<Value>, ApiError> {
+    Ok(Json(api.changes.shown().await?))
+}
+
+/// `POST /api/config`: the whole configuration.
+pub async fn post(
+    State(api): State<Api>,
+    how: HowResult,
+    body: BodyResult,
+) -> Result<Json<Answer>, ApiError> {
+    change(&api, how, Edit::All(value(body)?)).await
+}
+
+/// `PUT /api/cameras/{name}`: add or replace a camera.
+pub async fn put_camera(
+    State(api): State<Api>,
+    Path(name): Path<String>,
+    how: HowResult,
+    body: BodyResult,
+) -> Result<Json<Answer>, ApiError> {
+    change(&api, how, Edit::Put(name, value(body)?)).await
+}
+
+/// `PATCH /api/cameras/{name}`: change some keys (JSON merge patch).
+pub async fn patch_camera(
+    State(api): State<Api>,
+    Path(name): Path<String>,
+    how: HowResult,
+    body: BodyResult,
+) -> Result<Json<Answer>, ApiError> {
+    change(&api, how, Edit::Patch(name, value(body)?)).await
+}
+
+/// `DELETE /api/cameras/{name}`.
+pub async fn delete_camera(
+    State(api): State<Api>,
+    Path(name): Path<String>,
+    how: HowResult,
+) -> Result<Json<Answer>, ApiError> {
+    change(&api, how, Edit::Remove(name)).await
+}
+
+fn value(body: BodyResult) -> Result<Value, ApiError> {
+    body.map(|Json(value)| value)
+        .map_err(|error| ApiError::Body(error.body_text()))
+}
+
+async fn change(api: &Api, how: HowResult, edit: Edit) -> Result<Json<Answer>, ApiError> {
+    let Query(how) = how.map_err(|error| ApiError::Body(error.body_text()))?;
+    let manner = how.manner()?;
+    let actions = api.changes.change(edit, manner).await?;
+    Ok(Json(Answer {
+        dry_run: manner.dry_run,
+        actions,
+    }))
+}
