@@ -20,7 +20,10 @@ fn init() {
 }
 
 fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .unwrap()
+        .to_owned()
 }
 
 /// What follows `gst-launch-1.0` and its options, line by line, continuation lines joined.
@@ -29,7 +32,9 @@ fn launch_lines(page: &Path) -> Vec<String> {
     text.lines()
         .filter_map(|line| line.trim().strip_prefix("gst-launch-1.0 "))
         .map(|line| {
-            let words = line.split_whitespace().skip_while(|word| word.starts_with('-'));
+            let words = line
+                .split_whitespace()
+                .skip_while(|word| word.starts_with('-'));
             words.collect::<Vec<_>>().join(" ")
         })
         .collect()
@@ -37,9 +42,13 @@ fn launch_lines(page: &Path) -> Vec<String> {
 
 fn parse(line: &str) -> gst::Pipeline {
     // gst-launch-1.0 is given its line by a shell, which takes the quotes away.
-    let line = line.replace("autovideosink", "fakesink sync=true").replace('\'', "");
+    let line = line
+        .replace("autovideosink", "fakesink sync=true")
+        .replace('\'', "");
     let element = gst::parse::launch(&line).unwrap_or_else(|error| panic!("{error}\nin: {line}"));
-    element.downcast::<gst::Pipeline>().unwrap_or_else(|_| panic!("no pipeline: {line}"))
+    element
+        .downcast::<gst::Pipeline>()
+        .unwrap_or_else(|_| panic!("no pipeline: {line}"))
 }
 
 /// A running pipeline and the buffers that reached its sinks.
@@ -62,7 +71,11 @@ impl Running {
             });
         }
         pipeline.set_state(gst::State::Playing).unwrap();
-        Self { pipeline, seen, line: line.to_owned() }
+        Self {
+            pipeline,
+            seen,
+            line: line.to_owned(),
+        }
     }
 
     fn wait_for_buffers(&self) {
@@ -91,7 +104,13 @@ impl Drop for Running {
 fn each_line_of_the_map_runs() {
     init();
     let lines = launch_lines(&root().join("plugins/README.md"));
-    let mut elements = vec!["shmringsink", "shmringsrc", "motiondetect", "regiondetect", "objecttrack"];
+    let mut elements = vec![
+        "shmringsink",
+        "shmringsrc",
+        "motiondetect",
+        "regiondetect",
+        "objecttrack",
+    ];
     // A ring is read while its writer runs, so what was started is kept until the end.
     let mut running = Vec::new();
     for line in &lines {
