@@ -109,8 +109,8 @@ fn check(spec: &str, label: &str) {
     }
     println!("{spec}, {label}: {count:?}");
     assert!(count.wanted > 40, "{count:?}");
-    assert!(count.found * 100 >= count.wanted * 75, "{spec}: {count:?}");
-    assert!(count.sure * 100 >= count.wanted * 70, "{spec}: {count:?}");
+    assert!(count.found * 100 >= count.wanted * 82, "{spec}: {count:?}");
+    assert!(count.sure * 100 >= count.wanted * 80, "{spec}: {count:?}");
     assert!(
         count.false_alarms * 100 <= count.wanted * 5,
         "{spec}: {count:?}"
