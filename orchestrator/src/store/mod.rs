@@ -1,6 +1,6 @@
 //! What outlives a run: region grids, object events, the ids objects were given. SQLite with a write-ahead log.
 //!
-//! One thread writes ([`writer`]), in batches that are committed at least every quarter of a second: a kill -9 at any
+//! One thread writes (`writer`), in batches that are committed at least every quarter of a second: a kill -9 at any
 //! moment loses at most what came since, and never the file. Whoever reads has a connection of its own and waits for
 //! nobody. The media index of camera tasks lives here too, once there is one.
 
