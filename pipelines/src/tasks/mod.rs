@@ -1,4 +1,4 @@
-//! One camera, many uses: how each task wants the camera configured ([`profile`]), what of it goes together ([`merge`]),
+//! One camera, many uses: how each task wants the camera configured ([`mod@profile`]), what of it goes together ([`merge()`]),
 //! and how a task that does not fit gets the camera for itself and gives it back ([`exclusive`]).
 //!
 //! All of it is pure: nothing here opens a camera. The faults of the source of this model (raspiCamSrv) that are not
