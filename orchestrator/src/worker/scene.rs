@@ -189,7 +189,8 @@ impl Scene {
         }
         let frame = lock(&self.shared.frame).take();
         let Some(frame) = frame else { return Ok(()) };
-        if !self.running {
+        let first = !self.running;
+        if first {
             self.running = true;
             report(&Report::Attached {
                 camera: self.spec.name.clone(),
@@ -199,7 +200,7 @@ impl Scene {
         self.objects
             .frame(&frame.places, frame.size, frame.captured);
         let objects = self.objects.all();
-        if !objects.is_empty() || self.told_objects {
+        if !objects.is_empty() || self.told_objects || first {
             self.told_objects = !objects.is_empty();
             report(&Report::Objects {
                 camera: self.spec.name.clone(),
