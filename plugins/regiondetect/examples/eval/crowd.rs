@@ -167,7 +167,8 @@ pub struct Scene {
 }
 
 impl Scene {
-    pub fn new(people: People, actors: usize, seed: u64) -> Self {
+    /// `size` 1 shows people 90 to 190 pixels high.
+    pub fn new(people: People, actors: usize, size: f32, seed: u64) -> Self {
         let mut random = Random(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
         let columns = 9;
         let actors = (0..actors)
@@ -180,7 +181,7 @@ impl Scene {
                     walk,
                     start: random.below(10_000),
                     // Those further up are further away.
-                    scale: 0.24 + 0.18 * depth + 0.04 * random.share(),
+                    scale: size * (0.24 + 0.18 * depth + 0.04 * random.share()),
                     at: (
                         (column as f32 + 0.2 + 0.6 * random.share()) / columns as f32
                             * WIDTH as f32,

@@ -252,7 +252,7 @@ fn pull(
 /// Writes a frame as PNG, to look at.
 pub fn dump(frame: &Frame, path: &str) -> Result<(), String> {
     let line = format!(
-        "appsrc name=src format=time caps=video/x-raw,format=I420,width={},height={},framerate=5/1 ! videoconvert ! pngenc ! filesink location={path}",
+        "appsrc name=src format=time caps=video/x-raw,format=I420,width={},height={},framerate=5/1 ! videoconvert ! pngenc ! filesink location=\"{path}\"",
         frame.width, frame.height
     );
     let pipeline = launch(&line)?;

@@ -4,7 +4,7 @@
 //! with the same model on every part of every frame: on the clip the whole frame (the walk-throughs) and 416-pixel tiles
 //! with 20% overlap, on the crowd the tiles. A person counts as found where a track lies, looked at in that frame or not.
 //!
-//! `eval [walk | crowd] [PROPERTIES of regiondetect ...]`; each text of properties is one more run, such as
+//! `eval [walk] [crowd] ["distant crowd"] [PROPERTIES of regiondetect ...]`; each text of properties is one more run, such as
 //! `"min-object=60 max-inferences=25"`.
 
 mod crowd;
@@ -24,6 +24,8 @@ const SURE: f32 = 0.5;
 const SAME: f32 = 0.5;
 /// Every so many frames of the clip are compared with tiles.
 const SAMPLE: usize = 5;
+/// The crowds, and how large their people are; the targets are for the first.
+const CROWDS: [(&str, f32); 2] = [("crowd", 1.0), ("distant crowd", 0.6)];
 /// Frames of the crowd, at 5 per second.
 const CROWD_FRAMES: usize = 150;
 
@@ -41,14 +43,18 @@ fn evaluate() -> Result<(), String> {
     footage::init()?;
     let model = shared("models/yolox_nano.onnx")?;
     let clip = shared("media/one-by-one-person-detection.mp4")?;
-    let mut parts = vec!["walk", "crowd"];
+    let mut parts = vec!["walk"];
+    parts.extend(CROWDS.map(|(part, _)| part));
     let mut runs = Vec::new();
+    let mut only = Vec::new();
     for arg in std::env::args().skip(1) {
         match arg.as_str() {
-            "walk" => parts.retain(|p| *p == "walk"),
-            "crowd" => parts.retain(|p| *p == "crowd"),
+            part if parts.contains(&part) => only.push(arg.clone()),
             _ => runs.push(arg),
         }
+    }
+    if !only.is_empty() {
+        parts.retain(|part| only.iter().any(|o| o == part));
     }
     if runs.is_empty() {
         runs.push(String::new());
@@ -92,25 +98,32 @@ fn evaluate() -> Result<(), String> {
             report_walk(run, &ours, whole, &cache.clip_tiles, &walks);
         }
     }
-    if parts.contains(&"crowd") {
-        let scene = crowd::Scene::new(crowd::People::of(&clip, &cache.whole)?, 35, 7);
+    for (part, size) in CROWDS {
+        if !parts.contains(&part) {
+            continue;
+        }
+        let scene = crowd::Scene::new(crowd::People::of(&clip, &cache.whole)?, 35, size, 7);
         let frames: Vec<Frame> = (0..CROWD_FRAMES).map(|n| scene.render(n)).collect();
         if let Ok(path) = std::env::var("EVAL_DUMP") {
-            footage::dump(&frames[CROWD_FRAMES / 2], &path)?;
+            footage::dump(&frames[CROWD_FRAMES / 2], &format!("{path}/{part}.png"))?;
         }
-        if cache.crowd_tiles.is_empty() {
-            println!("reference: tiles of the crowd ...");
-            for frame in &frames {
-                cache.crowd_tiles.push(Some(reference.tiles(frame)?));
-            }
+        if !cache.crowd_tiles.contains_key(part) {
+            println!("reference: tiles of the {part} ...");
+            let tiles: Result<Vec<_>, _> = frames
+                .iter()
+                .map(|f| reference.tiles(f).map(Some))
+                .collect();
+            cache.crowd_tiles.insert(part.to_owned(), tiles?);
             cache.save()?;
         }
-        let tiles = &cache.crowd_tiles;
+        let tiles = &cache.crowd_tiles[part];
         let per_frame =
             tiles.iter().flatten().map(Vec::len).sum::<usize>() as f64 / frames.len() as f64;
         println!(
-            "the crowd: {} frames of 35 people at 1280x720, 5 per second; {} tiles find {per_frame:.1} people per frame",
+            "the {part}: {} frames of 35 people at 1280x720, 5 per second, {:.0} to {:.0} pixels high; {} tiles find {per_frame:.1} people per frame",
             frames.len(),
+            90.0 * size,
+            190.0 * size,
             reference.tile_count(&frames[0]),
         );
         for run in &runs {
@@ -125,7 +138,7 @@ fn evaluate() -> Result<(), String> {
 struct Cache {
     whole: Vec<Vec<BBox>>,
     clip_tiles: Vec<Option<Vec<BBox>>>,
-    crowd_tiles: Vec<Option<Vec<BBox>>>,
+    crowd_tiles: std::collections::BTreeMap<String, Vec<Option<Vec<BBox>>>>,
 }
 
 impl Cache {

@@ -50,7 +50,7 @@ impl Default for Settings {
             min_score: 0.4,
             min_region: 0,
             max_region: 0,
-            min_object: 40,
+            min_object: 80,
             pack: true,
             max_inferences: 0.0,
             stationary_interval: gst::ClockTime::from_seconds(10),

@@ -48,6 +48,7 @@ pub(super) struct Group {
 }
 
 /// Longer side.
+#[inline]
 pub(super) fn longest(b: &BBox) -> f32 {
     b.width().max(b.height())
 }
@@ -63,7 +64,7 @@ pub(super) fn union(a: &BBox, b: &BBox) -> BBox {
 
 /// A want that belongs to no group yet, as the greedy way looks at it.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Free {
+struct Free {
     grown: BBox,
     limit: f32,
     index: u16,
@@ -80,6 +81,15 @@ pub(super) struct Limits {
     pub(super) groups: usize,
 }
 
+/// Working memory of [`greedy`].
+#[derive(Debug, Default)]
+pub(super) struct Greedy {
+    /// In no group yet, in input order.
+    free: Vec<Free>,
+    /// Those of them that may still join the group that is being made.
+    near: Vec<Free>,
+}
+
 /// Assigns the wants from `from` on to groups, which are appended: seeds in input order, each taking in whatever keeps it
 /// smallest for as long as all its members allow. `of[i]` becomes the group of want `i`; those from `from` on that have one
 /// keep it. False if it gave up.
@@ -87,61 +97,65 @@ pub(super) fn greedy(
     wants: &[Want],
     from: usize,
     limits: Limits,
-    free: &mut Vec<Free>,
+    memory: &mut Greedy,
     groups: &mut Vec<Group>,
     of: &mut Vec<u16>,
 ) -> bool {
-    let ease = limits.ease;
     if from == 0 {
         of.clear();
     }
     of.resize(wants.len(), NONE);
-    for seed in from..wants.len() {
-        if of[seed] != NONE {
-            continue;
+    let Greedy { free, near } = memory;
+    free.clear();
+    for (i, want) in wants.iter().enumerate().skip(from) {
+        if of[i] == NONE {
+            free.push(Free {
+                grown: want.grown,
+                limit: want.limit(limits.ease),
+                index: i as u16,
+            });
         }
+    }
+    while let Some(seed) = free.first() {
         if groups.len() >= limits.groups {
             return false;
         }
         let index = groups.len() as u16;
-        let first = &wants[seed];
         let mut group = Group {
-            around: first.grown,
-            side: first.side,
-            limit: first.limit(ease),
+            around: seed.grown,
+            side: wants[usize::from(seed.index)].side,
+            limit: seed.limit,
             members: 1,
         };
-        of[seed] = index;
-        free.clear();
-        free.extend(
-            (seed + 1..wants.len())
-                .filter(|i| of[*i] == NONE)
-                .map(|i| Free {
-                    grown: wants[i].grown,
-                    limit: wants[i].limit(ease).min(limits.side),
-                    index: i as u16,
-                }),
-        );
-        while !free.is_empty() {
-            let mut best: Option<(Free, f32)> = None;
+        of[usize::from(seed.index)] = index;
+        near.clear();
+        near.extend_from_slice(&free[1..]);
+        loop {
             // A group only grows and its limit only falls, so what does not fit now never will.
-            free.retain(|other| {
+            let mut kept = 0;
+            let mut best: Option<(usize, f32)> = None;
+            for i in 0..near.len() {
+                let other = near[i];
                 let side = longest(&union(&group.around, &other.grown));
-                let fits = side <= group.limit.min(other.limit);
-                if fits && best.is_none_or(|(_, least)| side < least) {
-                    best = Some((*other, side));
+                if side <= group.limit.min(other.limit).min(limits.side) {
+                    if best.is_none_or(|(_, least)| side < least) {
+                        best = Some((kept, side));
+                    }
+                    near[kept] = other;
+                    kept += 1;
                 }
-                fits
-            });
-            let Some((other, _)) = best else { break };
+            }
+            near.truncate(kept);
+            let Some((place, _)) = best else { break };
+            let other = near.swap_remove(place);
             group.around = union(&group.around, &other.grown);
             group.limit = group.limit.min(other.limit);
             group.side = group.side.max(wants[usize::from(other.index)].side);
             group.members += 1;
             of[usize::from(other.index)] = index;
-            free.retain(|f| f.index != other.index);
         }
         groups.push(group);
+        free.retain(|f| of[usize::from(f.index)] == NONE);
     }
     true
 }

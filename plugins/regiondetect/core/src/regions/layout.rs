@@ -3,7 +3,7 @@
 
 use detection::{BBox, PixelBox};
 
-use super::cover::{Free, Group, Limits, NONE, Want, greedy, longest, sweep, union};
+use super::cover::{Greedy, Group, Limits, NONE, Want, greedy, longest, sweep, union};
 use super::{FrameSize, Input, Placement, Plan, PlanSettings, Reason};
 
 /// How many times smaller than is comfortable objects may become, from the least demanding level, which says how few inputs
@@ -11,6 +11,8 @@ use super::{FrameSize, Input, Placement, Plan, PlanSettings, Reason};
 const LEVELS: [f32; 3] = [2.0, 1.0, 1.5];
 /// From this many wants on the sweep is tried too; fewer are always served best by the greedy way.
 const CROWD: usize = 6;
+/// With more wants than this only two levels are tried.
+const FEW: usize = 24;
 /// More wants than this are swept only: the greedy way takes quadratic time.
 const MULTITUDE: usize = 64;
 /// Small regions that share an input: two rows of two.
@@ -50,7 +52,7 @@ pub(super) struct Layout {
     order: Vec<u16>,
     limits: Vec<f32>,
     squares: Vec<Square>,
-    free: Vec<Free>,
+    greedy: Greedy,
     plan: Plan,
     /// What `best` needs, at which level.
     inputs: usize,
@@ -72,9 +74,11 @@ impl Layout {
         let max_side = settings.max_region as f32;
         self.inputs = usize::MAX;
         for ease in LEVELS {
-            if ease == LEVELS[2] && self.ease == LEVELS[1] {
+            // The level between is worth its time only where few things share few inputs.
+            if ease == LEVELS[2] && (self.ease == LEVELS[1] || wants.len() > FEW) {
                 break;
             }
+            let mut hopeless = false;
             if wants.len() <= MULTITUDE {
                 let Cover { groups, of } = &mut self.trial;
                 groups.clear();
@@ -84,11 +88,13 @@ impl Layout {
                     // Even if all of them were small.
                     groups: self.inputs.saturating_mul(SHARED),
                 };
-                if greedy(wants, 0, limits, &mut self.free, groups, of) {
+                hopeless = !greedy(wants, 0, limits, &mut self.greedy, groups, of);
+                if !hopeless {
                     self.keep_better(ease, settings);
                 }
             }
-            if wants.len() >= CROWD && (self.inputs > 1 || wants.len() > MULTITUDE) {
+            // Where the greedy way gave up, the sweep comes no nearer.
+            if !hopeless && wants.len() >= CROWD && (self.inputs > 1 || wants.len() > MULTITUDE) {
                 let side = self.typical_limit(wants, ease).min(max_side);
                 let Cover { groups, of } = &mut self.trial;
                 sweep(wants, ease, side, &mut self.order, groups, of);
@@ -130,7 +136,7 @@ impl Layout {
             side: max_side,
             groups: usize::MAX,
         };
-        greedy(wants, from, limits, &mut self.free, groups, of);
+        greedy(wants, from, limits, &mut self.greedy, groups, of);
         self.place(settings, reason_of);
     }
 

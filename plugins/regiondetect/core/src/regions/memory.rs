@@ -2,8 +2,8 @@
 
 use detection::BBox;
 
-use super::FrameSize;
 use super::cover::longest;
+use super::{FrameSize, WatchedTrack};
 
 /// When each live track was last looked at.
 #[derive(Debug, Default)]
@@ -26,9 +26,12 @@ impl Looked {
         }
     }
 
-    /// Forgets the tracks that `alive` does not name.
-    pub(super) fn retain(&mut self, alive: impl Fn(i32) -> bool) {
-        self.tracks.retain(|(id, _)| alive(*id));
+    /// Forgets tracks that are no more, once there are many of them.
+    pub(super) fn forget(&mut self, alive: &[WatchedTrack]) {
+        if self.tracks.len() > 2 * alive.len() + 16 {
+            self.tracks
+                .retain(|(id, _)| alive.iter().any(|track| track.id == *id));
+        }
     }
 
     pub(super) fn clear(&mut self) {

@@ -183,7 +183,7 @@ impl Planner {
         let teaches = self.teaches % found.len().max(1);
         for (i, detection) in found.iter().enumerate().filter(|(_, d)| sure(d)) {
             let cut = self.cut_by_region(&detection.bbox);
-            let known = self.tracks.iter().any(|t| t.iou(&detection.bbox) > SAME);
+            let known = self.tracks.iter().any(|t| same(t, &detection.bbox));
             if cut || (!known && !self.tracks.is_empty()) {
                 self.look_again(&detection.bbox, before);
             }
@@ -231,7 +231,7 @@ impl Planner {
             track.stationary && moving.iter().any(touches)
         };
         if let Some(tracks) = look.tracks {
-            self.looked.retain(|id| tracks.iter().any(|t| t.id == id));
+            self.looked.forget(tracks);
             for track in tracks {
                 self.tracks.push(track.bbox);
                 if track.stationary {
@@ -269,7 +269,7 @@ impl Planner {
         }
         for i in 0..self.untracked.len() {
             let (bbox, _) = self.untracked[i];
-            if !self.tracks.iter().any(|t| t.iou(&bbox) > SAME) {
+            if !self.tracks.iter().any(|t| same(t, &bbox)) {
                 self.want_object(&bbox, now(Reason::Untracked, look.time));
             }
         }
@@ -371,15 +371,15 @@ impl Planner {
 
     /// Sorts the wants by urgency and lays them out.
     fn arrange(&mut self) {
-        self.wants.sort_unstable_by_key(|(want, tag)| {
-            (
-                !tag.waited,
-                if tag.waited { tag.since } else { 0 },
-                tag.reason,
-                tag.rank,
+        self.wants.sort_unstable_by(|(a, tag), (b, other)| {
+            let waiting = |t: &Tag| if t.waited { t.since } else { u64::MAX };
+            waiting(tag)
+                .cmp(&waiting(other))
+                .then_with(|| tag.reason.cmp(&other.reason))
+                .then_with(|| tag.rank.cmp(&other.rank))
                 // Any fixed order will do; without one equal wants would make plans flicker.
-                (want.bbox.x1 as i32, want.bbox.y1 as i32),
-            )
+                .then_with(|| a.bbox.x1.total_cmp(&b.bbox.x1))
+                .then_with(|| a.bbox.y1.total_cmp(&b.bbox.y1))
         });
         self.bare.clear();
         self.bare.extend(self.wants.iter().map(|(want, _)| *want));
@@ -610,6 +610,11 @@ fn now(reason: Reason, time: u64) -> Tag {
         rank: 0,
         track: None,
     }
+}
+
+/// Both are of the same thing. Most pairs do not even touch.
+fn same(a: &BBox, b: &BBox) -> bool {
+    a.x1 < b.x2 && b.x1 < a.x2 && a.y1 < b.y2 && b.y1 < a.y2 && a.iou(b) > SAME
 }
 
 /// Settings that planning can rely on.

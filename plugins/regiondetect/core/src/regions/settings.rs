@@ -20,7 +20,7 @@ pub struct PlanSettings {
     pub pack: bool,
     /// Inferences per second of this camera; `None`: as many as there is to look at.
     pub budget: Option<f32>,
-    /// Most model inputs for one frame.
+    /// Most model inputs for one frame: in a crowd the parts of the picture take turns, those longest not looked at first.
     pub max_inputs: usize,
     /// A resting track is looked at this often, in nanoseconds.
     pub stationary_interval: u64,
@@ -35,10 +35,10 @@ impl PlanSettings {
             input,
             min_region: Self::default_min_region(input),
             max_region: i32::MAX,
-            min_object: 40,
+            min_object: 80,
             pack: true,
             budget: None,
-            max_inputs: 16,
+            max_inputs: 5,
             stationary_interval: 10_000_000_000,
         }
     }
