@@ -22,6 +22,7 @@
 pub mod appearance;
 mod assignment;
 mod candidates;
+mod duplicates;
 mod geometry;
 mod kalman;
 mod object;

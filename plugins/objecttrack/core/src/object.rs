@@ -38,6 +38,8 @@ pub struct Object {
     /// Seconds since the last look.
     pub unlooked: f64,
     pub looked: bool,
+    /// In this frame something nearer is in front of it.
+    pub hidden: bool,
     /// Index of this frame's detection.
     pub matched: Option<u32>,
     place: Z,
@@ -93,6 +95,7 @@ impl Object {
             unseen: 0.0,
             unlooked: 0.0,
             looked: true,
+            hidden: false,
             matched: None,
             place: *z,
             place_n: 1.0,
@@ -286,6 +289,34 @@ impl Object {
                 v.1 *= 0.5;
             }
         }
+    }
+
+    /// How well a box continues its way: 1 straight on, 0 across or standing, -1 back.
+    pub fn onward(&self, z: &Z) -> f32 {
+        let gap = self.unseen as f32;
+        let (ax, ay) = (self.kalman.v[0] * gap, self.kalman.v[1] * gap);
+        let (bx, by) = (z[0] - self.seen[0], z[1] - self.seen[1]);
+        let (a, b) = (ax.hypot(ay), bx.hypot(by));
+        let least = 0.05 * (self.seen[2] * self.seen[3]).sqrt();
+        if a <= least || b <= least {
+            return 0.0;
+        }
+        let angle = ((ax * bx + ay * by) / (a * b)).clamp(-1.0, 1.0).acos();
+        1.0 - angle / std::f32::consts::FRAC_PI_2
+    }
+
+    /// Shift of the lower edge's middle and of the sizes since it was last seen, in its own sizes; `None` where the sizes differ
+    /// too much to be one object.
+    pub fn relative_shift(&self, z: &Z) -> Option<f32> {
+        let last = &self.seen;
+        let ratio = |a: f32, b: f32| (a / b).max(b / a);
+        let (rw, rh) = (ratio(last[2], z[2]), ratio(last[3], z[3]));
+        if rw > 1.5 || rh > 1.5 {
+            return None;
+        }
+        let dx = (z[0] - last[0]) / last[2];
+        let dy = (z[1] + z[3] / 2.0 - last[1] - last[3] / 2.0) / last[3];
+        Some((dx * dx + dy * dy + (rw - 1.0).powi(2) + (rh - 1.0).powi(2)).sqrt())
     }
 
     /// How long it may be missed.

@@ -113,6 +113,17 @@ pub struct Params {
     pub motion_weight: f32,
     /// Squared distance (in standard deviations, four coordinates) at which the distance part of the score has fallen to 1/e.
     pub motion_scale: f32,
+    /// How much moving on in the same direction counts when several pairs are possible.
+    pub direction_weight: f32,
+    /// Below four frames per second the first boxes of a fast object do not overlap: an object detected less than three times may
+    /// also have moved this many of its sizes per second...
+    pub fast_speed: f32,
+    /// ...up to this many of its sizes in all, if nothing else fits better.
+    pub fast_reach: f32,
+    /// Two detections of one label that overlap by more than this are one.
+    pub duplicate_iou: f32,
+    /// A look that fails while something nearer hides more than half of the object counts this much.
+    pub hidden_rate: f64,
     /// A new object is believed after this many detections...
     pub confirm_hits: u32,
     /// ...and this many seconds.
@@ -173,6 +184,11 @@ impl Default for Params {
             gate: 40.0,
             motion_weight: 0.4,
             motion_scale: 20.0,
+            direction_weight: 0.05,
+            fast_speed: 4.5,
+            fast_reach: 2.0,
+            duplicate_iou: 0.7,
+            hidden_rate: 0.5,
             confirm_hits: 2,
             confirm_after: 0.07,
             life: 4.0,

@@ -5,6 +5,7 @@ use detection::{BBox, Detection, LabelId, Track, TrackChange, TrackState};
 use crate::appearance::{Crop, Luma};
 use crate::assignment::{Assignment, Pair};
 use crate::candidates::Candidates;
+use crate::duplicates;
 use crate::geometry::covered;
 use crate::kalman::{Z, measured};
 use crate::object::{Object, Woke};
@@ -65,16 +66,16 @@ pub struct Change {
 
 /// A detection as the tracker sees it.
 #[derive(Debug, Clone, Copy)]
-struct Seen {
-    z: Z,
-    bbox: BBox,
-    label: LabelId,
-    group: u16,
-    score: f32,
-    high: bool,
-    new: bool,
-    index: u32,
-    taken: bool,
+pub(crate) struct Seen {
+    pub z: Z,
+    pub bbox: BBox,
+    pub label: LabelId,
+    pub group: u16,
+    pub score: f32,
+    pub high: bool,
+    pub new: bool,
+    pub index: u32,
+    pub taken: bool,
 }
 
 /// Tracks the objects of one camera.
@@ -92,6 +93,8 @@ pub struct Tracker {
     reach: Vec<BBox>,
     det_reach: Vec<BBox>,
     pairs: Vec<Pair>,
+    met: Vec<bool>,
+    missed: Vec<u32>,
     tracks: Vec<Tracked>,
     changes: Vec<Change>,
 }
@@ -112,6 +115,8 @@ impl Tracker {
             reach: Vec::new(),
             det_reach: Vec::new(),
             pairs: Vec::new(),
+            met: Vec::new(),
+            missed: Vec::new(),
             tracks: Vec::new(),
             changes: Vec::new(),
         }
@@ -187,9 +192,18 @@ impl Tracker {
         };
         self.motion = self.noise.apply(&self.params.motion);
         self.take_in(detections);
+        duplicates::remove(
+            &mut self.seen,
+            looked_at,
+            self.params.duplicate_iou,
+            &mut self.det_reach,
+            &mut self.candidates,
+        );
         self.predict(dt, looked_at);
         self.find_candidates();
         self.associate(time, picture);
+        self.match_fast(time, picture);
+        self.find_hidden();
         self.start_new(time);
         self.end_of_step(first, jump, picture);
         &self.tracks
@@ -306,6 +320,82 @@ impl Tracker {
         });
     }
 
+    /// At a few frames per second the first two boxes of a vehicle lie apart. Only a pair that is the best for both is believed.
+    fn match_fast(&mut self, time: f64, picture: Option<&Luma<'_>>) {
+        let limit =
+            (self.params.fast_speed * self.timeline.interval as f32).min(self.params.fast_reach);
+        // The passes before reach one size by themselves.
+        if limit < 1.0 {
+            return;
+        }
+        self.pairs.clear();
+        for &(row, col) in &self.candidates.pairs {
+            let (o, s) = (&self.objects[row as usize], &self.seen[col as usize]);
+            let open = o.matched.is_none() && o.hits < 3 && !o.resting;
+            if !open || s.taken || !s.high || o.group != s.group {
+                continue;
+            }
+            if let Some(shift) = o.relative_shift(&s.z).filter(|shift| *shift <= limit) {
+                self.pairs.push(Pair {
+                    row,
+                    col,
+                    score: limit - shift,
+                });
+            }
+        }
+        self.pairs.sort_unstable_by(|a, b| {
+            b.score
+                .total_cmp(&a.score)
+                .then((a.row, a.col).cmp(&(b.row, b.col)))
+        });
+        self.met.clear();
+        self.met.resize(self.objects.len() + self.seen.len(), false);
+        for k in 0..self.pairs.len() {
+            let (i, j) = (self.pairs[k].row as usize, self.pairs[k].col as usize);
+            let better = self.met[i] || self.met[self.objects.len() + j];
+            self.met[i] = true;
+            let at = self.objects.len() + j;
+            self.met[at] = true;
+            if !better {
+                self.matched(i, j, time, picture);
+            }
+        }
+    }
+
+    /// Marks the objects that were looked for in vain while something nearer (its lower edge is lower) was in front of them.
+    fn find_hidden(&mut self) {
+        if self.params.hidden_rate >= 1.0 {
+            return;
+        }
+        self.missed.clear();
+        for (i, o) in self.objects.iter_mut().enumerate() {
+            o.hidden = false;
+            if o.confirmed() && o.looked && o.matched.is_none() {
+                self.missed.push(i as u32);
+            }
+        }
+        if self.missed.is_empty() {
+            return;
+        }
+        let objects = &mut self.objects;
+        self.reach.clear();
+        self.reach
+            .extend(self.missed.iter().map(|&i| objects[i as usize].bbox()));
+        self.det_reach.clear();
+        self.det_reach.extend(objects.iter().map(Object::bbox));
+        self.candidates.find(&self.reach, &self.det_reach);
+        for &(k, j) in &self.candidates.pairs {
+            let (back, front) = (&self.reach[k as usize], &self.det_reach[j as usize]);
+            let n = &objects[j as usize];
+            let there = n.confirmed() && (n.matched.is_some() || (n.resting && n.misses == 0));
+            let common = back.intersection(front).map_or(0.0, |p| p.area());
+            let i = self.missed[k as usize];
+            if i != j && there && front.y2 > back.y2 && common > 0.5 * back.area() {
+                objects[i as usize].hidden = true;
+            }
+        }
+    }
+
     fn pass(&mut self, time: f64, picture: Option<&Luma<'_>>, fit: impl Fn(&Object, &Seen) -> f32) {
         self.pairs.clear();
         for &(i, j) in &self.candidates.pairs {
@@ -390,7 +480,8 @@ impl Tracker {
                         o.missed = 0.0;
                     } else {
                         o.misses += 1;
-                        o.missed += o.unlooked.min(params.look_cap);
+                        let rate = if o.hidden { params.hidden_rate } else { 1.0 };
+                        o.missed += rate * o.unlooked.min(params.look_cap);
                     }
                 }
                 o.unlooked = 0.0;
@@ -619,6 +710,7 @@ struct Gates {
     motion_weight: f32,
     motion_scale: f32,
     gate: f32,
+    direction_weight: f32,
     motion: Motion,
 }
 
@@ -632,7 +724,12 @@ impl Gates {
             return 0.0;
         }
         let near = (-d2 / self.motion_scale).exp();
-        (1.0 - self.motion_weight) * iou + self.motion_weight * near
+        let mut score = (1.0 - self.motion_weight) * iou + self.motion_weight * near;
+        if o.hits > 2 {
+            score += self.direction_weight * o.onward(&s.z);
+        }
+        // A pair that passed its gate stays possible, even backwards.
+        score.max(0.001)
     }
 }
 
@@ -649,6 +746,7 @@ impl Params {
             motion_weight: self.motion_weight,
             motion_scale: self.motion_scale,
             gate: self.gate,
+            direction_weight: self.direction_weight,
             motion: *motion,
         }
     }
