@@ -27,6 +27,8 @@ pub struct Object {
     pub kalman: Kalman,
     /// The last detected box.
     pub seen: Z,
+    /// The first detected box.
+    pub origin: Z,
     pub hits: u32,
     pub born: f64,
     /// Seconds of unsuccessful looks since it was last seen.
@@ -88,6 +90,7 @@ impl Object {
             score,
             kalman: Kalman::new(z, m),
             seen: *z,
+            origin: *z,
             hits: 1,
             born: now,
             missed: 0.0,
@@ -217,6 +220,30 @@ impl Object {
         self.kalman.update(z, m);
         self.start_place(z);
         Woke::Yes
+    }
+
+    /// `other`, not confirmed yet, is this resting object after its first steps.
+    pub fn walk_on_as(&mut self, other: &Self) {
+        self.resting = false;
+        self.stationary = false;
+        self.shaken = 0;
+        self.off_place = false;
+        self.crop = None;
+        self.kalman = other.kalman;
+        self.seen = other.seen;
+        self.place = other.place;
+        self.place_n = other.place_n;
+        self.still = other.still;
+        self.matched = other.matched;
+        self.score = other.score;
+        self.hits = self.hits.saturating_add(other.hits);
+        self.last_seen = other.last_seen;
+        self.missed = 0.0;
+        self.misses = 0;
+        self.unseen = 0.0;
+        self.unlooked = 0.0;
+        self.lost = false;
+        self.measure_path();
     }
 
     fn update_place(&mut self, z: &Z, gap: f64, m: &Motion, p: &LabelParams) {

@@ -41,6 +41,8 @@ struct Subject {
     id: u32,
     scores: [f32; SCORES],
     count: usize,
+    /// The median when it was last seen, while it is missed: misses are no news about what it is.
+    unseen_score: Option<f32>,
     believed: bool,
     stationary: bool,
     told: f64,
@@ -183,6 +185,7 @@ impl Reporter {
                     id,
                     scores: [0.0; SCORES],
                     count: 0,
+                    unseen_score: None,
                     believed: false,
                     stationary: false,
                     told: now,
@@ -207,6 +210,11 @@ impl Reporter {
 impl Subject {
     /// A detection gives its confidence, a moving object that was missed gives 0; a resting one and one not looked at give nothing.
     fn count_score(&mut self, t: &Tracked) {
+        if t.evidence == Evidence::Observed {
+            self.unseen_score = None;
+        } else if self.unseen_score.is_none() {
+            self.unseen_score = Some(self.median());
+        }
         let score = match t.evidence {
             Evidence::Observed => t.track.score,
             Evidence::Coasting if t.missed => 0.0,
@@ -266,10 +274,15 @@ impl Subject {
     }
 
     fn tell(&mut self, kind: TrackChange, t: &Tracked, now: f64, reports: &mut Vec<Report>) {
+        let mut track = *t;
+        // Where it was last seen, not how far a guess has gone since.
+        if matches!(kind, TrackChange::Lost | TrackChange::Ended) {
+            track.track.bbox = t.last_box;
+        }
         reports.push(Report {
             kind,
-            track: *t,
-            score: self.median(),
+            track,
+            score: self.unseen_score.unwrap_or_else(|| self.median()),
             zones: self.zones,
             entered: self.zones & !self.told_zones,
             left: self.told_zones & !self.zones,

@@ -7,7 +7,7 @@ use crate::assignment::{Assignment, Pair};
 use crate::candidates::Candidates;
 use crate::duplicates;
 use crate::geometry::covered;
-use crate::kalman::{Z, measured};
+use crate::kalman::{Z, measured, to_bbox};
 use crate::object::{Object, Woke};
 use crate::params::{Motion, Params};
 use crate::timeline::{Passed, Timeline};
@@ -45,6 +45,8 @@ pub struct Tracked {
     pub shown: bool,
     /// It was looked for in this frame and not found.
     pub missed: bool,
+    /// The last detected box; of a resting object its place.
+    pub last_box: BBox,
     /// Pixels per second, across and down.
     pub velocity: (f32, f32),
     /// When it was first detected, in the caller's time.
@@ -204,6 +206,7 @@ impl Tracker {
         self.associate(time, picture);
         self.match_fast(time, picture);
         self.find_hidden();
+        self.wake_walked_off();
         self.start_new(time);
         self.end_of_step(first, jump, picture);
         &self.tracks
@@ -396,6 +399,56 @@ impl Tracker {
         }
     }
 
+    /// At a few frames per second somebody who stood and walks off is beside his place in the very next frame. What is about to be
+    /// confirmed, began beside a resting object of its size right when that was last seen, and has been there in each look in which
+    /// that was not: is that object.
+    fn wake_walked_off(&mut self) {
+        let mut i = 0;
+        while i < self.objects.len() {
+            let o = &self.objects[i];
+            i += 1;
+            if o.confirmed()
+                || o.matched.is_none()
+                || !old_enough(o, &self.params, self.timeline.now)
+            {
+                continue;
+            }
+            let age = self.timeline.now - o.born;
+            let from = self
+                .objects
+                .iter()
+                .enumerate()
+                .filter(|(_, r)| {
+                    let lately = r.unseen > age && r.unseen <= age + self.params.look_cap;
+                    r.confirmed()
+                        && r.resting
+                        && r.matched.is_none()
+                        && !r.hidden
+                        && r.group == o.group
+                        && !in_front(o, r)
+                        && r.misses + 1 >= o.hits
+                        && lately
+                })
+                .filter_map(|(k, r)| Some((r.relative_shift(&o.origin)?, k)))
+                .filter(|(shift, _)| *shift <= 0.8)
+                .min_by(|a, b| a.0.total_cmp(&b.0));
+            let Some((_, k)) = from else { continue };
+            i -= 1;
+            let other = self.objects[i].clone();
+            let r = &mut self.objects[k];
+            let was_stationary = r.stationary;
+            r.walk_on_as(&other);
+            if was_stationary {
+                let track = tracked(r, &self.params, self.timeline.interval);
+                self.changes.push(Change {
+                    kind: TrackChange::Moving,
+                    track,
+                });
+            }
+            self.objects.remove(i);
+        }
+    }
+
     fn pass(&mut self, time: f64, picture: Option<&Luma<'_>>, fit: impl Fn(&Object, &Seen) -> f32) {
         self.pairs.clear();
         for &(i, j) in &self.candidates.pairs {
@@ -490,8 +543,7 @@ impl Tracker {
                 if o.misses > 0 || o.unseen > params.blind_life {
                     return false;
                 }
-                let old = o.hits >= params.confirm_hits && now - o.born >= params.confirm_after;
-                if o.matched.is_some() && (old || first) {
+                if o.matched.is_some() && (first || old_enough(o, params, now)) {
                     o.id = *next_id;
                     *next_id = next_id.wrapping_add(1) & 0x7fff_ffff;
                     *next_id = (*next_id).max(1);
@@ -598,6 +650,16 @@ fn group_of(label: LabelId, group: u16) -> u16 {
     if group == 0 { label } else { u16::MAX - group }
 }
 
+/// `o` could be what hides `r`, so that `r` is missed although it is there.
+fn in_front(o: &Object, r: &Object) -> bool {
+    let (front, back) = (o.bbox(), r.bbox());
+    front.intersection(&back).map_or(0.0, |p| p.area()) > 0.4 * back.area()
+}
+
+fn old_enough(o: &Object, params: &Params, now: f64) -> bool {
+    o.hits >= params.confirm_hits && now - o.born >= params.confirm_after
+}
+
 fn looks_the_same(o: &Object, picture: Option<&Luma<'_>>) -> bool {
     let (Some(picture), Some(crop)) = (picture, &o.crop) else {
         return false;
@@ -651,6 +713,11 @@ fn tracked(o: &Object, params: &Params, interval: f64) -> Tracked {
         detection: o.matched.map(|i| i as usize),
         shown,
         missed: o.misses > 0,
+        last_box: if o.resting {
+            o.bbox()
+        } else {
+            to_bbox(&o.seen)
+        },
         velocity: if o.resting {
             (0.0, 0.0)
         } else {

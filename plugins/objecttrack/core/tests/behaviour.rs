@@ -527,6 +527,143 @@ fn survives_a_minute_of_misses(appearance: bool, later: u32) -> bool {
 }
 
 #[test]
+fn somebody_who_stood_and_walks_off_at_once_is_the_same_and_the_next_one_there_is_not() {
+    let mut noise = Noise(11);
+    let mut tracker = Tracker::new(Params::default());
+    let (mut stood, mut walked, mut next) = (None, None, None);
+    for f in 0..160u32 {
+        let mut seen = Vec::new();
+        if f < 100 {
+            seen.push(noise.boxed(300.0, 100.0, 60.0, 200.0));
+        } else if f < 106 {
+            // 0.8 of its width from one look to the next: it never overlaps its place by 0.4 again.
+            seen.push(noise.boxed(300.0 + 48.0 * (f - 99) as f32, 100.0, 60.0, 200.0));
+        } else if f > 120 {
+            seen.push(noise.boxed(300.0, 100.0, 60.0, 200.0));
+        }
+        let tracks = tracker.step(f64::from(f) / FPS, &seen, LookedAt::Everything);
+        let id = tracks
+            .iter()
+            .find(|t| t.evidence == Evidence::Observed)
+            .map(|t| t.track.id);
+        match f {
+            99 => stood = id,
+            105 => walked = id,
+            159 => next = id,
+            _ => {}
+        }
+    }
+    assert!(stood.is_some());
+    assert_eq!(walked, stood, "who walks off got a new id");
+    assert!(
+        next.is_some() && next != stood,
+        "the next one took the id of the first"
+    );
+}
+
+#[test]
+fn a_new_car_beside_a_parked_one_that_is_missed_once_does_not_take_its_id() {
+    let mut noise = Noise(12);
+    let mut tracker = Tracker::new(Params::default());
+    let parked = (200.0, 300.0, 200.0, 90.0);
+    for f in 0..150u32 {
+        let mut seen = Vec::new();
+        if f != 100 {
+            seen.push(noise.boxed(parked.0, parked.1, parked.2, parked.3));
+        }
+        if f >= 100 {
+            seen.push(noise.boxed(350.0 + 30.0 * (f - 100) as f32, 310.0, 200.0, 90.0));
+        }
+        tracker.step(f64::from(f) / FPS, &seen, LookedAt::Everything);
+    }
+    assert_eq!(near(tracker.tracks(), 300.0, 345.0), Some(1));
+    assert!(tracker.tracks().iter().any(|t| t.track.id == 2));
+}
+
+#[test]
+fn a_car_told_of_twice_is_one_car() {
+    let mut noise = Noise(13);
+    let mut tracker = Tracker::new(Params::default());
+    let regions = [
+        BBox::new(0.0, 0.0, 320.0, 320.0),
+        BBox::new(220.0, 0.0, 640.0, 320.0),
+    ];
+    for f in 0..60u32 {
+        let car = noise.boxed(180.0, 100.0, 160.0, 80.0);
+        let mut again = car;
+        again.bbox = BBox::new(
+            car.bbox.x1 + 4.0,
+            car.bbox.y1,
+            car.bbox.x2 + 3.0,
+            car.bbox.y2,
+        );
+        again.score = 0.8;
+        // What the second region saw of it, up to its edge.
+        let mut piece = car;
+        piece.bbox.x1 = 220.0;
+        piece.score = 0.9;
+        let seen = if f % 3 == 0 {
+            vec![again, car, piece]
+        } else {
+            vec![piece, car]
+        };
+        tracker.step(f64::from(f) / FPS, &seen, LookedAt::Regions(&regions));
+    }
+    assert_eq!(tracker.object_count(), 1);
+    assert_eq!(tracker.next_id(), 2);
+}
+
+#[test]
+fn a_fast_car_at_two_frames_per_second_gets_one_id() {
+    let mut noise = Noise(14);
+    let mut tracker = Tracker::new(Params::default());
+    let mut ids = Vec::new();
+    for f in 0..16u32 {
+        // Empty at first: the camera's rate is known.
+        let seen = if f < 8 {
+            vec![]
+        } else {
+            vec![noise.boxed(340.0 * (f - 8) as f32, 300.0, 240.0, 110.0)]
+        };
+        let tracks = tracker.step(f64::from(f) * 0.5, &seen, LookedAt::Everything);
+        ids.extend(tracks.iter().filter(|t| t.shown).map(|t| t.track.id));
+    }
+    assert!(ids.len() >= 6 && ids.iter().all(|i| *i == 1), "{ids:?}");
+}
+
+#[test]
+fn a_parked_car_behind_a_van_lives_twice_as_long() {
+    let car = |noise: &mut Noise| noise.boxed(200.0, 300.0, 200.0, 90.0);
+    let van = |noise: &mut Noise| noise.boxed(180.0, 220.0, 260.0, 240.0);
+    let ended_after = |hidden: bool| {
+        let mut noise = Noise(15);
+        let mut tracker = Tracker::new(Params::default());
+        for f in 0..2000u32 {
+            let mut seen = Vec::new();
+            if f < 100 {
+                seen.push(car(&mut noise));
+            } else if hidden {
+                seen.push(van(&mut noise));
+            }
+            tracker.step(f64::from(f) / FPS, &seen, LookedAt::Everything);
+            if tracker
+                .changes()
+                .iter()
+                .any(|c| c.kind == TrackChange::Ended)
+            {
+                return f64::from(f - 100) / FPS;
+            }
+        }
+        panic!("it never ended");
+    };
+    let (gone, behind) = (ended_after(false), ended_after(true));
+    assert!(
+        (1.8..2.1).contains(&(behind / gone)),
+        "{gone} s, behind a van {behind} s"
+    );
+}
+
+#[test]
 fn a_resting_object_that_still_looks_the_same_is_still_there() {
     assert!(survives_a_minute_of_misses(true, 1));
     assert!(
