@@ -109,6 +109,26 @@ impl Bench {
             .expect("a buffer comes out")
     }
 
+    /// As `push`, with a picture: a pattern at the place of `CAR` that `kind` decides.
+    fn push_picture(&mut self, ms: u64, seen: &[(&str, f64, BBox)], kind: u32) {
+        let mut buffer = self.buffer(ms, seen);
+        let (width, height) = (self.frame.width, self.frame.height);
+        {
+            let b = buffer.get_mut().expect("a new buffer is writable");
+            let mut map = b.map_writable().expect("memory can be written");
+            for (i, sample) in (0..width * height).zip(map.iter_mut()) {
+                let (x, y) = (i % width / 12, i / width / 9);
+                let v = x.wrapping_mul(2_654_435_761)
+                    ^ y.wrapping_mul(40_503)
+                    ^ kind.wrapping_mul(0x9E37_79B9);
+                *sample = (v.wrapping_mul(2_246_822_519) >> 24) as u8;
+            }
+        }
+        self.harness
+            .push_and_pull(buffer)
+            .expect("a buffer comes out");
+    }
+
     fn messages(&self) -> Vec<TrackMessage> {
         let mut all = Vec::new();
         while let Some(m) = self.bus.pop_filtered(&[gst::MessageType::Element]) {
@@ -431,4 +451,25 @@ fn a_shared_buffer_is_annotated_without_copying_its_memory() {
         assert_eq!(kept.peek_memory(0).as_ptr(), out.peek_memory(0).as_ptr());
         assert_eq!(bench.ids(&kept), [None]);
     }
+}
+
+/// Parks a car for 15 s, then has it missed for more than two minutes while the picture is that of `later`; whether it ended.
+fn car_ends(appearance: &str, later: u32) -> bool {
+    let mut bench = Bench::new(&[("appearance", appearance)]);
+    for i in 0..(75 + 5 * 140) {
+        let parked = i < 75;
+        let seen: &[_] = if parked { &[("car", 0.9, CAR)] } else { &[] };
+        bench.push_picture(i * 200, seen, if parked { 1 } else { later });
+    }
+    bench
+        .messages()
+        .iter()
+        .any(|m| m.change == TrackChange::Ended)
+}
+
+#[test]
+fn a_missed_car_whose_picture_is_unchanged_is_kept_only_with_the_appearance_check() {
+    assert!(!car_ends("true", 1), "the same picture, and it ended");
+    assert!(car_ends("true", 7), "another picture kept it");
+    assert!(car_ends("false", 1), "looked at although the check is off");
 }
