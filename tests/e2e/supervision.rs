@@ -79,6 +79,44 @@ fn a_killed_analysis_worker_is_replaced_and_capture_goes_on() {
 }
 
 #[test]
+fn workers_are_replaced_after_the_program_was_upgraded() {
+    let folder = tempfile::tempdir().unwrap();
+    let program = folder.path().join("watchpost");
+    std::fs::copy(crate::support::PROGRAM, &program).unwrap();
+    let watchpost = Watchpost::start_program(&program, &cameras(&[("a", "test: walkers")]));
+    let before = watchpost.wait_streaming("a");
+    // As package managers do it: another file of the same name. This one cannot even be started.
+    let next = folder.path().join("next");
+    std::fs::write(&next, "another version").unwrap();
+    std::fs::rename(&next, &program).unwrap();
+    kill(pid(&before, "capture_pid"), Signal::KILL);
+    watchpost.wait_for("a", "is replaced", |c| {
+        c["state"] == "streaming" && c["capture_pid"] != before["capture_pid"]
+    });
+}
+
+#[test]
+fn cameras_keep_their_common_analysis_however_often_it_is_killed() {
+    let watchpost = Watchpost::start(&cameras(&[("a", "test: walkers"), ("b", "test: walkers")]));
+    let marks = watchpost.run_dir().join("analysis.marks");
+    for _ in 0..3 {
+        let a = watchpost.wait_for("a", "is analysed", |c| c["analysis"]["state"] == "running");
+        let analysis = pid(&a, "analysis_pid");
+        // All are found at work.
+        kill(analysis, Signal::STOP);
+        std::fs::write(&marks, [1; 16]).unwrap();
+        kill(analysis, Signal::KILL);
+        watchpost.wait_for("a", "is analysed by another", |c| {
+            c["analysis"]["state"] == "running" && pid(c, "analysis_pid") != analysis
+        });
+    }
+    for name in ["a", "b"] {
+        let camera = watchpost.camera(name);
+        assert_eq!(camera["analysis"]["own_worker"], false, "{camera}");
+    }
+}
+
+#[test]
 fn a_stopped_capture_worker_is_seen_as_stalled_and_replaced() {
     let watchpost = Watchpost::start(&cameras(&[("a", "test: walkers")]));
     let before = watchpost.wait_streaming("a");

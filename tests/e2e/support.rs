@@ -56,7 +56,15 @@ pub fn write_config(folder: &Path, rest: &str) -> PathBuf {
 
 /// `watchpost` with what it needs in its environment.
 pub fn watchpost() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_watchpost"));
+    watchpost_at(Path::new(PROGRAM))
+}
+
+/// The program under test.
+pub const PROGRAM: &str = env!("CARGO_BIN_EXE_watchpost");
+
+/// As [`watchpost`], from a copy of the program.
+pub fn watchpost_at(program: &Path) -> Command {
+    let mut command = Command::new(program);
     if let Some(library) = onnxruntime().filter(|_| std::env::var_os("ORT_DYLIB_PATH").is_none()) {
         command.env("ORT_DYLIB_PATH", library);
     }
@@ -67,9 +75,14 @@ pub fn watchpost() -> Command {
 impl Watchpost {
     /// Starts it with this configuration and waits until it listens.
     pub fn start(rest: &str) -> Self {
+        Self::start_program(Path::new(PROGRAM), rest)
+    }
+
+    /// As [`Watchpost::start`], from a copy of the program.
+    pub fn start_program(program: &Path, rest: &str) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let config = write_config(folder.path(), rest);
-        let mut child = watchpost()
+        let mut child = watchpost_at(program)
             .args(["run", "-c"])
             .arg(config)
             .stdout(Stdio::null())

@@ -120,7 +120,8 @@ impl Supervisor {
         }
     }
 
-    pub(super) fn analysis_gone(&mut self, role: &Role, reason: &str) {
+    /// `by_itself`: so that a camera may be the cause.
+    pub(super) fn analysis_gone(&mut self, role: &Role, reason: &str, by_itself: bool) {
         let now = Instant::now();
         let Some(analysis) = self.analyses.get_mut(role) else {
             return;
@@ -147,7 +148,7 @@ impl Supervisor {
                 continue;
             }
             camera.clear_analysis();
-            if expected || !analysis.marks.at_work(camera.mark) {
+            if expected || !by_itself || !analysis.marks.at_work(camera.mark) {
                 continue;
             }
             if matches!(role, Role::OwnAnalysis(_)) {

@@ -353,7 +353,9 @@ impl Supervisor {
                 let name = name.clone();
                 match notice {
                     Notice::Report(report) => self.capture_report(&name, report),
-                    Notice::Exited(reason) => self.capture_gone(&name, reason),
+                    Notice::Exited(reason) | Notice::Killed(reason) => {
+                        self.capture_gone(&name, reason);
+                    }
                     Notice::Stuck(reason) => {
                         tracing::error!(camera = name, "{reason}; it is replaced");
                         self.capture_gone(&name, reason);
@@ -371,8 +373,9 @@ impl Supervisor {
                 match notice {
                     Notice::Report(report) => self.analysis_report(&role, report),
                     Notice::Exited(reason) | Notice::Stuck(reason) => {
-                        self.analysis_gone(&role, &reason);
+                        self.analysis_gone(&role, &reason, true);
                     }
+                    Notice::Killed(reason) => self.analysis_gone(&role, &reason, false),
                 }
             }
         }

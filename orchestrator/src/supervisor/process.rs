@@ -2,6 +2,7 @@
 
 use crate::worker::protocol::Report;
 use rustix::process::{Pid, Signal, kill_process};
+use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -58,6 +59,8 @@ pub enum Notice {
     Report(Report),
     /// It is gone; why, for people.
     Exited(String),
+    /// Somebody else ended it with SIGKILL (the kernel short of memory, an administrator): no fault of what it was doing.
+    Killed(String),
     /// It survived SIGKILL: it sleeps in the kernel. It is given up, and waited for in the background.
     Stuck(String),
 }
@@ -126,6 +129,16 @@ fn signal(pid: u32, signal: Signal) {
     }
 }
 
+/// This program. After an upgrade its name leads to another one, or nowhere; what runs is still there.
+fn own_program() -> std::io::Result<PathBuf> {
+    let program = std::env::current_exe()?;
+    Ok(if program.exists() {
+        program
+    } else {
+        "/proc/self/exe".into()
+    })
+}
+
 /// Starts a worker: this program again, with `first` as the first line of its input.
 pub fn spawn(
     role: Role,
@@ -133,8 +146,7 @@ pub fn spawn(
     first: String,
     events: mpsc::Sender<WorkerEvent>,
 ) -> std::io::Result<Worker> {
-    let program = std::env::current_exe()?;
-    let mut command = Command::new(program);
+    let mut command = Command::new(own_program()?);
     command
         .args(["worker", role.subcommand()])
         .stdin(Stdio::piped())
@@ -284,11 +296,13 @@ async fn look_after(
     if let Some(reports) = reports {
         let _ = tokio::time::timeout(Duration::from_millis(500), reports).await;
     }
-    let reason = match status {
-        Ok(status) => describe(status),
-        Err(error) => format!("cannot be waited for: {error}"),
+    let by_us = matches!(stage, Stage::Killed(_));
+    let notice = match status {
+        Ok(status) if is_killed(status) && !by_us => Notice::Killed(describe(status)),
+        Ok(status) => Notice::Exited(describe(status)),
+        Err(error) => Notice::Exited(format!("cannot be waited for: {error}")),
     };
-    tell(Notice::Exited(reason)).await;
+    tell(notice).await;
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -306,6 +320,11 @@ impl Stage {
             Stage::Asked(at) | Stage::Terminated(at) | Stage::Killed(at) => Some(at),
         }
     }
+}
+
+fn is_killed(status: std::process::ExitStatus) -> bool {
+    use std::os::unix::process::ExitStatusExt;
+    status.signal() == Some(Signal::KILL.as_raw())
 }
 
 /// How a process ended, in words.
