@@ -28,6 +28,8 @@ use witness::{Analysed, Frames};
 
 /// The cameras; the first one is the one that is never touched.
 const CAMERAS: usize = 8;
+/// Analysis workers are killed no more often than this: after a stable minute a restart is the first one again, without a wait.
+const ANALYSIS_PEACE: Duration = Duration::from_secs(70);
 /// Resident memory may grow by this, or by a twentieth, whichever is more.
 const MEMORY_KIB: u64 = 4 * 1024;
 
@@ -171,14 +173,18 @@ fn run(
     };
     // One early, so that no run is without.
     let first_analysis_kill = options.warm() / 2;
+    let mut killed: Option<Instant> = None;
     loop {
         let progress = options.progress(deeds.cycles, began);
         if progress >= 1.0 {
             break;
         }
         cycle(random, house, watchpost, deeds);
-        if deeds.cycles == first_analysis_kill || (progress < 0.5 && random.one_in(40)) {
-            deeds.analysis_kills += u32::from(house.kill_analysis(watchpost));
+        let peace = killed.is_some_and(|at| at.elapsed() >= ANALYSIS_PEACE);
+        let again = peace && progress < 0.5 && random.one_in(10);
+        if (deeds.cycles == first_analysis_kill || again) && house.kill_analysis(watchpost) {
+            deeds.analysis_kills += 1;
+            killed = Some(Instant::now());
         }
         deeds.cycles += 1;
         if warm.is_none() && (deeds.cycles >= options.warm() || progress >= 0.34) {
