@@ -143,10 +143,11 @@ mod source {
                     let allocator = query.allocation_params().next().and_then(|(a, _)| a);
                     let pool = gst::BufferPool::new();
                     let mut config = pool.config();
-                    config.set_params(caps.as_ref(), size, 0, 0);
+                    // Bounded: shmsink waits for ever when all of its memory is handed out.
+                    config.set_params(caps.as_ref(), size, 0, 16);
                     config.set_allocator(allocator.as_ref(), None);
                     pool.set_config(config)?;
-                    query.add_allocation_pool(Some(&pool), size, 0, 0);
+                    query.add_allocation_pool(Some(&pool), size, 0, 16);
                 }
                 self.parent_decide_allocation(query)
             }
@@ -433,6 +434,23 @@ impl Drop for Half {
     }
 }
 
+/// What a shmsink that had to be killed leaves in /dev/shm: names that begin so.
+struct Leftovers(String);
+
+impl Drop for Leftovers {
+    fn drop(&mut self) {
+        for file in std::fs::read_dir("/dev/shm")
+            .into_iter()
+            .flatten()
+            .flatten()
+        {
+            if file.file_name().to_string_lossy().starts_with(&self.0) {
+                let _ = std::fs::remove_file(file.path());
+            }
+        }
+    }
+}
+
 struct Case {
     name: &'static str,
     size: (i32, i32),
@@ -464,7 +482,9 @@ fn run(case: &Case, sink: &str, src: &str, path: &str) -> Option<Row> {
         case.size.0, case.size.1
     );
     let fill = |s: &str| s.replace("{path}", path).replace("{caps}", &caps);
+    let mut leftovers = Leftovers(String::from("none")); // dropped after the writer, which is killed before
     let mut writer = Half::start("write", &fill(sink), case, case.frames);
+    leftovers.0 = format!("shmpipe.{}.", writer.0.id());
     writer.wait_for("UP")?;
     let limit = std::time::Instant::now() + Duration::from_secs(5);
     while !std::path::Path::new(path).exists() && std::time::Instant::now() < limit {

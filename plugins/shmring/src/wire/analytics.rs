@@ -120,7 +120,7 @@ fn add_entry(from: &mut Get, buffer: &mut gst::BufferRef) -> Result<(), WireErro
         .ok_or(WireError::Value)?;
     match from.u8()? {
         tag::OBJECT => {
-            let label = from.str()?;
+            let label = from.name()?;
             let (x, y, w, h) = (from.i32()?, from.i32()?, from.i32()?, from.i32()?);
             meta.add_od_mtd(glib::Quark::from_str(label), x, y, w, h, from.f32()?)
                 .map_err(refused)?;
@@ -144,7 +144,7 @@ fn add_entry(from: &mut Get, buffer: &mut gst::BufferRef) -> Result<(), WireErro
             let mut labels = Vec::with_capacity(n.min(from.0.len()));
             let mut levels = Vec::with_capacity(n.min(from.0.len()));
             for _ in 0..n {
-                labels.push(glib::Quark::from_str(from.str()?));
+                labels.push(glib::Quark::from_str(from.name()?));
                 levels.push(from.f32()?);
             }
             meta.add_cls_mtd(&levels, &labels).map_err(refused)?;

@@ -83,6 +83,14 @@ impl<'a> Get<'a> {
         }
     }
 
+    /// A string that GStreamer keeps for the rest of the process's life: a label, the name of a structure or of a field.
+    /// Therefore not too long, and not endlessly many new ones.
+    pub fn name(&mut self) -> Result<&'a str, WireError> {
+        let s = self.str()?;
+        super::names::admit(s, &super::names::NEW)?;
+        Ok(s)
+    }
+
     pub fn blob(&mut self) -> Result<&'a [u8], WireError> {
         let n = self.u32()?;
         self.take(n as usize)

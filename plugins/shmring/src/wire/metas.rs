@@ -9,7 +9,7 @@ use gst_video::{
 };
 
 use super::bytes::{Get, Put};
-use super::{WireError, value};
+use super::{WireError, names, value};
 use crate::raw;
 
 mod tag {
@@ -316,7 +316,7 @@ fn check_plane(
 }
 
 fn add_roi(from: &mut Get, buffer: &mut gst::BufferRef) -> Result<(), WireError> {
-    let label = from.str()?;
+    let label = from.name()?;
     let (id, parent_id) = (from.i32()?, from.i32()?);
     let rect = (from.u32()?, from.u32()?, from.u32()?, from.u32()?);
     let mut params = Vec::new();
@@ -339,6 +339,8 @@ fn add_reference_timestamp(from: &mut Get, buffer: &mut gst::BufferRef) -> Resul
     if caps.contains('\0') {
         return Err(WireError::Text);
     }
+    // Their names stay for ever, so the whole text counts as one.
+    names::admit(caps, &names::NEW)?;
     let caps = caps.parse::<gst::Caps>().map_err(|_| WireError::Value)?;
     ReferenceTimestampMeta::add(buffer, &caps, timestamp, duration);
     Ok(())

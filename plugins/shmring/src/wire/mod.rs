@@ -9,6 +9,7 @@
 mod analytics;
 mod bytes;
 mod metas;
+mod names;
 mod stream;
 #[cfg(test)]
 mod tests;
@@ -35,6 +36,8 @@ pub enum WireError {
     Depth,
     #[error("metadata of version {0}, this library reads version {WIRE_VERSION}")]
     Version(u16),
+    #[error("metadata brings more new names than this process may remember")]
+    Names,
     #[error("a video plane reaches outside the frame")]
     Plane,
 }

@@ -334,6 +334,34 @@ fn stream_info_of_another_version_is_named() {
     assert_eq!(StreamInfo::decode(&bytes), Err(WireError::Version(9)));
 }
 
+#[test]
+fn new_names_are_limited_known_ones_are_not() {
+    init();
+    let left = std::sync::atomic::AtomicU32::new(2);
+    for name in ["name-limit-1", "name-limit-2", "name-limit-1"] {
+        assert_eq!(names::admit(name, &left), Ok(()));
+    }
+    assert_eq!(names::admit("name-limit-3", &left), Err(WireError::Names));
+    assert_eq!(names::admit("name-limit-2", &left), Ok(()));
+    assert!(glib::Quark::try_from_str("name-limit-3").is_none());
+}
+
+#[test]
+fn an_overlong_label_is_refused_and_not_remembered() {
+    init();
+    let long = "x".repeat(names::MAX_BYTES + 1);
+    let mut buffer = gst::Buffer::with_size(16).unwrap();
+    let mut out = Vec::new();
+    Put(&mut out).record(2, |out| {
+        out.str(&long)?;
+        (0..6).for_each(|_| out.u32(1));
+        Some(())
+    });
+    let result = apply(0, &out, buffer.make_mut(), None);
+    assert_eq!(result, Err(WireError::Text));
+    assert!(glib::Quark::try_from_str(&long).is_none());
+}
+
 proptest! {
     #[test]
     fn arbitrary_bytes_never_panic(data in proptest::collection::vec(any::<u8>(), 0..600)) {

@@ -154,13 +154,13 @@ pub(super) fn is_structure_name(name: &str) -> bool {
 
 fn read_structure(from: &mut Get, depth: u32) -> Result<gst::Structure, WireError> {
     let depth = depth.checked_sub(1).ok_or(WireError::Depth)?;
-    let name = from.str()?;
+    let name = from.name()?;
     if !is_structure_name(name) {
         return Err(WireError::Text);
     }
     let mut s = gst::Structure::new_empty(name);
     for _ in 0..from.u16()? {
-        let field = from.str()?;
+        let field = from.name()?;
         if field.is_empty() {
             return Err(WireError::Text);
         }
