@@ -338,10 +338,12 @@ impl RegionGrid {
         for (x, column) in file.cells.iter().enumerate() {
             for (y, cell) in column.iter().enumerate() {
                 check_cell(x, y, cell)?;
-                grid.cells[x][y] = Cell {
-                    count: cell.count.min(MAX_COUNT),
-                    ..*cell
-                };
+                if cell.count > 0 {
+                    grid.cells[x][y] = Cell {
+                        count: cell.count.min(MAX_COUNT),
+                        ..*cell
+                    };
+                }
             }
         }
         Ok(grid)
@@ -395,4 +397,26 @@ fn check_bounds(bounds: Bounds) -> Result<(), GridError> {
     } else {
         Err(GridError::Bounds { min, max })
     }
+}
+
+/// Any bytes are a grid or refused, and a grid that was accepted gives regions that begin in the frame: for the fuzz target
+/// and the property tests.
+pub fn fuzz(bytes: &[u8]) {
+    let Ok(mut grid) = RegionGrid::from_json(&String::from_utf8_lossy(bytes)) else {
+        return;
+    };
+    let frame = FrameSize::new(1280, 720);
+    let inside = |r: &PixelBox| {
+        assert!(r.x1 >= 0 && r.y1 >= 0 && r.x1 < frame.width && r.y1 < frame.height);
+        assert_eq!(r.width(), r.height());
+    };
+    grid.startup_regions(frame, 320).for_each(|r| inside(&r));
+    for i in 0..8 {
+        let b = PixelBox::new(i * 150, i * 80, i * 150 + 100, i * 80 + 100);
+        inside(&grid.region_for(frame, &b, 320));
+        grid.learn(frame, (f64::from(i), 0.0, f64::from(i * 160), 90.0), 320);
+    }
+    let copy = grid.clone();
+    grid.merge(&copy);
+    assert!(RegionGrid::from_json(&grid.to_json()).is_ok());
 }

@@ -142,6 +142,11 @@ proptest! {
     }
 
     #[test]
+    fn plans_of_any_bytes_keep_their_promises(bytes in prop::collection::vec(any::<u8>(), 0..600)) {
+        regiondetect_core::regions::fuzz(&bytes);
+    }
+
+    #[test]
     fn nonsense_does_not_panic(
         values in prop::collection::vec(prop::num::f32::ANY, 40),
         time in any::<u64>(), frame in any::<(i32, i32)>(), input in any::<i32>(), regions in any::<(i32, i32, i32)>(),

@@ -4,6 +4,7 @@
 mod boxes;
 mod cluster;
 mod cover;
+mod fuzz;
 mod layout;
 mod memory;
 mod plan;
@@ -14,6 +15,7 @@ mod square;
 
 pub use boxes::{area, box_inside, box_overlaps, clipped, intersection, iou, reduce_boxes};
 pub use cluster::{cluster_boundary, cluster_candidates, cluster_region};
+pub use fuzz::fuzz;
 pub use plan::{Deferred, Input, Look, Placement, Plan, Reason, WatchedTrack};
 pub use planner::Planner;
 pub use settings::PlanSettings;
