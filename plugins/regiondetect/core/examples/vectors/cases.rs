@@ -293,7 +293,11 @@ fn cell(value: &Value) -> Option<Cell> {
 /// * 2: Frigate calibrates for as long as more than 5% of the picture or more than 4 places move; ours says so for 50 frames
 ///   at most. Only the flag differs, never boxes or average.
 fn motion(input: &Value, out: &Value, context: &mut Context) -> Option<Outcome> {
-    let text = input["frame"].as_str()?;
+    let Some(text) = input["frame"].as_str() else {
+        return Some(Outcome::Unknown(
+            "frames that are not described in words".to_owned(),
+        ));
+    };
     let frames = match (text, &context.frames) {
         ("same", Some(frames)) => frames.clone(),
         _ => match Frames::parse(text) {
