@@ -484,7 +484,7 @@ fn run(case: &Case, sink: &str, src: &str, path: &str) -> Option<Row> {
     let fill = |s: &str| s.replace("{path}", path).replace("{caps}", &caps);
     let mut leftovers = Leftovers(String::from("none")); // dropped after the writer, which is killed before
     let mut writer = Half::start("write", &fill(sink), case, case.frames);
-    leftovers.0 = format!("shmpipe.{}.", writer.0.id());
+    leftovers.0 = format!("shmpipe.{:5}.", writer.0.id());
     writer.wait_for("UP")?;
     let limit = std::time::Instant::now() + Duration::from_secs(5);
     while !std::path::Path::new(path).exists() && std::time::Instant::now() < limit {
