@@ -269,7 +269,7 @@ fn without_reconnect_the_end_of_the_writer_is_the_end() {
     );
     wait_until("the ring is there", || place.socket().exists());
     let reader = Pipeline::play(&format!(
-        "shmringsrc reconnect=never socket-path={} ! appsink name=out sync=false",
+        "shmringsrc reconnect=never socket-path={} ! appsink name=out sync=false wait-on-eos=false",
         place.socket().display()
     ));
     pull(&reader, "out");
