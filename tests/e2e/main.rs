@@ -1,7 +1,10 @@
 //! `watchpost` from the outside: real processes, real signals, a real RTSP server, a real model.
 
+mod access;
 mod bad_input;
 mod changes;
+mod faults;
+mod history;
 mod rtsp;
 mod supervision;
 mod support;

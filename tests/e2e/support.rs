@@ -39,15 +39,20 @@ pub fn onnxruntime() -> Option<PathBuf> {
 pub struct Watchpost {
     child: Child,
     address: SocketAddr,
-    folder: TempDir,
+    folder: Arc<TempDir>,
     log: Arc<Mutex<String>>,
 }
 
 /// A folder with a configuration: `cameras` and what else the test wants, beside address and folders.
 pub fn write_config(folder: &Path, rest: &str) -> PathBuf {
     let file = folder.join("watchpost.yaml");
+    let http = if rest.starts_with("http:") {
+        ""
+    } else {
+        "http: {listen: \"127.0.0.1:0\"}\n"
+    };
     let text = format!(
-        "http: {{listen: \"127.0.0.1:0\"}}\nrun_dir: {0}/run\ndata_dir: {0}/data\n{rest}",
+        "{http}run_dir: {0}/run\ndata_dir: {0}/data\n{rest}",
         folder.display()
     );
     std::fs::write(&file, text).expect("write the configuration");
@@ -81,10 +86,24 @@ impl Watchpost {
     /// As [`Watchpost::start`], from a copy of the program.
     pub fn start_program(program: &Path, rest: &str) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let config = write_config(folder.path(), rest);
+        write_config(folder.path(), rest);
+        Self::start_in(Arc::new(folder), program)
+    }
+
+    /// Ends it and starts it again in the same folder.
+    pub fn start_again(mut self) -> Self {
+        self.signal(rustix::process::Signal::TERM);
+        assert_eq!(self.wait().code(), Some(0), "{}", self.log());
+        Self::start_in(
+            self.folder.clone(),
+            Path::new(env!("CARGO_BIN_EXE_watchpost")),
+        )
+    }
+
+    fn start_in(folder: Arc<TempDir>, program: &Path) -> Self {
         let mut child = watchpost_at(program)
             .args(["run", "-c"])
-            .arg(config)
+            .arg(folder.path().join("watchpost.yaml"))
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
@@ -106,9 +125,13 @@ impl Watchpost {
             let _ = child.kill();
             panic!("it does not listen:\n{}", log.lock().expect("log"));
         };
+        let mut address: SocketAddr = address.parse().expect("an address");
+        if address.ip().is_unspecified() {
+            address.set_ip([127, 0, 0, 1].into());
+        }
         Self {
             child,
-            address: address.parse().expect("an address"),
+            address,
             folder,
             log,
         }
@@ -139,8 +162,8 @@ impl Watchpost {
         self.folder.path().join("watchpost.yaml")
     }
 
-    /// Status code and body of a request.
-    pub fn request(&self, method: &str, path: &str, headers: &str, body: &str) -> (u16, String) {
+    /// Sends a request; the answer is for the caller to read.
+    pub fn send(&self, method: &str, path: &str, headers: &str, body: &str) -> TcpStream {
         let mut stream = TcpStream::connect(self.address).expect("connect");
         stream.set_read_timeout(Some(PATIENCE)).expect("timeout");
         let request = format!(
@@ -150,6 +173,12 @@ impl Watchpost {
         );
         // A body that is too long is refused before all of it is sent; then the answer is there all the same.
         let _ = stream.write_all(request.as_bytes());
+        stream
+    }
+
+    /// Status code and body of a request.
+    pub fn request(&self, method: &str, path: &str, headers: &str, body: &str) -> (u16, String) {
+        let mut stream = self.send(method, path, headers, body);
         let mut answer = Vec::new();
         let _ = stream.read_to_end(&mut answer);
         let answer = String::from_utf8(answer).expect("text");

@@ -3,6 +3,7 @@
 //! Pure. Every struct is taken apart with all its fields, so that a new key does not compile until somebody has decided
 //! what a change of it means.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use watchpost_pipelines::CameraConfig;
 use watchpost_pipelines::camera::DetectConfig;
@@ -10,7 +11,7 @@ use watchpost_pipelines::camera::DetectConfig;
 use super::file::{Config, HttpConfig};
 
 /// One thing to do.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(tag = "action", rename_all = "kebab-case")]
 pub enum Action {
     /// A camera is new, or has been enabled.
@@ -195,6 +196,7 @@ pub fn changes(old: &CameraConfig, new: &CameraConfig) -> Changes {
         objects,
         zones,
         stall_timeout,
+        freeze_timeout,
         slots,
     } = new;
     let restart = [
@@ -205,6 +207,7 @@ pub fn changes(old: &CameraConfig, new: &CameraConfig) -> Changes {
         ("detect.height", *height != old.detect.height),
         ("detect.fps", *fps != old.detect.fps),
         ("slots", *slots != old.slots),
+        ("freeze_timeout", *freeze_timeout != old.freeze_timeout),
     ];
     let update = [
         ("friendly_name", *friendly_name != old.friendly_name),
@@ -306,6 +309,7 @@ mod tests {
                 false,
             ),
             (json!({"stall_timeout": 60}), "stall_timeout", false),
+            (json!({"freeze_timeout": 0}), "freeze_timeout", true),
         ] {
             let action = if restarts { "restart" } else { "update" };
             let old = json!({"front": camera(json!({})), "back": camera(json!({}))});

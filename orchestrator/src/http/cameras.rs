@@ -5,6 +5,8 @@ use super::error::ApiError;
 use crate::supervisor::status::{CameraStatus, Status};
 use axum::Json;
 use axum::extract::{Path, State};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 /// `GET /api/status`: the program and all cameras.
 pub async fn status(State(api): State<Api>) -> Result<Json<Status>, ApiError> {
@@ -32,10 +34,11 @@ pub async fn one(
         .ok_or(ApiError::NoSuchCamera(name))
 }
 
-/// Body of `POST /api/cameras/{name}/moving`.
-#[derive(Debug, serde::Deserialize)]
+/// Body and answer of `POST /api/cameras/{name}/moving`.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Moving {
+    /// Whether the camera moves.
     moving: bool,
 }
 
@@ -44,10 +47,10 @@ pub async fn moving(
     State(api): State<Api>,
     Path(name): Path<String>,
     body: Result<Json<Moving>, axum::extract::rejection::JsonRejection>,
-) -> Result<Json<serde_json::Value>, ApiError> {
+) -> Result<Json<Moving>, ApiError> {
     let Json(body) = body.map_err(|error| ApiError::Body(error.body_text()))?;
     if api.supervisor.moving(&name, body.moving).await? {
-        Ok(Json(serde_json::json!({ "moving": body.moving })))
+        Ok(Json(body))
     } else {
         Err(ApiError::NoSuchCamera(name))
     }

@@ -7,14 +7,17 @@ use crate::config::Action;
 use axum::Json;
 use axum::extract::rejection::{JsonRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// Parameters of every change: `dry_run=1` only says what would happen, `persist=0` leaves the file alone.
-#[derive(Debug, Default, Deserialize)]
+/// Parameters of every change.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct How {
+    /// `1`: only say what would happen.
     dry_run: Option<String>,
+    /// `0`: leave the file alone; the change lasts until the next start.
     persist: Option<String>,
 }
 
@@ -34,7 +37,8 @@ impl How {
 }
 
 /// What a change means.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Change")]
 pub struct Answer {
     /// Whether it was only asked.
     dry_run: bool,

@@ -33,6 +33,9 @@ pub enum ApiError {
     /// 400
     #[error("the body is not what is expected: {0}")]
     Body(String),
+    /// 400
+    #[error("{0}")]
+    Parameter(String),
     /// 421
     #[error("this is not {0}; ask by the address it listens on")]
     Host(String),
@@ -63,7 +66,7 @@ impl ApiError {
                 StatusCode::NOT_FOUND
             }
             ApiError::Store(_) | ApiError::NoListener => StatusCode::INTERNAL_SERVER_ERROR,
-            ApiError::Body(_) => StatusCode::BAD_REQUEST,
+            ApiError::Body(_) | ApiError::Parameter(_) => StatusCode::BAD_REQUEST,
             ApiError::Host(_) => StatusCode::MISDIRECTED_REQUEST,
             ApiError::WhoAreYou => StatusCode::UNAUTHORIZED,
             ApiError::ReadOnly | ApiError::Origin(_) => StatusCode::FORBIDDEN,

@@ -3,10 +3,12 @@
 use std::convert::Infallible;
 
 use axum::Json;
+use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use axum::http::HeaderMap;
 use axum::response::Sse;
 use axum::response::sse::{Event as SseEvent, KeepAlive};
+use schemars::JsonSchema;
 use serde::Deserialize;
 use tokio::sync::{broadcast, mpsc};
 
@@ -20,11 +22,14 @@ const REPLAY: usize = 500;
 const UNDERWAY: usize = 64;
 
 /// Which events; all that are given must hold.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EventQuery {
+    /// Of this camera.
     camera: Option<String>,
+    /// Of this class.
     label: Option<String>,
+    /// That have been in this zone.
     zone: Option<String>,
     /// Lasted until this time or later; seconds since 1970.
     after: Option<f64>,
@@ -39,8 +44,9 @@ pub struct EventQuery {
 /// `GET /api/events`: newest first.
 pub async fn list(
     State(api): State<Api>,
-    Query(query): Query<EventQuery>,
+    query: Result<Query<EventQuery>, QueryRejection>,
 ) -> Result<Json<Vec<Event>>, ApiError> {
+    let Query(query) = query.map_err(|error| ApiError::Parameter(error.body_text()))?;
     let filter = EventFilter {
         camera: query.camera,
         label: query.label,
@@ -56,13 +62,17 @@ pub async fn list(
 }
 
 /// `GET /api/events/{id}`.
-pub async fn one(State(api): State<Api>, Path(id): Path<i64>) -> Result<Json<Event>, ApiError> {
+pub async fn one(
+    State(api): State<Api>,
+    id: Result<Path<i64>, PathRejection>,
+) -> Result<Json<Event>, ApiError> {
+    let Path(id) = id.map_err(|error| ApiError::Parameter(error.body_text()))?;
     let event = api.ask_store(move |store| store.event(id)).await?;
     event.map(Json).ok_or(ApiError::NoSuchEvent(id))
 }
 
 /// From where a stream is to go on.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct StreamQuery {
     /// The last change the listener has had; browsers say it with the header `Last-Event-ID` instead.
@@ -73,9 +83,10 @@ pub struct StreamQuery {
 /// one it had, a listener gets all it has missed first.
 pub async fn stream(
     State(api): State<Api>,
-    Query(query): Query<StreamQuery>,
+    query: Result<Query<StreamQuery>, QueryRejection>,
     headers: HeaderMap,
 ) -> Result<Sse<impl futures_core::Stream<Item = Result<SseEvent, Infallible>>>, ApiError> {
+    let Query(query) = query.map_err(|error| ApiError::Parameter(error.body_text()))?;
     let header = headers
         .get("last-event-id")
         .and_then(|value| value.to_str().ok()?.trim().parse().ok());

@@ -3,29 +3,42 @@
 use std::fmt::Write as _;
 
 use axum::Json;
+use axum::extract::rejection::JsonRejection;
 use axum::extract::{Path, State};
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
-use serde::Deserialize;
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::Api;
 use super::error::ApiError;
 use crate::supervisor::GridCommand;
 
-/// `GET /api/cameras/{name}/grid`: {"grid": as regiondetect exports it, "frozen": boolean, "updated": seconds since 1970}; grid
-/// and updated are null as long as nothing was learned.
+/// What was learned about where objects are, and how large.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "RegionGrid")]
+pub struct Answer {
+    /// As regiondetect exports it; null as long as nothing was learned.
+    grid: Value,
+    /// Whether learning is stopped.
+    frozen: bool,
+    /// When it was last written; seconds since 1970.
+    updated: Option<f64>,
+}
+
+/// `GET /api/cameras/{name}/grid`.
 pub async fn get(
     State(api): State<Api>,
     Path(name): Path<String>,
-) -> Result<Json<Value>, ApiError> {
+) -> Result<Json<Answer>, ApiError> {
     let grid = load(&api, &name).await?;
-    Ok(Json(match grid {
-        None => json!({ "grid": null, "frozen": false, "updated": null }),
-        Some(grid) => {
-            let value: Value = serde_json::from_str(&grid.json).unwrap_or_default();
-            json!({ "grid": value, "frozen": grid.frozen, "updated": grid.updated })
-        }
+    Ok(Json(Answer {
+        frozen: grid.as_ref().is_some_and(|grid| grid.frozen),
+        updated: grid.as_ref().map(|grid| grid.updated),
+        grid: grid
+            .and_then(|grid| serde_json::from_str(&grid.json).ok())
+            .unwrap_or_default(),
     }))
 }
 
@@ -45,14 +58,15 @@ pub async fn picture(
 pub async fn delete(
     State(api): State<Api>,
     Path(name): Path<String>,
-) -> Result<Json<Value>, ApiError> {
+) -> Result<Json<Done>, ApiError> {
     command(&api, &name, GridCommand::Reset).await
 }
 
 /// What `freeze` takes.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Freeze {
+    /// Whether learning is stopped.
     frozen: bool,
 }
 
@@ -60,14 +74,21 @@ pub struct Freeze {
 pub async fn freeze(
     State(api): State<Api>,
     Path(name): Path<String>,
-    Json(freeze): Json<Freeze>,
-) -> Result<Json<Value>, ApiError> {
+    body: Result<Json<Freeze>, JsonRejection>,
+) -> Result<Json<Done>, ApiError> {
+    let Json(freeze) = body.map_err(|error| ApiError::Body(error.body_text()))?;
     command(&api, &name, GridCommand::Freeze(freeze.frozen)).await
 }
 
-async fn command(api: &Api, name: &str, command: GridCommand) -> Result<Json<Value>, ApiError> {
+/// The order was taken.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Done {
+    ok: bool,
+}
+
+async fn command(api: &Api, name: &str, command: GridCommand) -> Result<Json<Done>, ApiError> {
     if api.supervisor.grid(name, command).await? {
-        Ok(Json(json!({ "ok": true })))
+        Ok(Json(Done { ok: true }))
     } else {
         Err(ApiError::NoSuchCamera(name.to_owned()))
     }
@@ -131,6 +152,7 @@ fn draw(name: &str, grid: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     #[test]
     fn the_picture_shows_what_was_learned_and_an_empty_grid_too() {

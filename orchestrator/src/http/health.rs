@@ -2,30 +2,63 @@
 
 use super::Api;
 use super::error::ApiError;
+use crate::supervisor::health::State as CameraState;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use serde_json::json;
+use schemars::JsonSchema;
+use serde::Serialize;
+
+/// The program answers.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Health {
+    /// `ok`.
+    status: &'static str,
+}
+
+/// Whether every enabled camera streams.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Readiness {
+    /// `ready` or `not ready`.
+    status: &'static str,
+    /// Those that do not.
+    cameras: Vec<Waiting>,
+}
+
+/// An enabled camera that does not stream.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Waiting {
+    /// Which.
+    name: String,
+    /// What it does instead.
+    state: CameraState,
+    /// Why.
+    reason: Option<String>,
+}
 
 /// `GET /healthz`: 200 while the supervisor answers.
-pub async fn alive(State(api): State<Api>) -> Result<Json<serde_json::Value>, ApiError> {
+pub async fn alive(State(api): State<Api>) -> Result<Json<Health>, ApiError> {
     api.supervisor.status().await?;
-    Ok(Json(json!({ "status": "ok" })))
+    Ok(Json(Health { status: "ok" }))
 }
 
 /// `GET /readyz`: 200 when every enabled camera streams, else 503 with those that do not.
 pub async fn ready(State(api): State<Api>) -> Result<Response, ApiError> {
     let status = api.supervisor.status().await?;
-    let waiting: Vec<_> = status
+    let cameras: Vec<_> = status
         .not_ready()
-        .iter()
-        .map(|c| json!({ "name": c.name, "state": c.state, "reason": c.reason }))
+        .into_iter()
+        .map(|camera| Waiting {
+            name: camera.name.clone(),
+            state: camera.state,
+            reason: camera.reason.clone(),
+        })
         .collect();
-    let (code, text) = if waiting.is_empty() {
+    let (code, status) = if cameras.is_empty() {
         (StatusCode::OK, "ready")
     } else {
         (StatusCode::SERVICE_UNAVAILABLE, "not ready")
     };
-    Ok((code, Json(json!({ "status": text, "cameras": waiting }))).into_response())
+    Ok((code, Json(Readiness { status, cameras })).into_response())
 }

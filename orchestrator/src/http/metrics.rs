@@ -38,12 +38,14 @@ struct Worker {
     worker: String,
 }
 
+/// What it is written in.
+pub const MEDIA_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
 /// `GET /metrics`.
 pub async fn prometheus(State(api): State<Api>) -> Result<impl IntoResponse, ApiError> {
     let mut status = api.supervisor.status().await?;
     status.measure_processes();
-    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    Ok(([(CONTENT_TYPE, kind)], encode(&status)))
+    Ok(([(CONTENT_TYPE, MEDIA_TYPE)], encode(&status)))
 }
 
 /// A registry made for one answer: what is not there any more leaves no series behind.

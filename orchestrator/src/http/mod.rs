@@ -10,6 +10,8 @@ mod guard;
 mod health;
 mod listener;
 mod metrics;
+mod openapi;
+mod routes;
 
 use self::auth::Auth;
 use self::error::ApiError;
@@ -18,7 +20,6 @@ use crate::changes::Changes;
 use crate::config::HttpConfig;
 use crate::store::Store;
 use crate::supervisor::Handle;
-use axum::routing::{get, post};
 use axum::{Router, middleware};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -95,30 +96,11 @@ pub async fn serve(listener: TcpListener, api: Api) -> std::io::Result<()> {
 fn router(api: Api, listen: SocketAddr) -> Router {
     let auth = middleware::from_fn_with_state(api.auth.clone(), auth::check);
     let guard = middleware::from_fn_with_state(listen, guard::check);
-    Router::new()
-        .route("/healthz", get(health::alive))
-        .route("/readyz", get(health::ready))
-        .route("/metrics", get(metrics::prometheus))
-        .route("/api/status", get(cameras::status))
-        .route("/api/config", get(config::get).post(config::post))
-        .route("/api/cameras", get(cameras::list))
-        .route(
-            "/api/cameras/{name}",
-            get(cameras::one)
-                .put(config::put_camera)
-                .patch(config::patch_camera)
-                .delete(config::delete_camera),
-        )
-        .route("/api/cameras/{name}/moving", post(cameras::moving))
-        .route(
-            "/api/cameras/{name}/grid",
-            get(grid::get).delete(grid::delete),
-        )
-        .route("/api/cameras/{name}/grid.svg", get(grid::picture))
-        .route("/api/cameras/{name}/grid/freeze", post(grid::freeze))
-        .route("/api/events", get(events::list))
-        .route("/api/events/stream", get(events::stream))
-        .route("/api/events/{id}", get(events::one))
+    routes::all()
+        .into_iter()
+        .fold(Router::new(), |router, route| {
+            router.route(route.path, route.handler)
+        })
         .fallback(error::no_such_path)
         .layer(RequestBodyLimitLayer::new(MAX_BODY))
         .layer(auth)

@@ -3,6 +3,7 @@
 use detection::{BBox, TrackChange};
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Row, params_from_iter};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::Result;
@@ -42,7 +43,7 @@ pub struct TrackRecord {
 }
 
 /// An object event as it is stored.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct Event {
     /// Number of the event, over all cameras; newer ones are higher.
     pub id: i64,

@@ -2,6 +2,7 @@
 
 use super::backoff::Backoff;
 use crate::worker::protocol::FaultKind;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -9,8 +10,11 @@ use std::time::{Duration, Instant, SystemTime};
 const STABLE: Duration = Duration::from_secs(60);
 
 /// The state of a camera, as users see it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "kebab-case")]
+#[schemars(rename = "CameraState")]
 pub enum State {
     /// A capture worker runs, no frame has come yet.
     Connecting,

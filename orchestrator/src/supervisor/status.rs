@@ -2,11 +2,12 @@
 
 use super::health::State;
 use crate::worker::protocol::Object;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// Everything about one camera. Times are seconds since 1970.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct CameraStatus {
     /// Its key in the configuration.
     pub name: String,
@@ -60,7 +61,7 @@ pub struct CameraStatus {
 }
 
 /// The ring of a camera.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct RingStatus {
     /// Slots it has.
     pub slots: u32,
@@ -81,7 +82,7 @@ pub struct RingStatus {
 }
 
 /// The analysis of one camera.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct AnalysisState {
     /// What it does.
     pub state: AnalysisPhase,
@@ -92,7 +93,7 @@ pub struct AnalysisState {
 }
 
 /// What the analysis of a camera does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum AnalysisPhase {
     /// `detect.enabled` is false, or the camera is disabled.
@@ -106,7 +107,7 @@ pub enum AnalysisPhase {
 }
 
 /// The whole program.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Status {
     /// The version of this program.
     pub version: String,
@@ -124,7 +125,7 @@ pub struct Status {
 }
 
 /// A process and what it uses.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ProcessStatus {
     /// `supervisor`, `analysis`, `capture NAME` or `analysis NAME`.
     pub name: String,

@@ -75,8 +75,12 @@ impl Worker {
             Some(Source::Rtsp(_) | Source::V4l2(_) | Source::Libcamera(_) | Source::Test(_))
         );
         let frames = Arc::new(AtomicU64::new(0));
-        let picture = Arc::new(Mutex::new(Freeze::default()));
-        watch_frames(&capture, &frames, is_camera.then(|| picture.clone()), waker);
+        let limit = spec.camera.freeze_timeout;
+        let picture = Arc::new(Mutex::new(Freeze::new(Duration::from_secs_f64(
+            limit.clamp(0.0, 86_400.0),
+        ))));
+        let watched = (is_camera && limit > 0.0).then(|| picture.clone());
+        watch_frames(&capture, &frames, watched, waker);
         capture.start()?;
         Ok(Self {
             capture,

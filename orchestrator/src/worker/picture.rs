@@ -2,19 +2,28 @@
 
 use std::time::{Duration, Instant};
 
-/// Same picture for this long is a frozen one. Real sensors have noise, and every key frame shows it.
-const LIMIT: Duration = Duration::from_secs(60);
 /// Bytes looked at in each frame.
 const SAMPLES: usize = 2048;
 
-/// Follows a stream of pictures.
-#[derive(Debug, Default)]
+/// Follows a stream of pictures. Real sensors have noise, and every key frame shows it.
+#[derive(Debug)]
 pub struct Freeze {
+    /// The same picture for this long is a frozen one.
+    limit: Duration,
     last: Option<(u64, Instant)>,
     newest: Option<Instant>,
 }
 
 impl Freeze {
+    /// None seen yet.
+    pub fn new(limit: Duration) -> Self {
+        Self {
+            limit,
+            last: None,
+            newest: None,
+        }
+    }
+
     /// The next picture.
     pub fn look(&mut self, pixels: &[u8], now: Instant) {
         let print = fingerprint(pixels);
@@ -28,7 +37,7 @@ impl Freeze {
     pub fn frozen_for(&self) -> Option<Duration> {
         let (_, since) = self.last?;
         let time = self.newest?.duration_since(since);
-        (time >= LIMIT).then_some(time)
+        (time >= self.limit).then_some(time)
     }
 }
 
@@ -52,7 +61,7 @@ mod tests {
         let start = Instant::now();
         let at = |s| start + Duration::from_secs(s);
         let mut pixels = vec![7u8; 640 * 360];
-        let mut freeze = Freeze::default();
+        let mut freeze = Freeze::new(Duration::from_secs(60));
         for second in 0..=59 {
             freeze.look(&pixels, at(second));
         }
@@ -67,7 +76,7 @@ mod tests {
 
     #[test]
     fn a_stream_without_frames_is_stalled_and_not_frozen() {
-        let mut freeze = Freeze::default();
+        let mut freeze = Freeze::new(Duration::from_secs(60));
         freeze.look(&[1, 2, 3], Instant::now());
         assert_eq!(freeze.frozen_for(), None);
     }

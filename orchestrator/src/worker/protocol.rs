@@ -2,6 +2,7 @@
 //! standard output. The first line to a capture worker is its `CaptureSpec` of the pipelines crate. End of file on the input
 //! means that the parent is gone, and the worker exits.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -108,7 +109,7 @@ pub enum Level {
 }
 
 /// Where an object is in its life, as the API says it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ObjectState {
     /// It moves, or has not rested for long.
@@ -120,7 +121,7 @@ pub enum ObjectState {
 }
 
 /// A tracked object.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Object {
     /// Unique per camera.
     pub id: i32,

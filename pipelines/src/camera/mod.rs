@@ -59,6 +59,10 @@ pub struct CameraConfig {
     /// sources that send a picture only now and then.
     #[schemars(range(min = 0.5, max = 86400.0))]
     pub stall_timeout: f64,
+    /// Seconds with the very same picture after which the camera counts as frozen and its capture is restarted; 0: never.
+    /// Real cameras have noise in every picture. Applies to cameras, not to files.
+    #[schemars(range(min = 0, max = 86_400))]
+    pub freeze_timeout: f64,
     /// Frames the camera's ring holds, 3 to 50. Without it 16, or fewer where memory is short.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 3, max = 50))]
@@ -79,6 +83,7 @@ impl Default for CameraConfig {
             objects: ObjectsConfig::default(),
             zones: BTreeMap::new(),
             stall_timeout: 20.0,
+            freeze_timeout: 60.0,
             slots: None,
         }
     }

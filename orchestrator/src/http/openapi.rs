@@ -1,0 +1,296 @@
+//! The interface described for programs: OpenAPI 3.1, made of the routes at work and the types they read and answer with.
+
+use std::sync::LazyLock;
+
+use axum::http::Method;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::IntoResponse;
+use schemars::SchemaGenerator;
+use schemars::generate::SchemaSettings;
+use serde_json::{Map, Value, json};
+
+use super::routes::{self, Route};
+
+/// `GET /api/openapi.json`.
+pub async fn get() -> impl IntoResponse {
+    static DOCUMENT: LazyLock<String> = LazyLock::new(|| document(&routes::all()).to_string());
+    ([(CONTENT_TYPE, "application/json")], DOCUMENT.as_str())
+}
+
+fn document(routes: &[Route]) -> Value {
+    let settings = || {
+        let mut settings = SchemaSettings::draft2020_12();
+        settings.definitions_path = "/components/schemas".into();
+        settings
+    };
+    // What is read may leave out what has a default; what is answered has everything.
+    let mut asked = SchemaGenerator::new(settings());
+    let mut answered = SchemaGenerator::new(settings().for_serialize());
+    let mut paths = Map::new();
+    for route in routes {
+        let operations = paths.entry(route.path).or_insert_with(|| json!({}));
+        operations[route.method.as_str().to_lowercase()] =
+            operation(route, &mut asked, &mut answered);
+    }
+    let mut schemas = configuration();
+    schemas.extend(asked.take_definitions(true));
+    schemas.extend(answered.take_definitions(true));
+    schemas.insert(
+        "Error".into(),
+        json!({
+            "type": "object",
+            "required": ["error"],
+            "properties": {"error": {"type": "string", "description": "What is wrong, and what to do."}},
+        }),
+    );
+    json!({
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Watchpost",
+            "version": env!("CARGO_PKG_VERSION"),
+            "description": "Cameras, their objects, and changes of them. Times are seconds since 1970 with a fraction.",
+        },
+        "security": [{"token": []}, {"password": []}, {}],
+        "paths": paths,
+        "components": {
+            "schemas": schemas,
+            "responses": {"Error": {
+                "description": "It was not done.",
+                "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}},
+            }},
+            "securitySchemes": {
+                "token": {"type": "http", "scheme": "bearer"},
+                "password": {"type": "http", "scheme": "basic"},
+            },
+        },
+    })
+}
+
+fn operation(route: &Route, asked: &mut SchemaGenerator, answered: &mut SchemaGenerator) -> Value {
+    let mut parameters: Vec<Value> = route
+        .path
+        .split('/')
+        .filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'))
+        .map(|name| {
+            let kind = if name == "id" { "integer" } else { "string" };
+            json!({"name": name, "in": "path", "required": true, "schema": {"type": kind}})
+        })
+        .collect();
+    if let Some(query) = route.query {
+        let schema = query(asked).to_value();
+        for (name, property) in schema["properties"].as_object().into_iter().flatten() {
+            let required = schema["required"].as_array();
+            parameters.push(json!({
+                "name": name,
+                "in": "query",
+                "required": required.is_some_and(|names| names.iter().any(|n| n == name)),
+                "schema": property,
+            }));
+        }
+    }
+    let (media_type, schema) = route.answer;
+    let content = match schema {
+        Some(schema) => json!({media_type: {"schema": schema(answered)}}),
+        None => json!({media_type: {"schema": {"type": "string"}}}),
+    };
+    let mut responses = json!({"200": {"description": "Done.", "content": content}});
+    for (code, when) in errors(route) {
+        responses[code] = json!({"$ref": "#/components/responses/Error", "description": when});
+    }
+    if route.path == "/readyz" {
+        responses["503"] =
+            json!({"description": "Some camera does not stream.", "content": content});
+    }
+    let words: Vec<&str> = route
+        .path
+        .split(|c: char| !c.is_ascii_alphanumeric())
+        .filter(|word| !word.is_empty() && *word != "api")
+        .collect();
+    let method = route.method.as_str().to_lowercase();
+    let mut operation = json!({
+        "operationId": format!("{method}_{}", words.join("_")),
+        "summary": route.summary,
+        "parameters": parameters,
+        "responses": responses,
+    });
+    if let Some(body) = route.body {
+        operation["requestBody"] = json!({
+            "required": true,
+            "content": {"application/json": {"schema": body(asked)}},
+        });
+    }
+    operation
+}
+
+/// How a request can fail, besides a supervisor that is going (503).
+fn errors(route: &Route) -> Vec<(&'static str, &'static str)> {
+    let mut errors = vec![("503", "The supervisor or the store is not there.")];
+    if route.path != "/healthz" {
+        errors.push(("401", "Credentials are needed."));
+    }
+    if route.query.is_some() || route.body.is_some() || route.path.contains("{id}") {
+        errors.push(("400", "A parameter or the body is not what is expected."));
+    }
+    if route.path.contains('{') {
+        errors.push(("404", "There is no such camera or event."));
+    }
+    if route.method != Method::GET {
+        errors.push((
+            "403",
+            "These credentials may only look, or this may only be set in the file.",
+        ));
+    }
+    if route.body.is_some() {
+        errors.push(("413", "The body is above 1 MiB."));
+        errors.push((
+            "415",
+            "The header Content-Type: application/json is missing.",
+        ));
+    }
+    if route.method != Method::GET && route.query.is_some() {
+        errors.push((
+            "409",
+            "The file cannot be written; nothing of the change was applied.",
+        ));
+    }
+    errors
+}
+
+/// The schema of the configuration file, its parts where OpenAPI looks for them.
+fn configuration() -> Map<String, Value> {
+    let mut root = crate::config::schema().clone();
+    move_references(&mut root);
+    let Value::Object(mut root) = root else {
+        return Map::new();
+    };
+    root.remove("$schema");
+    let Some(Value::Object(mut schemas)) = root.remove("$defs") else {
+        return Map::new();
+    };
+    schemas.insert("Config".into(), Value::Object(root));
+    schemas
+}
+
+fn move_references(schema: &mut Value) {
+    match schema {
+        Value::Object(entries) => {
+            if let Some(Value::String(reference)) = entries.get_mut("$ref") {
+                *reference = reference.replace("#/$defs/", "#/components/schemas/");
+            }
+            entries.values_mut().for_each(move_references);
+        }
+        Value::Array(items) => items.iter_mut().for_each(move_references),
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn references<'a>(value: &'a Value, found: &mut Vec<&'a str>) {
+        match value {
+            Value::Object(entries) => {
+                found.extend(entries.get("$ref").and_then(Value::as_str));
+                entries.values().for_each(|value| references(value, found));
+            }
+            Value::Array(items) => items.iter().for_each(|value| references(value, found)),
+            _ => {}
+        }
+    }
+
+    #[test]
+    fn every_route_is_in_the_document_and_on_the_page() {
+        let routes = routes::all();
+        let document = document(&routes);
+        let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/api.md"));
+        let page = page.unwrap();
+        let mut ids = std::collections::BTreeSet::new();
+        for route in &routes {
+            let method = route.method.as_str().to_lowercase();
+            let operation = &document["paths"][route.path][&method];
+            assert!(operation["summary"].is_string(), "{method} {}", route.path);
+            assert!(operation["responses"]["200"]["content"].is_object());
+            assert!(
+                ids.insert(operation["operationId"].to_string()),
+                "twice: {operation}"
+            );
+            let named = format!("`{} {}`", route.method, route.path);
+            assert!(page.contains(&named), "docs/api.md misses {named}");
+        }
+        // And the other way round: the page names nothing that is not served.
+        for line in page.lines().filter_map(|line| line.strip_prefix("| `")) {
+            let request = line.split('`').next().unwrap_or_default();
+            if let Some((method, path)) = request.split_once(' ') {
+                let served = routes
+                    .iter()
+                    .any(|route| route.method == method && route.path == path);
+                assert!(served, "docs/api.md has {request}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_reference_leads_somewhere() {
+        let document = document(&routes::all());
+        let mut found = Vec::new();
+        references(&document, &mut found);
+        assert!(found.len() > 50, "{}", found.len());
+        for reference in found {
+            let place = reference.strip_prefix('#').expect("within the document");
+            assert!(document.pointer(place).is_some(), "{reference}");
+        }
+    }
+
+    #[test]
+    fn no_two_types_share_a_name() {
+        let names = |generator: &mut SchemaGenerator, answers: bool| {
+            for route in routes::all() {
+                let schemas = if answers {
+                    [route.answer.1, None]
+                } else {
+                    [route.query, route.body]
+                };
+                schemas.into_iter().flatten().for_each(|schema| {
+                    schema(generator);
+                });
+            }
+            generator.take_definitions(true)
+        };
+        let asked = names(&mut SchemaGenerator::default(), false);
+        let settings = SchemaSettings::default().for_serialize();
+        let answered = names(&mut SchemaGenerator::new(settings), true);
+        let configuration = configuration();
+        for name in answered.keys() {
+            assert!(!configuration.contains_key(name), "{name}");
+            assert!(
+                asked
+                    .get(name)
+                    .is_none_or(|schema| *schema == answered[name]),
+                "{name}"
+            );
+        }
+        assert!(asked.keys().all(|name| !configuration.contains_key(name)));
+    }
+
+    #[test]
+    fn parameters_come_from_the_types_that_read_them() {
+        let document = document(&routes::all());
+        let list = document["paths"]["/api/events"]["get"]["parameters"].as_array();
+        let names: Vec<_> = list.unwrap().iter().map(|p| p["name"].as_str()).collect();
+        for name in [
+            "camera",
+            "label",
+            "zone",
+            "after",
+            "before",
+            "before_id",
+            "limit",
+        ] {
+            assert!(names.contains(&Some(name)), "{name}");
+        }
+        let put = &document["paths"]["/api/cameras/{name}"]["put"];
+        assert_eq!(put["parameters"][0]["in"], "path");
+        assert!(put["requestBody"]["required"].as_bool().unwrap());
+    }
+}

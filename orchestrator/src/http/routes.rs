@@ -1,0 +1,129 @@
+//! Every request there is, once: the router is made of this table, and the document for programs too.
+
+use axum::handler::Handler;
+use axum::http::Method;
+use axum::routing::{MethodFilter, MethodRouter, on};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+
+use super::{Api, cameras, config, events, grid, health, metrics, openapi};
+use crate::store::Event;
+use crate::supervisor::status::{CameraStatus, Status};
+
+/// Makes the schema of a type.
+pub type MakeSchema = fn(&mut SchemaGenerator) -> Schema;
+
+/// One request: who serves it, and what is said about it.
+pub struct Route {
+    pub method: Method,
+    pub path: &'static str,
+    pub summary: &'static str,
+    pub handler: MethodRouter<Api>,
+    /// Parameters behind the `?`: the type the handler reads them into.
+    pub query: Option<MakeSchema>,
+    /// The JSON it takes.
+    pub body: Option<MakeSchema>,
+    /// What it answers when all is well: a media type, and for JSON what is in it.
+    pub answer: (&'static str, Option<MakeSchema>),
+}
+
+impl Route {
+    fn new<H, T>(method: Method, path: &'static str, summary: &'static str, handler: H) -> Self
+    where
+        H: Handler<T, Api>,
+        T: 'static,
+    {
+        let filter = MethodFilter::try_from(method.clone()).expect("a method of HTTP");
+        Self {
+            method,
+            path,
+            summary,
+            handler: on(filter, handler),
+            query: None,
+            body: None,
+            answer: ("application/json", None),
+        }
+    }
+
+    fn query<T: JsonSchema>(mut self) -> Self {
+        self.query = Some(T::json_schema);
+        self
+    }
+
+    fn body(mut self, schema: MakeSchema) -> Self {
+        self.body = Some(schema);
+        self
+    }
+
+    fn answers<T: JsonSchema>(mut self) -> Self {
+        self.answer.1 = Some(|generator| generator.subschema_for::<T>());
+        self
+    }
+
+    fn answers_as(mut self, media_type: &'static str) -> Self {
+        self.answer.0 = media_type;
+        self
+    }
+
+    /// A change of the configuration.
+    fn changes(self) -> Self {
+        self.query::<config::How>().answers::<config::Answer>()
+    }
+}
+
+/// All of them.
+pub fn all() -> Vec<Route> {
+    const CAMERA: &str = "/api/cameras/{name}";
+    const GRID: &str = "/api/cameras/{name}/grid";
+    let get = Method::GET;
+    vec![
+        Route::new(get.clone(), "/healthz", "Whether the supervisor answers; needs no credentials", health::alive)
+            .answers::<health::Health>(),
+        Route::new(get.clone(), "/readyz", "Whether every enabled camera streams; 503 with those that do not", health::ready)
+            .answers::<health::Readiness>(),
+        Route::new(get.clone(), "/metrics", "Metrics for Prometheus", metrics::prometheus).answers_as(metrics::MEDIA_TYPE),
+        Route::new(get.clone(), "/api/status", "The program, all cameras, all processes", cameras::status).answers::<Status>(),
+        Route::new(get.clone(), "/api/config", "The configuration at work; secrets as ***, references unresolved", config::get)
+            .answers::<serde_json::Value>(),
+        Route::new(Method::POST, "/api/config", "Replaces the whole configuration", config::post)
+            .body(|_| json_schema!({"$ref": "#/components/schemas/Config"}))
+            .changes(),
+        Route::new(get.clone(), "/api/cameras", "All cameras", cameras::list).answers::<Vec<CameraStatus>>(),
+        Route::new(get.clone(), CAMERA, "One camera", cameras::one).answers::<CameraStatus>(),
+        Route::new(Method::PUT, CAMERA, "Adds or replaces a camera", config::put_camera)
+            .body(|_| json_schema!({"$ref": "#/components/schemas/CameraConfig"}))
+            .changes(),
+        Route::new(Method::PATCH, CAMERA, "Changes some keys of a camera", config::patch_camera)
+            .body(|_| {
+                json_schema!({
+                    "type": "object",
+                    "description": "JSON merge patch (RFC 7396) of a CameraConfig: null takes a key away.",
+                })
+            })
+            .changes(),
+        Route::new(Method::DELETE, CAMERA, "Removes a camera; its events stay", config::delete_camera).changes(),
+        Route::new(Method::POST, "/api/cameras/{name}/moving", "Tells that a PTZ camera moves, or has come to rest", cameras::moving)
+            .body(|generator| generator.subschema_for::<cameras::Moving>())
+            .answers::<cameras::Moving>(),
+        Route::new(get.clone(), GRID, "What was learned about where objects are, and how large", grid::get)
+            .answers::<grid::Answer>(),
+        Route::new(Method::DELETE, GRID, "Forgets what was learned", grid::delete).answers::<grid::Done>(),
+        Route::new(get.clone(), "/api/cameras/{name}/grid.svg", "The region grid as a picture", grid::picture)
+            .answers_as("image/svg+xml"),
+        Route::new(Method::POST, "/api/cameras/{name}/grid/freeze", "Stops or resumes learning", grid::freeze)
+            .body(|generator| generator.subschema_for::<grid::Freeze>())
+            .answers::<grid::Done>(),
+        Route::new(get.clone(), "/api/events", "Object events, newest first", events::list)
+            .query::<events::EventQuery>()
+            .answers::<Vec<Event>>(),
+        Route::new(
+            get.clone(),
+            "/api/events/stream",
+            "Server-sent events: one `track` for each change of an event. The header Last-Event-ID, or ?after=, replays what was missed",
+            events::stream,
+        )
+        .query::<events::StreamQuery>()
+        .answers_as("text/event-stream"),
+        Route::new(get.clone(), "/api/events/{id}", "One event", events::one).answers::<Event>(),
+        Route::new(get, "/api/openapi.json", "This document", openapi::get).answers::<serde_json::Value>(),
+    ]
+}

@@ -1,0 +1,137 @@
+//! What is remembered: events, their changes and region grids, over restarts and new names.
+
+use crate::support::{Watchpost, eventually, onnxruntime};
+use serde_json::{Value, json};
+use std::io::{BufRead, BufReader};
+
+const JSON: &str = "Content-Type: application/json\r\n";
+
+/// The first `count` changes of a stream of events: number and event.
+fn changes(watchpost: &Watchpost, path: &str, headers: &str, count: usize) -> Vec<(i64, Value)> {
+    let mut found = Vec::new();
+    let mut number = None;
+    let stream = BufReader::new(watchpost.send("GET", path, headers, ""));
+    for line in stream.lines() {
+        let line = line.expect("the stream goes on");
+        if let Some(id) = line.strip_prefix("id:") {
+            number = id.trim().parse().ok();
+        } else if let Some(data) = line.strip_prefix("data:") {
+            let data = serde_json::from_str(data).expect("JSON");
+            found.push((number.take().expect("a number"), data));
+            if found.len() == count {
+                return found;
+            }
+        }
+    }
+    panic!("the stream ended after {found:?}");
+}
+
+fn ids(events: &Value) -> Vec<i64> {
+    let events = events.as_array().expect("a list");
+    events.iter().map(|e| e["id"].as_i64().unwrap()).collect()
+}
+
+#[test]
+fn events_and_grids_outlive_restarts_and_new_names() {
+    if onnxruntime().is_none() {
+        return;
+    }
+    let model = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../pipelines/demo-model/demo.onnx"
+    );
+    let watchpost = Watchpost::start(&format!(
+        "model: {{path: {model}}}\ncameras:\n  old:\n    source: {{test: {{scene: \"walkers,objects=6\", width: 640, height: 360, fps: 5}}}}\n    detect: {{width: 640, height: 360, fps: 5}}\n"
+    ));
+
+    // Events come, and the stream tells of them from the very first change.
+    let live = changes(&watchpost, "/api/events/stream?after=0", "", 3);
+    assert!(live.windows(2).all(|w| w[0].0 < w[1].0), "{live:?}");
+    assert!(
+        live.iter().all(|(_, change)| change["camera"] == "old"),
+        "{live:?}"
+    );
+    // Who comes back gets what was missed, and nothing twice.
+    let headers = format!("Last-Event-ID: {}\r\n", live[0].0);
+    let again = changes(&watchpost, "/api/events/stream", &headers, 2);
+    assert_eq!(again, live[1..]);
+    let first = watchpost.get("/api/events?camera=old");
+    assert!(!ids(&first).is_empty());
+    let event = watchpost.get(&format!("/api/events/{}", ids(&first)[0]));
+    assert_eq!(
+        (&event["camera"], &event["label"]),
+        (&json!("old"), &json!("person"))
+    );
+    assert_eq!(watchpost.get("/api/events?camera=nobody"), json!([]));
+    assert_eq!(watchpost.get("/api/events?label=car"), json!([]));
+    let page = watchpost.get(&format!("/api/events?before_id={}", ids(&first)[0]));
+    assert!(ids(&page).iter().all(|id| *id < ids(&first)[0]));
+
+    // A camera that moves says so, and goes on.
+    let moving = |name: &str, body: &str| {
+        let path = format!("/api/cameras/{name}/moving");
+        watchpost.request("POST", &path, JSON, body)
+    };
+    assert_eq!(
+        moving("old", r#"{"moving": true}"#),
+        (200, r#"{"moving":true}"#.into())
+    );
+    let frame = watchpost.camera("old")["detection_frame"].as_f64();
+    watchpost.wait_for("old", "is analysed while it moves", |c| {
+        c["detection_frame"].as_f64() > frame
+    });
+    assert_eq!(moving("old", r#"{"moving": false}"#).0, 200);
+    assert_eq!(moving("nobody", r#"{"moving": true}"#).0, 404);
+    assert_eq!(moving("old", r#"{"moving": "yes"}"#).0, 400);
+
+    let (code, _) = watchpost.request(
+        "POST",
+        "/api/cameras/old/grid/freeze",
+        JSON,
+        r#"{"frozen": true}"#,
+    );
+    assert_eq!(code, 200);
+    eventually("the grid is frozen", || {
+        watchpost.get("/api/cameras/old/grid")["frozen"] == true
+    });
+    let grid = watchpost.get("/api/cameras/old/grid")["grid"].clone();
+    assert!(grid.is_object(), "{grid}");
+
+    // Another run knows them, and goes on counting.
+    let watchpost = watchpost.start_again();
+    let known = watchpost.get("/api/events?camera=old&limit=1000");
+    let newest = ids(&known)[0];
+    assert!(ids(&first).iter().all(|id| ids(&known).contains(id)));
+    let objects = |events: &Value| -> Vec<i64> {
+        let events = events.as_array().unwrap().iter();
+        events.map(|e| e["object_id"].as_i64().unwrap()).collect()
+    };
+    let highest = *objects(&known).iter().max().unwrap();
+    eventually("there is an event of the new run", || {
+        ids(&watchpost.get("/api/events?limit=1"))[0] > newest
+    });
+    let new = watchpost.get("/api/events?limit=1");
+    assert!(objects(&new)[0] > highest, "{new} after {highest}");
+
+    // Another name.
+    let mut config = watchpost.get("/api/config");
+    let mut camera = config["cameras"]["old"].take();
+    camera["previous_name"] = json!("old");
+    config["cameras"] = json!({"new": camera});
+    let (code, answer) = watchpost.request("POST", "/api/config", JSON, &config.to_string());
+    assert_eq!(code, 200, "{answer}");
+    let answer: Value = serde_json::from_str(&answer).unwrap();
+    assert_eq!(
+        answer["actions"],
+        json!([{"action": "rename", "from": "old", "camera": "new"}])
+    );
+    watchpost.wait_streaming("new");
+    eventually("the events have the new name", || {
+        let events = watchpost.get("/api/events?camera=new&limit=1000");
+        ids(&first).iter().all(|id| ids(&events).contains(id))
+    });
+    assert_eq!(watchpost.get("/api/events?camera=old"), json!([]));
+    let kept = watchpost.get("/api/cameras/new/grid");
+    assert_eq!((&kept["grid"], &kept["frozen"]), (&grid, &json!(true)));
+    assert_eq!(watchpost.request("GET", "/api/cameras/old", "", "").0, 404);
+}
