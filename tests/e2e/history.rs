@@ -48,7 +48,8 @@ fn events_and_grids_outlive_restarts_and_new_names() {
     let live = changes(&watchpost, "/api/events/stream?after=0", "", 3);
     assert!(live.windows(2).all(|w| w[0].0 < w[1].0), "{live:?}");
     assert!(
-        live.iter().all(|(_, change)| change["camera"] == "old"),
+        live.iter()
+            .all(|(_, change)| change["event"]["camera"] == "old"),
         "{live:?}"
     );
     // Who comes back gets what was missed, and nothing twice.
