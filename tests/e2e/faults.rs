@@ -62,8 +62,8 @@ fn a_camera_that_refuses_waits_for_minutes_and_a_change_ends_the_wait() {
     watchpost.wait_streaming("refused");
 }
 
-/// Kills the analysis worker of a camera as if it had died while at work for it: stopped, so that it marks nothing
-/// itself any more, then marked, then killed.
+/// Ends the analysis worker of a camera as if it had died of its frame: stopped, so that it marks nothing itself any
+/// more, then marked, then ended by a signal that waits for it when it goes on. (A SIGKILL accuses nobody.)
 fn die_at_work(watchpost: &Watchpost, name: &str, marks: &str) -> Value {
     let before = watchpost.wait_for(name, "is analysed", |c| {
         c["analysis"]["state"] == "running" && !c["analysis_pid"].is_null()
@@ -76,7 +76,8 @@ fn die_at_work(watchpost: &Watchpost, name: &str, marks: &str) -> Value {
         .unwrap();
     // The first camera has the first mark, and nobody else is at work.
     file.write_all_at(&[1, 0], 0).unwrap();
-    kill(pid, Signal::KILL);
+    kill(pid, Signal::USR1);
+    kill(pid, Signal::CONT);
     watchpost.wait_for(name, "has lost its worker", |c| {
         c["analysis_pid"] != before["analysis_pid"]
     })
