@@ -112,33 +112,34 @@ pub fn record(connection: &Connection, track: &TrackRecord) -> Result<Option<Eve
     };
     advance(&mut event, track);
     let json = |value: serde_json::Result<String>| value.unwrap_or_default(); // numbers and strings always serialise
-    event.id = connection
-        .prepare_cached(
-            "INSERT INTO events (camera, object_id, label, state, start_time, last_time, end_time, score, best_time, best_box,
-                                 zones, path, path_length)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)
-             ON CONFLICT (camera, object_id) DO UPDATE SET label = ?3, state = ?4, last_time = ?6, end_time = ?7, score = ?8,
-                 best_time = ?9, best_box = ?10, zones = ?11, path = ?12, path_length = ?13
-             RETURNING id",
-        )?
-        .query_row(
-            rusqlite::params![
-                event.camera,
-                event.object_id,
-                event.label,
-                event.state,
-                event.start_time,
-                event.last_time,
-                event.end_time,
-                event.score,
-                event.best_time,
-                json(serde_json::to_string(&event.best_box)),
-                json(serde_json::to_string(&event.zones)),
-                json(serde_json::to_string(&event.path)),
-                event.path_length,
-            ],
-            |row| row.get(0),
-        )?;
+    // Not one upsert: SQLite uses up a number for each that ends in an update, and events would skip numbers.
+    let sql = if event.id == 0 {
+        "INSERT INTO events (camera, object_id, label, state, start_time, last_time, end_time, score, best_time,
+                             best_box, zones, path, path_length)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13) RETURNING id"
+    } else {
+        "UPDATE events SET label = ?3, state = ?4, start_time = ?5, last_time = ?6, end_time = ?7, score = ?8,
+             best_time = ?9, best_box = ?10, zones = ?11, path = ?12, path_length = ?13
+         WHERE camera = ?1 AND object_id = ?2 RETURNING id"
+    };
+    event.id = connection.prepare_cached(sql)?.query_row(
+        rusqlite::params![
+            event.camera,
+            event.object_id,
+            event.label,
+            event.state,
+            event.start_time,
+            event.last_time,
+            event.end_time,
+            event.score,
+            event.best_time,
+            json(serde_json::to_string(&event.best_box)),
+            json(serde_json::to_string(&event.zones)),
+            json(serde_json::to_string(&event.path)),
+            event.path_length,
+        ],
+        |row| row.get(0),
+    )?;
     Ok(Some(event))
 }
 

@@ -40,9 +40,18 @@ fn an_event_lasts_from_start_to_end_and_keeps_its_best_box() {
         .unwrap();
     store.flush().unwrap();
 
-    let events = store.events(&EventFilter::default()).unwrap();
-    assert_eq!(events.len(), 1);
-    let event = &events[0];
+    store
+        .record(track("front", 8, TrackChange::Started, 104.0))
+        .unwrap();
+    store.flush().unwrap();
+    let mut events = store.events(&EventFilter::default()).unwrap();
+    assert_eq!(events.len(), 2);
+    assert_eq!(
+        (events[0].id, events[1].id),
+        (2, 1),
+        "numbers follow each other"
+    );
+    let event = &events.remove(1);
     assert_eq!(
         (event.start_time, event.end_time, event.state.as_str()),
         (100.0, Some(103.0), "ended")
