@@ -6,7 +6,7 @@ times a camera takes to come, to come back and to go.
 
 PART: cost, times, sixteen (default: all). Needs a release build, GStreamer's command-line tools and x264enc
 (`make setup`), and Python 3 without packages. Cameras that play H.264 play files made here, at 5 frames per second:
-"still" shows one picture for ever, "motion" a ball that never rests, "people" the clip given by --clip (if the shared one
+"still" shows one grey picture for ever, "motion" a ball that never rests, "people" the clip given by --clip (if the shared one
 is there, that).
 
 Processor time is what the kernel accounts to the processes, so a busy machine changes it little; times and ages it does
@@ -155,7 +155,7 @@ def h264(options, folder, size, kind):
             return None
         source = f"filesrc location={options.clip} ! decodebin ! videoconvert ! videoscale add-borders=false ! videorate ! {raw}"
     else:
-        pattern = {"still": "smpte100", "motion": "ball"}[kind]
+        pattern = {"still": "gradient", "motion": "ball"}[kind]
         source = f"videotestsrc num-buffers=150 pattern={pattern} ! {raw}"
     file = pathlib.Path(folder) / f"{kind}-{size}.mp4"
     line = f"{source} ! videoconvert ! video/x-raw,format=I420 ! x264enc speed-preset=veryfast key-int-max=25 ! h264parse ! mp4mux ! filesink location={file}"

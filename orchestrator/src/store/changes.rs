@@ -20,19 +20,16 @@ pub struct Change {
 
 pub fn append(connection: &Connection, change: TrackChange, event: &Event) -> Result<Change> {
     let json = serde_json::json!({ "change": change, "event": event }).to_string();
-    let seq = connection.query_row(
-        "INSERT INTO changes (change) VALUES (?1) RETURNING seq",
-        [&json],
-        |row| row.get(0),
-    )?;
+    let seq = connection
+        .prepare_cached("INSERT INTO changes (change) VALUES (?1) RETURNING seq")?
+        .query_row([&json], |row| row.get(0))?;
     Ok(Change { seq, json })
 }
 
 pub fn prune(connection: &Connection) -> Result<()> {
-    connection.execute(
-        "DELETE FROM changes WHERE seq <= (SELECT max(seq) FROM changes) - ?1",
-        [KEPT],
-    )?;
+    connection
+        .prepare_cached("DELETE FROM changes WHERE seq <= (SELECT max(seq) FROM changes) - ?1")?
+        .execute([KEPT])?;
     Ok(())
 }
 
