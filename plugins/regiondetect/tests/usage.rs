@@ -91,8 +91,8 @@ fn the_command_line_from_file_to_tracks_works() {
         .filter(|line| line.contains("watchpost-track") && line.contains("started"))
         .filter(|line| line.contains("person"))
         .count();
-    // Four walk through in these 50 s.
-    assert!(started >= 3, "{started} people were tracked");
+    // Two walk through in these 50 s.
+    assert!(started >= 2, "{started} people were tracked");
 }
 
 #[test]
