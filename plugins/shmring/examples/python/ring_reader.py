@@ -12,7 +12,8 @@ import gi
 
 gi.require_version("Gst", "1.0")
 gi.require_version("GstApp", "1.0")
-from gi.repository import Gst, GstApp  # noqa: E402,F401  (GstApp adds the methods of appsink)
+gi.require_version("GstVideo", "1.0")
+from gi.repository import Gst, GstApp, GstVideo  # noqa: E402,F401  (GstApp adds the methods of appsink)
 
 
 def main():
@@ -30,15 +31,15 @@ def main():
             sample = sink.try_pull_sample(10 * Gst.SECOND)
             if sample is None:
                 sys.exit(f"no frame: the stream has ended, or there is no writer at {sys.argv[1]}")
-            caps = sample.get_caps().get_structure(0)
+            video = GstVideo.VideoInfo.new_from_caps(sample.get_caps())
             buffer = sample.get_buffer()
             ok, info = buffer.map(Gst.MapFlags.READ)
             if not ok:
                 sys.exit("the frame cannot be read")
             view = memoryview(info.data)
             print(
-                f"frame {buffer.offset} at {buffer.pts / Gst.SECOND:.3f}: {caps.get_value('format')}"
-                f" {caps.get_value('width')}x{caps.get_value('height')}, {len(view)} bytes, mean of every 97th {sum(view[::97]) / len(view[::97]):.1f}"
+                f"frame {buffer.offset} at {buffer.pts / Gst.SECOND:.3f}: {video.finfo.name}"
+                f" {video.width}x{video.height}, {len(view)} bytes, mean of every 97th {sum(view[::97]) / len(view[::97]):.1f}"
             )
             del view
             buffer.unmap(info)
