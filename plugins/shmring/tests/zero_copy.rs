@@ -80,7 +80,7 @@ fn what_videoscale_writes_is_what_the_reader_reads() {
         places.insert(place.2);
     }
     assert_eq!(count(&stats, "copied"), 0, "{stats}");
-    assert!(count(&stats, "in-place") >= read.len() as u64, "{stats}");
+    assert!(count(&stats, "in-place") > 30, "{stats}");
     assert_eq!(count(&reader.stats("src"), "copies"), 0);
     // The most recently freed slot is the next one: a reader that keeps up needs few of the 16.
     assert!(places.len() <= 6, "{} slots in use", places.len());
