@@ -13,8 +13,10 @@ DESTDIR="$work/root" meson install -C "$work/build"
 plugins=$(dirname "$(find "$work/root" -name libgstshmring.so)")
 for element in shmringsink shmringsrc motiondetect regiondetect objecttrack; do
     # A registry and a path of its own: an installed copy cannot answer for the one under test.
-    GST_REGISTRY="$work/registry" GST_PLUGIN_PATH="$plugins" gst-inspect-1.0 "$element" | grep -q "Filename *$plugins/" \
+    said=$(GST_REGISTRY="$work/registry" GST_PLUGIN_PATH="$plugins" gst-inspect-1.0 "$element") \
         || { echo "meson-compat: gst-inspect-1.0 does not find $element in $plugins"; exit 1; }
+    grep "Filename" <<<"$said" | grep -q "$plugins/" \
+        || { echo "meson-compat: $element comes from elsewhere:"; grep Filename <<<"$said"; exit 1; }
 done
 "$work/root/usr/bin/watchpost" --version
 echo "meson-compat: 5 elements installed and found"
