@@ -184,6 +184,7 @@ pub fn changes(old: &CameraConfig, new: &CameraConfig) -> Changes {
         detect:
             DetectConfig {
                 enabled: detect_enabled,
+                stream,
                 width,
                 height,
                 fps,
@@ -195,6 +196,8 @@ pub fn changes(old: &CameraConfig, new: &CameraConfig) -> Changes {
         motion,
         objects,
         zones,
+        profiles,
+        tasks,
         stall_timeout,
         freeze_timeout,
         slots,
@@ -203,9 +206,12 @@ pub fn changes(old: &CameraConfig, new: &CameraConfig) -> Changes {
         ("source", *source != old.source),
         ("sources", *sources != old.sources),
         ("decoder", *decoder != old.decoder),
+        ("detect.stream", *stream != old.detect.stream),
         ("detect.width", *width != old.detect.width),
         ("detect.height", *height != old.detect.height),
         ("detect.fps", *fps != old.detect.fps),
+        ("profiles", *profiles != old.profiles),
+        ("tasks", *tasks != old.tasks),
         ("slots", *slots != old.slots),
         ("freeze_timeout", *freeze_timeout != old.freeze_timeout),
     ];
@@ -273,6 +279,13 @@ mod tests {
             (json!({"detect": {"width": 320}}), "detect.width", true),
             (json!({"detect": {"height": 320}}), "detect.height", true),
             (json!({"detect": {"fps": 7}}), "detect.fps", true),
+            (json!({"detect": {"stream": "main"}}), "detect.stream", true),
+            (
+                json!({"profiles": {"live": {"size": [320, 180]}}}),
+                "profiles",
+                true,
+            ),
+            (json!({"tasks": {"photo": {"quality": 50}}}), "tasks", true),
             (json!({"slots": 9}), "slots", true),
             (json!({"friendly_name": "Front"}), "friendly_name", false),
             (json!({"previous_name": "x"}), "previous_name", false),

@@ -92,6 +92,7 @@ fn motion(camera: &CameraConfig, all: &mut Vec<Property>) {
 fn detect(camera: &CameraConfig, all: &mut Vec<Property>) {
     let DetectConfig {
         enabled,
+        stream: _,
         width: _,
         height: _,
         fps,
@@ -112,6 +113,7 @@ fn detect(camera: &CameraConfig, all: &mut Vec<Property>) {
 fn track(camera: &CameraConfig, first_id: Option<u32>, all: &mut Vec<Property>) {
     let DetectConfig {
         enabled: _,
+        stream: _,
         width: _,
         height: _,
         fps,

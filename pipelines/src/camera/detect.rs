@@ -5,12 +5,18 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::tasks::Stream;
+
 /// Object detection: size and rate of the analysed pictures, and what makes an object of detections.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct DetectConfig {
     /// Whether objects are looked for. (Off by default in Frigate, on here.)
     pub enabled: bool,
+    /// The camera's stream that is looked at: `main` or `lores`; without it the one of the live profile. Only libcamera
+    /// cameras have several.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stream: Option<Stream>,
     /// Width of the analysed pictures in pixels, even; without it the source's own. Give it together with `height`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 64, max = 7680))]
@@ -41,6 +47,7 @@ impl Default for DetectConfig {
     fn default() -> Self {
         Self {
             enabled: true,
+            stream: None,
             width: None,
             height: None,
             fps: 5.0,

@@ -9,6 +9,7 @@ mod mask;
 mod motion;
 mod objects;
 mod source;
+mod tasks;
 mod zone;
 
 use std::collections::BTreeMap;
@@ -24,7 +25,10 @@ pub use source::{
     Decoder, FileSource, LibcameraSource, Role, RtspSource, RtspTransport, Source, SourceEntry,
     TestSource, V4l2Source,
 };
+pub use tasks::{LiveConfig, PhotoConfig, TasksConfig, VideoConfig};
 pub use zone::ZoneConfig;
+
+use crate::tasks::Profiles;
 
 /// One camera: where its pictures come from and what is done with them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -55,6 +59,10 @@ pub struct CameraConfig {
     /// Named areas of the picture; an object is in a zone when the middle of its lower edge is.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub zones: BTreeMap<String, ZoneConfig>,
+    /// How the live picture, photos, raw photos and recordings want the camera.
+    pub profiles: Profiles,
+    /// How tasks make their files and pictures.
+    pub tasks: TasksConfig,
     /// Seconds without a new frame after which the camera counts as stalled and its capture is restarted. Raise it for
     /// sources that send a picture only now and then.
     #[schemars(range(min = 0.5, max = 86400.0))]
@@ -82,6 +90,8 @@ impl Default for CameraConfig {
             motion: MotionConfig::default(),
             objects: ObjectsConfig::default(),
             zones: BTreeMap::new(),
+            profiles: Profiles::default(),
+            tasks: TasksConfig::default(),
             stall_timeout: 20.0,
             freeze_timeout: 60.0,
             slots: None,

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
 
 /// One of the streams a libcamera camera gives at the same time.
 #[derive(
@@ -71,6 +73,12 @@ pub struct Transform {
     pub vflip: Option<bool>,
 }
 
+impl Transform {
+    fn is_unset(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
 /// Value of a libcamera control.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
@@ -110,6 +118,7 @@ impl fmt::Display for ControlValue {
 #[serde(deny_unknown_fields)]
 pub struct Profile {
     /// The stream it uses.
+    #[serde(default = "main")]
     pub stream: Stream,
     /// Size of that stream, `[width, height]`; not set: the camera's own choice.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -118,7 +127,7 @@ pub struct Profile {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub format: Option<String>,
     /// Mirroring, for the whole camera.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Transform::is_unset")]
     pub transform: Transform,
     /// Colour space, for the whole camera (`sYCC`, `Smpte170m`, `Rec709`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -138,18 +147,58 @@ pub struct Profile {
     pub controls: BTreeMap<String, ControlValue>,
 }
 
-/// The four profiles of a camera. The defaults go together: all tasks run side by side out of the box.
+const fn main() -> Stream {
+    Stream::Main
+}
+
+/// The four profiles of a camera. The defaults go together: all tasks run side by side out of the box. Keys that are not
+/// given keep their default; `null` unsets one.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Profiles {
     /// The live picture, and what detection looks at.
+    #[serde(deserialize_with = "over_live")]
     pub live: Profile,
     /// Single photos and the jpg of a series.
+    #[serde(deserialize_with = "over_photo")]
     pub photo: Profile,
     /// Raw photos and the raw part of a series.
+    #[serde(deserialize_with = "over_raw_photo")]
     pub raw_photo: Profile,
     /// Recordings.
+    #[serde(deserialize_with = "over_video")]
     pub video: Profile,
+}
+
+fn over_live<'de, D: Deserializer<'de>>(given: D) -> Result<Profile, D::Error> {
+    over(Profiles::default().live, given)
+}
+
+fn over_photo<'de, D: Deserializer<'de>>(given: D) -> Result<Profile, D::Error> {
+    over(Profiles::default().photo, given)
+}
+
+fn over_raw_photo<'de, D: Deserializer<'de>>(given: D) -> Result<Profile, D::Error> {
+    over(Profiles::default().raw_photo, given)
+}
+
+fn over_video<'de, D: Deserializer<'de>>(given: D) -> Result<Profile, D::Error> {
+    over(Profiles::default().video, given)
+}
+
+/// A profile of what is given, and of its defaults where nothing is.
+fn over<'de, D: Deserializer<'de>>(default: Profile, given: D) -> Result<Profile, D::Error> {
+    let given = serde_json::Map::<String, Value>::deserialize(given)?;
+    let mut profile = serde_json::to_value(default).map_err(Error::custom)?;
+    for (key, value) in given {
+        match (&mut profile[&key], value) {
+            // One control more does not take the others away.
+            (Value::Object(known), Value::Object(more)) => known.extend(more),
+            (place, value) => *place = value,
+        }
+    }
+    serde_path_to_error::deserialize(profile)
+        .map_err(|error| Error::custom(format!("{}: {}", error.path(), error.inner())))
 }
 
 /// One frame every 33,333 microseconds: 30 a second.
@@ -220,6 +269,48 @@ impl Default for Profiles {
                 format: yuv,
                 ..Profile::moving(Stream::Main)
             },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_is_not_given_keeps_its_default_and_null_unsets_it() {
+        let given = json!({
+            "live": {"size": [1280, 720], "controls": {"AeEnable": false}},
+            "video": {"colour_space": null},
+        });
+        let profiles: Profiles = serde_json::from_value(given).unwrap();
+        let default = Profiles::default();
+        assert_eq!(
+            (profiles.live.stream, profiles.live.format.as_deref()),
+            (Stream::Lores, Some("YUV420"))
+        );
+        assert_eq!(profiles.live.size, Some([1280, 720].into()));
+        assert_eq!(
+            profiles.live.controls.len(),
+            default.live.controls.len() + 1
+        );
+        assert_eq!(profiles.video.colour_space, None);
+        assert_eq!(profiles.photo, default.photo);
+        let again = serde_json::to_value(&default).unwrap();
+        assert_eq!(serde_json::from_value::<Profiles>(again).unwrap(), default);
+    }
+
+    #[test]
+    fn a_wrong_key_is_named() {
+        for (given, said) in [
+            (json!({"live": {"szie": [1, 2]}}), "szie"),
+            (json!({"live": {"size": [1, "2"]}}), "size"),
+            (json!({"photo": {"stream": "big"}}), "big"),
+        ] {
+            let error = serde_json::from_value::<Profiles>(given).unwrap_err();
+            assert!(error.to_string().contains(said), "{error}");
         }
     }
 }

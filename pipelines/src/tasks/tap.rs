@@ -1,0 +1,84 @@
+//! Where tasks take a camera's frames from: a tap in the camera's pipeline, to which any number of other pipelines of the
+//! process connect and let go while it runs.
+//!
+//! A tap never holds the camera up: each pipeline that is connected has a short queue of its own, and loses frames (which
+//! are counted) where it is too slow. A pipeline that fails ends alone.
+
+use gst::prelude::*;
+use gstreamer_utils::streamproducer::{ConsumerSettings, ProducerSettings};
+use gstreamer_utils::{ConsumptionLink, StreamProducer};
+
+/// A tap. Clones are the same tap.
+#[derive(Debug, Clone)]
+pub struct Tap {
+    producer: StreamProducer,
+}
+
+/// A connection to a tap; dropping it lets go.
+#[derive(Debug)]
+pub struct TapLink {
+    link: ConsumptionLink,
+}
+
+impl Tap {
+    /// A tap, and the sink element to put into the camera's pipeline for it.
+    pub fn new(name: &str) -> (Self, gst::Element) {
+        // Frames come at their time already, and nobody waits for the first one: with neither clock nor preroll here the
+        // sink costs a frame nothing while nobody is connected.
+        let sink = gst_app::AppSink::builder()
+            .name(name)
+            .sync(false)
+            .async_(false)
+            .enable_last_sample(false)
+            .max_buffers(1)
+            .build();
+        let producer = StreamProducer::with(&sink, ProducerSettings { sync: false });
+        (Self { producer }, sink.upcast())
+    }
+
+    /// Connects `source`, an element of `pipeline`, which gets the camera's clock and base time, so that running times
+    /// are the same in both. `frames` is how many it may fall behind before it loses some.
+    pub fn connect(
+        &self,
+        pipeline: &gst::Pipeline,
+        source: &gst_app::AppSrc,
+        frames: u64,
+    ) -> Result<TapLink, String> {
+        let camera = self.producer.appsink();
+        if let Some(clock) = camera.clock() {
+            pipeline.use_clock(Some(&clock));
+        }
+        pipeline.set_start_time(gst::ClockTime::NONE);
+        if let Some(base_time) = camera.base_time() {
+            pipeline.set_base_time(base_time);
+        }
+        let settings = ConsumerSettings {
+            max_buffer: frames,
+            max_bytes: gst::format::Bytes::ZERO,
+            max_time: gst::ClockTime::ZERO,
+            event_types: Vec::new(),
+        };
+        let link = self
+            .producer
+            .add_consumer_with(source, settings)
+            .map_err(|error| error.to_string())?;
+        Ok(TapLink { link })
+    }
+
+    /// What its frames are; none before the first.
+    pub fn caps(&self) -> Option<gst::Caps> {
+        self.producer.appsink().static_pad("sink")?.current_caps()
+    }
+
+    /// Running time of the camera's pipeline now: what a frame taken now will have.
+    pub fn running_time(&self) -> Option<gst::ClockTime> {
+        self.producer.appsink().current_running_time()
+    }
+}
+
+impl TapLink {
+    /// Frames that were lost since its pipeline was too slow.
+    pub fn dropped(&self) -> u64 {
+        self.link.dropped()
+    }
+}
