@@ -14,5 +14,5 @@ pub mod task;
 pub use exclusive::{Exclusive, Failure, Outcome, Step};
 pub use merge::{Conflict, Merged, MergedStream, Use, merge};
 pub use profile::{ControlValue, Profile, Profiles, Size, Stream, Transform};
-pub use tap::{Tap, TapLink};
+pub use tap::{Tap, TapLink, Taps};
 pub use task::{MediaFile, Parameters, Task, TaskState, TaskStatus};

@@ -8,6 +8,8 @@ use gst::prelude::*;
 use gstreamer_utils::streamproducer::{ConsumerSettings, ProducerSettings};
 use gstreamer_utils::{ConsumptionLink, StreamProducer};
 
+use super::profile::Stream;
+
 /// A tap. Clones are the same tap.
 #[derive(Debug, Clone)]
 pub struct Tap {
@@ -32,6 +34,17 @@ impl Tap {
             .enable_last_sample(false)
             .max_buffers(1)
             .build();
+        // Without this answer whoever fills the frames would have to copy them into frames without padding.
+        let pad = sink.static_pad("sink").expect("an appsink has a pad");
+        pad.add_probe(gst::PadProbeType::QUERY_DOWNSTREAM, |_, info| {
+            match info.query_mut().map(gst::QueryRef::view_mut) {
+                Some(gst::QueryViewMut::Allocation(query)) => {
+                    query.add_allocation_meta::<gst_video::VideoMeta>(None);
+                    gst::PadProbeReturn::Handled
+                }
+                _ => gst::PadProbeReturn::Ok,
+            }
+        });
         let producer = StreamProducer::with(&sink, ProducerSettings { sync: false });
         (Self { producer }, sink.upcast())
     }
@@ -73,6 +86,32 @@ impl Tap {
     /// Running time of the camera's pipeline now: what a frame taken now will have.
     pub fn running_time(&self) -> Option<gst::ClockTime> {
         self.producer.appsink().current_running_time()
+    }
+}
+
+/// The taps of a running camera.
+#[derive(Debug, Clone)]
+pub struct Taps {
+    /// Its pictures: the main stream of a libcamera camera, the decoded one of any other.
+    pub main: Tap,
+    /// The small stream, where there is one beside main.
+    pub lores: Option<Tap>,
+    /// The sensor's own values, where the camera gives them.
+    pub raw: Option<Tap>,
+    /// What a camera sends that encodes by itself.
+    pub encoded: Option<Tap>,
+    /// The configuration the camera runs with, for the record of each file.
+    pub description: serde_json::Value,
+}
+
+impl Taps {
+    /// The tap of a stream. A camera with one stream gives it for main and lores.
+    pub fn stream(&self, stream: Stream) -> Option<&Tap> {
+        match stream {
+            Stream::Main => Some(&self.main),
+            Stream::Lores => Some(self.lores.as_ref().unwrap_or(&self.main)),
+            Stream::Raw => self.raw.as_ref(),
+        }
     }
 }
 
