@@ -30,6 +30,7 @@ impl Running {
         gst::init().unwrap();
         let sink = gst_app::AppSink::builder()
             .sync(false)
+            .async_(false)
             .max_buffers(4)
             .build();
         let capture = capture::build_into(camera, failed, sink.clone().upcast())?;

@@ -161,7 +161,7 @@ impl Worker {
         if self.frames.load(Ordering::Relaxed) == 0 {
             return;
         }
-        let pad = self.capture.sink().static_pad("sink");
+        let pad = self.capture.sink().and_then(|sink| sink.static_pad("sink"));
         let size = pad.and_then(|pad| pad.current_caps()).and_then(|caps| {
             let structure = caps.structure(0)?;
             let side = |name| u32::try_from(structure.get::<i32>(name).ok()?).ok();
@@ -192,7 +192,7 @@ impl Worker {
             source_fps: received.saturating_sub(self.figures.received) as f64 / passed,
             camera_fps: written.saturating_sub(self.figures.written) as f64 / passed,
             written,
-            dropped: drops(self.capture.sink()),
+            dropped: self.capture.sink().map(drops).unwrap_or_default(),
         };
         self.figures = Figures {
             at: Instant::now(),
@@ -234,7 +234,7 @@ fn watch_frames(
     picture: Option<Arc<Mutex<Freeze>>>,
     waker: &Waker,
 ) {
-    let Some(pad) = capture.sink().static_pad("sink") else {
+    let Some(pad) = capture.sink().and_then(|sink| sink.static_pad("sink")) else {
         return;
     };
     let (frames, waker) = (frames.clone(), waker.clone());

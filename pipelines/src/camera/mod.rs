@@ -121,6 +121,11 @@ impl CameraConfig {
         }
     }
 
+    /// The source that runs as long as the camera does: the one that is detected on, where there is one.
+    pub fn primary_source(&self) -> Option<&Source> {
+        Role::ALL.into_iter().find_map(|role| self.source_for(role))
+    }
+
     /// Size of the analysed pictures where the configuration fixes it.
     pub fn detect_size(&self) -> Option<(u32, u32)> {
         self.detect.width.zip(self.detect.height)

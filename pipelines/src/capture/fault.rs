@@ -45,7 +45,7 @@ impl Fault {
 pub(crate) fn classify(
     error: &gst::message::Error,
     decoder: Option<&gst::Element>,
-    sink: &gst::Element,
+    sink: Option<&gst::Element>,
 ) -> Fault {
     let source = error.src();
     let from = |element: &gst::Element| {
@@ -59,7 +59,7 @@ pub(crate) fn classify(
         FaultKind::Decode
     } else if cause.matches(gst::ResourceError::NotAuthorized) {
         FaultKind::Auth
-    } else if from(sink) && cause.matches(gst::ResourceError::NoSpaceLeft) {
+    } else if sink.is_some_and(from) && cause.matches(gst::ResourceError::NoSpaceLeft) {
         FaultKind::Memory
     } else if cause.matches(gst::CoreError::MissingPlugin)
         || cause.matches(gst::StreamError::CodecNotFound)
@@ -118,13 +118,13 @@ mod tests {
         let gst::MessageView::Error(error) = message.view() else {
             unreachable!()
         };
-        let fault = classify(error, Some(&sink), &sink);
+        let fault = classify(error, Some(&sink), Some(&sink));
         assert_eq!(fault.kind, FaultKind::Auth);
         assert_eq!(
             fault.reason,
             "Could not open resource for reading: Unauthorized for rtsp://u:***@h/1"
         );
-        let fault = classify(error, Some(&source), &sink);
+        let fault = classify(error, Some(&source), Some(&sink));
         assert_eq!(fault.kind, FaultKind::Decode);
         assert_eq!(fault.decoder.as_deref(), Some("fakesrc"));
     }

@@ -1,11 +1,14 @@
 //! The capture pipeline of one camera: source, decoder, rate, size, ring.
 //!
 //! ```text
-//! source -> (depayload, parse, decode) -> fewer frames -> (wait for their time) -> scale, convert -> shmringsink
+//! source -> (depayload, parse, decode) -> (wait for their time) -> tee -> fewer frames -> scale, convert -> shmringsink
+//!                            └-> tap: encoded                        └-> tap: pictures
 //! ```
 //!
 //! Frames are dropped before they are scaled, and nothing stands between the converter and `shmringsink`, so that the
-//! converter writes straight into the ring. What is in brackets appears once the source says what it sends.
+//! converter writes straight into the ring. What is in brackets appears once the source says what it sends. Tasks connect
+//! to the taps ([`crate::tasks`]); a tap without a task costs next to nothing. A libcamera camera has a tap for each of
+//! its streams.
 
 mod decode;
 mod fault;
@@ -20,15 +23,17 @@ use gst::prelude::*;
 pub use fault::{Fault, FaultKind};
 pub use rate::RateLimiter;
 
-use crate::camera::{CameraConfig, Decoder, Role};
+use crate::camera::{CameraConfig, Decoder, Source};
 use crate::secret;
 use crate::spec::CaptureSpec;
+use crate::tasks::{Stream, Tap, Taps};
 
 /// A capture pipeline. Dropping it takes the pipeline down.
 pub struct Capture {
     pipeline: gst::Pipeline,
-    sink: gst::Element,
+    sink: Option<gst::Element>,
     shared: Arc<Shared>,
+    taps: Taps,
     repeat: bool,
 }
 
@@ -56,6 +61,11 @@ struct Shared {
     pipeline: gst::glib::WeakRef<gst::Pipeline>,
     /// First element after the decoder.
     tail: gst::glib::WeakRef<gst::Element>,
+    encoded: Mutex<Option<Tap>>,
+    /// Whether anybody wants pictures.
+    decode: bool,
+    /// A repeated file has not been sought in yet.
+    beginning: AtomicBool,
     wanted: Decoder,
     failed: Vec<String>,
     linked: AtomicBool,
@@ -64,14 +74,24 @@ struct Shared {
     passed: AtomicU64,
 }
 
-/// Builds the pipeline that fills a camera's ring.
+/// Builds the pipeline that fills a camera's ring, and feeds its tasks.
 pub fn build(spec: &CaptureSpec) -> Result<Capture, Fault> {
+    let source = spec
+        .camera
+        .primary_source()
+        .ok_or_else(|| Fault::permanent("the camera has no source"))?;
     let sink = gst::ElementFactory::make("shmringsink")
         .build()
         .map_err(|_| Fault::permanent("GStreamer element shmringsink is not registered"))?;
     sink.set_property("socket-path", spec.socket_path.to_string_lossy().as_ref());
     sink.set_property("slots", spec.slots);
-    build_into(&spec.camera, &spec.failed_decoders, sink)
+    build_from(
+        source,
+        &spec.camera,
+        &spec.failed_decoders,
+        Some(sink),
+        true,
+    )
 }
 
 /// As [`build`], with another element where the ring would be.
@@ -80,29 +100,49 @@ pub fn build_into(
     failed_decoders: &[String],
     sink: gst::Element,
 ) -> Result<Capture, Fault> {
-    let config = camera
-        .source_for(Role::Detect)
-        .ok_or_else(|| Fault::permanent("no source has the role `detect`"))?;
-    let source = source::build(config)?;
-    let pipeline = gst::Pipeline::new();
+    let source = camera
+        .primary_source()
+        .ok_or_else(|| Fault::permanent("the camera has no source"))?;
+    build_from(source, camera, failed_decoders, Some(sink), true)
+}
 
-    let convert = element("videoconvertscale")?;
-    let format = element("capsfilter")?;
-    format.set_property("caps", detect_caps(camera));
+/// Builds the pipeline of one of a camera's sources. Without a sink it only feeds tasks; with `decode` false only those that
+/// take what the camera encoded.
+pub fn build_from(
+    source: &Source,
+    camera: &CameraConfig,
+    failed_decoders: &[String],
+    sink: Option<gst::Element>,
+    decode: bool,
+) -> Result<Capture, Fault> {
+    let source = source::build(source, camera)?;
+    let pipeline = gst::Pipeline::new();
+    let (tap, tap_sink) = Tap::new("pictures");
+    let tee = element("tee")?;
     let mut tail = Vec::new();
     if source.paced {
         tail.push(element("clocksync")?);
     }
-    tail.extend([convert, format, sink.clone()]);
+    tail.push(tee.clone());
 
-    let all: Vec<&gst::Element> = source.elements.iter().chain(&tail).collect();
+    let all: Vec<&gst::Element> = source
+        .elements
+        .iter()
+        .chain(&tail)
+        .chain([&tap_sink])
+        .collect();
     pipeline.add_many(&all).map_err(internal)?;
-    gst::Element::link_many(&source.elements).map_err(internal)?;
+    for (one, next) in &source.links {
+        one.link(next).map_err(internal)?;
+    }
     gst::Element::link_many(&tail).map_err(internal)?;
 
     let shared = Arc::new(Shared {
         pipeline: pipeline.downgrade(),
         tail: tail[0].downgrade(),
+        encoded: Mutex::new(None),
+        decode,
+        beginning: AtomicBool::new(source.repeat),
         wanted: camera.decoder,
         failed: failed_decoders.to_vec(),
         linked: AtomicBool::new(false),
@@ -110,13 +150,44 @@ pub fn build_into(
         received: AtomicU64::new(0),
         passed: AtomicU64::new(0),
     });
-    limit_rate(&tail[0], camera.detect.fps, source.repeat, &shared);
+    if let Some(sink) = &sink {
+        let convert = element("videoconvertscale")?;
+        let format = element("capsfilter")?;
+        format.set_property("caps", detect_caps(camera));
+        let branch = [&convert, &format, sink];
+        pipeline.add_many(branch).map_err(internal)?;
+        gst::Element::link_many([&tee, &convert, &format, sink]).map_err(internal)?;
+        limit_rate(&convert, camera.detect.fps, &shared);
+    }
+    // After the ring's branch: a sink that waits for its first frame would otherwise wait for the tap, and that for it.
+    tee.link(&tap_sink).map_err(internal)?;
+    if source.repeat {
+        repeat(&tee, &shared);
+    }
+    let mut taps = Taps {
+        main: tap.clone(),
+        lores: None,
+        raw: None,
+        encoded: None,
+        description: source.description,
+    };
+    for (stream, element) in source.others {
+        let (tap, sink) = Tap::new(&stream.to_string());
+        pipeline.add(&sink).map_err(internal)?;
+        element.link(&sink).map_err(internal)?;
+        match stream {
+            Stream::Main => (taps.main, taps.lores) = (tap, Some(taps.main)),
+            Stream::Lores => taps.lores = Some(tap),
+            Stream::Raw => taps.raw = Some(tap),
+        }
+    }
     follow(&source.output, &shared);
 
     Ok(Capture {
         pipeline,
         sink,
         shared,
+        taps,
         repeat: source.repeat,
     })
 }
@@ -148,8 +219,8 @@ fn detect_caps(camera: &CameraConfig) -> gst::Caps {
 
 /// Drops surplus frames before they are scaled (they are `Handled`: the bindings make GStreamer 1.22 complain about each
 /// that a probe drops), and tells everyone behind about the lower rate.
-fn limit_rate(tail: &gst::Element, fps: f64, repeat: bool, shared: &Arc<Shared>) {
-    let pad = tail.static_pad("sink").expect("filters have a sink pad");
+fn limit_rate(convert: &gst::Element, fps: f64, shared: &Arc<Shared>) {
+    let pad = convert.static_pad("sink").expect("filters have a sink pad");
     let limiter = Mutex::new((
         RateLimiter::new(fps),
         gst::FormattedSegment::<gst::ClockTime>::new(),
@@ -187,19 +258,46 @@ fn limit_rate(tail: &gst::Element, fps: f64, repeat: bool, shared: &Arc<Shared>)
                             .build();
                     }
                 }
-                // A file whose demuxer knows no segment seeks is started again from the top by `Capture::handle`.
-                gst::EventView::Eos(_) if repeat => {
-                    if let Some(pipeline) = shared.pipeline.upgrade() {
-                        let again = gst::Structure::new_empty(AGAIN);
-                        let _ = pipeline.post_message(gst::message::Application::new(again));
-                    }
-                    return gst::PadProbeReturn::Handled;
-                }
                 _ => {}
             },
             _ => {}
         }
         gst::PadProbeReturn::Ok
+    });
+}
+
+/// A repeated file: its first frames only tell that it can be sought in, and its end, which comes where the demuxer knows no
+/// segment seeks, that it is to be started again. [`Capture::handle`] does both.
+fn repeat(tee: &gst::Element, shared: &Arc<Shared>) {
+    let pad = tee.static_pad("sink").expect("a tee has a sink pad");
+    let shared = Arc::downgrade(shared);
+    let asked = AtomicBool::new(false);
+    let types = gst::PadProbeType::BUFFER
+        | gst::PadProbeType::EVENT_DOWNSTREAM
+        | gst::PadProbeType::EVENT_FLUSH;
+    pad.add_probe(types, move |_, info| {
+        let Some(shared) = shared.upgrade() else {
+            return gst::PadProbeReturn::Ok;
+        };
+        let event = info.event().map(|event| event.type_());
+        match event {
+            None if shared.beginning.load(Ordering::SeqCst) => {
+                if asked.swap(true, Ordering::SeqCst) {
+                    return gst::PadProbeReturn::Handled;
+                }
+            }
+            Some(gst::EventType::Eos) => {}
+            Some(gst::EventType::FlushStop) => {
+                shared.beginning.store(false, Ordering::SeqCst);
+                return gst::PadProbeReturn::Ok;
+            }
+            _ => return gst::PadProbeReturn::Ok,
+        }
+        if let Some(pipeline) = shared.pipeline.upgrade() {
+            let again = gst::Structure::new_empty(AGAIN);
+            let _ = pipeline.post_message(gst::message::Application::new(again));
+        }
+        gst::PadProbeReturn::Handled
     });
 }
 
@@ -285,10 +383,27 @@ fn link(
         .lock()
         .expect("no panic while held")
         .clone_from(&chain.decoder);
-    pipeline.add_many(&chain.elements).map_err(internal)?;
-    let path: Vec<&gst::Element> = chain.elements.iter().chain([tail]).collect();
+    // What the camera encoded is there for recordings just before it is decoded.
+    let encoded = chain.decoder.is_some().then(|| Tap::new("encoded"));
+    let mut elements = chain.elements;
+    if encoded.is_some() {
+        elements.insert(elements.len() - 1, element("tee")?);
+    }
+    let branching = elements.len().saturating_sub(2);
+    if encoded.is_some() && !shared.decode {
+        elements.pop();
+    }
+    pipeline.add_many(&elements).map_err(internal)?;
+    let end = (encoded.is_none() || shared.decode).then_some(tail);
+    let path: Vec<&gst::Element> = elements.iter().chain(end).collect();
     gst::Element::link_many(&path).map_err(internal)?;
-    for element in chain.elements.iter().rev() {
+    if let Some((tap, sink)) = encoded {
+        pipeline.add(&sink).map_err(internal)?;
+        elements[branching].link(&sink).map_err(internal)?;
+        sink.sync_state_with_parent().map_err(internal)?;
+        *shared.encoded.lock().expect("no panic while held") = Some(tap);
+    }
+    for element in elements.iter().rev() {
         element.sync_state_with_parent().map_err(internal)?;
     }
     let first = path[0].static_pad("sink").expect("filters have a sink pad");
@@ -318,9 +433,18 @@ impl Capture {
         &self.pipeline
     }
 
-    /// The element that fills the ring.
-    pub fn sink(&self) -> &gst::Element {
-        &self.sink
+    /// The element that fills the ring; none where only tasks are fed.
+    pub fn sink(&self) -> Option<&gst::Element> {
+        self.sink.as_ref()
+    }
+
+    /// Where tasks take their frames. What the camera encoded is among them once it has said what it sends.
+    pub fn taps(&self) -> Taps {
+        let encoded = self.shared.encoded.lock().expect("no panic while held");
+        Taps {
+            encoded: encoded.clone(),
+            ..self.taps.clone()
+        }
     }
 
     /// The decoder at work, by the name of its factory; `None` before the source said what it sends, and for a source
@@ -340,12 +464,6 @@ impl Capture {
 
     /// Starts the pipeline. What goes wrong later comes by the bus.
     pub fn start(&self) -> Result<(), Fault> {
-        if self.repeat {
-            // A seek with the SEGMENT flag makes the demuxer say when it is through instead of sending EOS.
-            self.set_state(gst::State::Paused)?;
-            let _ = self.pipeline.state(gst::ClockTime::from_seconds(10));
-            self.seek(gst::SeekFlags::FLUSH);
-        }
         self.set_state(gst::State::Playing)
     }
 
@@ -367,6 +485,7 @@ impl Capture {
         })
     }
 
+    /// With the SEGMENT flag the demuxer says when it is through instead of sending EOS.
     fn seek(&self, flags: gst::SeekFlags) -> bool {
         self.pipeline
             .seek_simple(gst::SeekFlags::SEGMENT | flags, gst::ClockTime::ZERO)
@@ -389,7 +508,7 @@ impl Capture {
                     .lock()
                     .expect("no panic while held")
                     .clone();
-                let fault = fault::classify(error, decoder.as_ref(), &self.sink);
+                let fault = fault::classify(error, decoder.as_ref(), self.sink.as_ref());
                 Some(CaptureEvent::Failed(fault))
             }
             gst::MessageView::Warning(warning) => {
@@ -403,7 +522,10 @@ impl Capture {
             gst::MessageView::Application(application)
                 if application.structure().is_some_and(|s| s.name() == AGAIN) =>
             {
-                self.seek(gst::SeekFlags::FLUSH);
+                if !self.seek(gst::SeekFlags::FLUSH) {
+                    // Then it plays as it is, and ends.
+                    self.shared.beginning.store(false, Ordering::SeqCst);
+                }
                 None
             }
             _ => None,

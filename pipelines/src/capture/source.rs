@@ -6,16 +6,24 @@ use gst::prelude::*;
 
 use super::fault::Fault;
 use crate::camera::{
-    FileSource, LibcameraSource, RtspSource, RtspTransport, Source, TestSource, V4l2Source,
+    CameraConfig, FileSource, LibcameraSource, RtspSource, RtspTransport, Source, TestSource,
+    V4l2Source,
 };
+use crate::tasks::Stream;
 use crate::test_source;
 
 /// What a source is built of.
 pub(crate) struct SourceElements {
-    /// Elements to add to the pipeline, already linked to each other where they are to be.
+    /// Elements to add to the pipeline.
     pub elements: Vec<gst::Element>,
-    /// The one whose source pads (there now, or later) carry the stream.
+    /// Which of them to link, once they are in it.
+    pub links: Vec<(gst::Element, gst::Element)>,
+    /// The one whose source pads (there now, or later) carry the stream that detection looks at.
     pub output: gst::Element,
+    /// Further streams of the same camera, raw pictures or the sensor's values, and the element each comes out of.
+    pub others: Vec<(Stream, gst::Element)>,
+    /// How the camera is configured, for the record.
+    pub description: serde_json::Value,
     /// Frames must wait for their time, since the source itself does not.
     pub paced: bool,
     /// Start again at the end.
@@ -27,13 +35,16 @@ impl SourceElements {
         Self {
             output: element.clone(),
             elements: vec![element],
+            links: Vec::new(),
+            others: Vec::new(),
+            description: serde_json::Value::Null,
             paced: false,
             repeat: false,
         }
     }
 }
 
-pub(crate) fn build(source: &Source) -> Result<SourceElements, Fault> {
+pub(crate) fn build(source: &Source, _camera: &CameraConfig) -> Result<SourceElements, Fault> {
     match source {
         Source::Rtsp(source) => rtsp(source).map(SourceElements::single),
         Source::File(source) => file(source),
@@ -56,10 +67,9 @@ fn filtered(source: gst::Element, caps: &gst::Caps) -> Result<SourceElements, Fa
     let filter = make("capsfilter", "libgstreamer1.0-0")?;
     filter.set_property("caps", caps);
     Ok(SourceElements {
+        links: vec![(source.clone(), filter.clone())],
         elements: vec![source, filter.clone()],
-        output: filter,
-        paced: false,
-        repeat: false,
+        ..SourceElements::single(filter)
     })
 }
 
@@ -169,10 +179,11 @@ fn file(source: &FileSource) -> Result<SourceElements, Fault> {
     );
     let parser = make("parsebin", "gstreamer1.0-plugins-base")?;
     Ok(SourceElements {
+        links: vec![(reader.clone(), parser.clone())],
         elements: vec![reader, parser.clone()],
-        output: parser,
         paced: source.realtime,
         repeat: source.repeat,
+        ..SourceElements::single(parser)
     })
 }
 
