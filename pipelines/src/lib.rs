@@ -7,7 +7,9 @@
 pub mod analysis;
 pub mod camera;
 pub mod capture;
+pub mod libcamera;
 pub mod model;
+pub mod nearest;
 pub mod scene;
 pub mod secret;
 pub mod spec;

@@ -105,7 +105,7 @@ fn model(model: &ModelConfig, found: &mut Findings) {
     if let Some(kind) = &model.kind
         && !MODEL_TYPES.contains(&kind.as_str())
     {
-        let near = super::message::nearest(kind, &MODEL_TYPES)
+        let near = watchpost_pipelines::nearest::nearest(kind, &MODEL_TYPES)
             .map_or(String::new(), |near| format!("did you mean `{near}`? "));
         found.at(&["type"], |found| {
             found.wrong(format!(

@@ -1,0 +1,70 @@
+//! A libcamera camera as GStreamer elements: one `libcamerasrc`, one of its pads per stream, as this installation's
+//! libcamera can do it.
+//!
+//! ```text
+//! libcamerasrc .src   -> capsfilter (-> videoflip)    first stream: main, or the only one there is
+//!              .src_0 -> capsfilter (-> videoflip)    lores
+//!              .src_1 -> capsfilter                   raw
+//! ```
+//!
+//! [`build`] does it all. In its parts: [`Abilities::find`] looks at the installed element, [`plan`] turns a merged configuration into what the element is
+//! told, or says by name what it cannot do and which libcamera can, and [`Plan::build`] makes the elements, which
+//! [`Built::add_to`] links up to [`Built::outputs`]. Only [`Abilities::find`], [`cameras`] and [`Plan::build`] touch
+//! GStreamer's elements; the rest is pure.
+//!
+//! * Each pad of `libcamerasrc` is a stream for libcamera, linked or not. So the first stream is on `src`, which is
+//!   always there: left unlinked it would be one stream more than the camera has.
+//! * The caps behind a pad always have format, size, frame rate, colorimetry and interlace mode: what is left open,
+//!   some versions negotiate wrongly.
+//! * All streams of a camera share one frame rate, kept inside `FrameDurationLimits`.
+//!
+//! What works with which version is listed for users in `docs/libcamera.md`.
+
+mod abilities;
+mod build;
+mod cameras;
+mod cause;
+mod controls;
+mod format;
+mod modes;
+mod plan;
+
+use crate::capture::{Fault, FaultKind};
+
+pub use abilities::{Abilities, Version};
+pub use build::{Built, build};
+pub use cameras::{Camera, cameras, resolve};
+pub use cause::{cause, cause_of};
+pub use plan::{Plan, PlannedStream, Wanted, plan};
+
+/// Why a camera cannot be built as it was asked for.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{reason}")]
+pub struct Refusal {
+    /// Whether waiting may help: [`FaultKind::Source`] where it may, else [`FaultKind::Permanent`].
+    pub kind: FaultKind,
+    /// The key of the profile, such as `controls.ExposureTime`, or of the source.
+    pub key: String,
+    /// For people.
+    pub reason: String,
+}
+
+impl Refusal {
+    fn new(key: impl Into<String>, reason: impl Into<String>) -> Self {
+        Self {
+            kind: FaultKind::Permanent,
+            key: key.into(),
+            reason: reason.into(),
+        }
+    }
+}
+
+impl From<Refusal> for Fault {
+    fn from(refusal: Refusal) -> Self {
+        Self {
+            kind: refusal.kind,
+            reason: refusal.reason,
+            decoder: None,
+        }
+    }
+}
