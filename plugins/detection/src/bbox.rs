@@ -18,11 +18,13 @@ pub struct BBox {
 
 impl BBox {
     /// A box from its corners.
+    #[inline]
     pub const fn new(x1: f32, y1: f32, x2: f32, y2: f32) -> Self {
         Self { x1, y1, x2, y2 }
     }
 
     /// A box from its left top corner and its size.
+    #[inline]
     pub fn from_xywh(x: f32, y: f32, w: f32, h: f32) -> Self {
         Self::new(x, y, x + w, y + h)
     }
@@ -33,21 +35,25 @@ impl BBox {
     }
 
     /// Width, negative for an inverted box.
+    #[inline]
     pub fn width(&self) -> f32 {
         self.x2 - self.x1
     }
 
     /// Height, negative for an inverted box.
+    #[inline]
     pub fn height(&self) -> f32 {
         self.y2 - self.y1
     }
 
     /// Area, 0 for an empty or inverted box.
+    #[inline]
     pub fn area(&self) -> f32 {
         self.width().max(0.0) * self.height().max(0.0)
     }
 
     /// Centre.
+    #[inline]
     pub fn centre(&self) -> (f32, f32) {
         ((self.x1 + self.x2) / 2.0, (self.y1 + self.y2) / 2.0)
     }
@@ -58,6 +64,7 @@ impl BBox {
     }
 
     /// All four corners are finite and the box has an area.
+    #[inline]
     pub fn is_valid(&self) -> bool {
         [self.x1, self.y1, self.x2, self.y2]
             .iter()
@@ -67,6 +74,7 @@ impl BBox {
     }
 
     /// The part both boxes share, if there is any.
+    #[inline]
     pub fn intersection(&self, other: &Self) -> Option<Self> {
         let shared = Self::new(
             self.x1.max(other.x1),
@@ -78,6 +86,7 @@ impl BBox {
     }
 
     /// The smallest box around both.
+    #[inline]
     pub fn union(&self, other: &Self) -> Self {
         Self::new(
             self.x1.min(other.x1),
@@ -88,6 +97,7 @@ impl BBox {
     }
 
     /// Intersection over union, 0..=1; 0 where either box is empty.
+    #[inline]
     pub fn iou(&self, other: &Self) -> f32 {
         let shared = self.intersection(other).map_or(0.0, |b| b.area());
         if shared <= 0.0 {
@@ -97,6 +107,7 @@ impl BBox {
     }
 
     /// How much of this box lies in `other`, 0..=1.
+    #[inline]
     pub fn share_in(&self, other: &Self) -> f32 {
         let area = self.area();
         if area <= 0.0 {
@@ -106,22 +117,26 @@ impl BBox {
     }
 
     /// `other` lies wholly inside this box.
+    #[inline]
     pub fn contains(&self, other: &Self) -> bool {
         other.x1 >= self.x1 && other.y1 >= self.y1 && other.x2 <= self.x2 && other.y2 <= self.y2
     }
 
     /// This box made larger by `share` of its size on every side.
+    #[inline]
     pub fn grown(&self, share: f32) -> Self {
         let (dx, dy) = (self.width() * share, self.height() * share);
         Self::new(self.x1 - dx, self.y1 - dy, self.x2 + dx, self.y2 + dy)
     }
 
     /// Multiplied by `sx` across and `sy` down: pixels to fractions and back, or one frame size to another.
+    #[inline]
     pub fn scaled(&self, sx: f32, sy: f32) -> Self {
         Self::new(self.x1 * sx, self.y1 * sy, self.x2 * sx, self.y2 * sy)
     }
 
     /// Cut to the frame `0..width`, `0..height`.
+    #[inline]
     pub fn clamped(&self, width: f32, height: f32) -> Self {
         Self::new(
             self.x1.clamp(0.0, width),
@@ -149,26 +164,31 @@ pub struct PixelBox {
 
 impl PixelBox {
     /// A box from its corners.
+    #[inline]
     pub const fn new(x1: i32, y1: i32, x2: i32, y2: i32) -> Self {
         Self { x1, y1, x2, y2 }
     }
 
     /// Width, negative for an inverted box.
+    #[inline]
     pub const fn width(&self) -> i32 {
         self.x2 - self.x1
     }
 
     /// Height, negative for an inverted box.
+    #[inline]
     pub const fn height(&self) -> i32 {
         self.y2 - self.y1
     }
 
     /// `other` lies wholly inside this box.
+    #[inline]
     pub const fn contains(&self, other: &Self) -> bool {
         other.x1 >= self.x1 && other.y1 >= self.y1 && other.x2 <= self.x2 && other.y2 <= self.y2
     }
 
     /// The smallest box around both.
+    #[inline]
     pub fn union(&self, other: &Self) -> Self {
         Self::new(
             self.x1.min(other.x1),
@@ -179,6 +199,7 @@ impl PixelBox {
     }
 
     /// The same box with real corners.
+    #[inline]
     pub fn to_bbox(self) -> BBox {
         BBox::new(
             self.x1 as f32,

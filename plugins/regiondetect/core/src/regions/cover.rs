@@ -2,8 +2,12 @@
 
 use detection::BBox;
 
+use super::PlanSettings;
+
 /// In no group yet.
 pub(super) const NONE: u16 = u16::MAX;
+/// Small regions that share an input: two rows of two.
+pub(super) const SHARED: usize = 4;
 
 /// A box that should be looked at.
 #[derive(Debug, Clone, Copy)]
@@ -43,8 +47,67 @@ pub(super) struct Group {
     pub(super) side: f32,
     /// Largest side all members allow.
     pub(super) limit: f32,
-    /// Members.
-    pub(super) members: u16,
+}
+
+impl Group {
+    /// What it needs at least to be seen with its surroundings.
+    pub(super) fn needed_side(&self, settings: &PlanSettings) -> f32 {
+        longest(&self.around).max(settings.min_region as f32 / 2.0)
+    }
+
+    /// Its objects stay large enough in a quarter of an input.
+    pub(super) fn is_small(&self, settings: &PlanSettings) -> bool {
+        settings.pack && self.needed_side(settings) * 2.0 <= self.limit
+    }
+
+    fn take_in(&mut self, grown: &BBox, side: f32, limit: f32) {
+        self.around = union(&self.around, grown);
+        self.side = greater(self.side, side);
+        self.limit = lesser(self.limit, limit);
+    }
+}
+
+/// Groups, and which of them each want is in.
+#[derive(Debug, Default)]
+pub(super) struct Cover {
+    pub(super) groups: Vec<Group>,
+    pub(super) of: Vec<u16>,
+    /// How many of the groups are small.
+    small: usize,
+}
+
+impl Cover {
+    /// No group, and so many wants without one.
+    fn clear(&mut self, wants: usize) {
+        self.groups.clear();
+        self.small = 0;
+        self.of.clear();
+        self.of.resize(wants, NONE);
+    }
+
+    /// Adds a group that has all its members.
+    fn push(&mut self, group: Group, settings: &PlanSettings) {
+        self.small += usize::from(group.is_small(settings));
+        self.groups.push(group);
+    }
+
+    /// Model inputs that the groups fill.
+    pub(super) fn inputs(&self) -> usize {
+        self.groups.len() - self.small + self.small.div_ceil(SHARED)
+    }
+}
+
+/// What is to be covered, and how.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Task<'a> {
+    /// The wants, most urgent first.
+    pub(super) wants: &'a [Want],
+    /// Each one's limit.
+    pub(super) limits: &'a [f32],
+    /// What holds for all of them.
+    pub(super) settings: &'a PlanSettings,
+    /// With more inputs than this a cover is of no use.
+    pub(super) most: usize,
 }
 
 /// Longer side.
@@ -53,12 +116,25 @@ pub(super) fn longest(b: &BBox) -> f32 {
     b.width().max(b.height())
 }
 
+/// The greater of two numbers. `f32::max` takes four instructions for what is one here, as no want has a NaN.
+#[inline]
+fn greater(a: f32, b: f32) -> f32 {
+    if a > b { a } else { b }
+}
+
+/// The lesser of two numbers.
+#[inline]
+fn lesser(a: f32, b: f32) -> f32 {
+    if a < b { a } else { b }
+}
+
+#[inline]
 pub(super) fn union(a: &BBox, b: &BBox) -> BBox {
     BBox::new(
-        a.x1.min(b.x1),
-        a.y1.min(b.y1),
-        a.x2.max(b.x2),
-        a.y2.max(b.y2),
+        lesser(a.x1, b.x1),
+        lesser(a.y1, b.y1),
+        greater(a.x2, b.x2),
+        greater(a.y2, b.y2),
     )
 }
 
@@ -70,173 +146,142 @@ struct Free {
     index: u16,
 }
 
-/// What bounds a cover.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Limits {
-    /// How many times smaller than is comfortable objects may become.
-    pub(super) ease: f32,
-    /// Largest side of a group with several members.
-    pub(super) side: f32,
-    /// With more groups than this it is not worth going on.
-    pub(super) groups: usize,
-}
-
-/// Working memory of [`greedy`].
+/// Working memory for covering.
 #[derive(Debug, Default)]
-pub(super) struct Greedy {
+pub(super) struct Memory {
     /// In no group yet, in input order.
     free: Vec<Free>,
     /// Those of them that may still join the group that is being made.
     near: Vec<Free>,
+    /// In no square yet, from top to bottom.
+    order: Vec<u16>,
+    /// In no square of this row yet, from left to right.
+    row: Vec<u16>,
 }
 
 /// Assigns the wants from `from` on to groups, which are appended: seeds in input order, each taking in whatever keeps it
 /// smallest for as long as all its members allow. `of[i]` becomes the group of want `i`; those from `from` on that have one
-/// keep it. False if it gave up.
-pub(super) fn greedy(
-    wants: &[Want],
-    from: usize,
-    limits: Limits,
-    memory: &mut Greedy,
-    groups: &mut Vec<Group>,
-    of: &mut Vec<u16>,
-) -> bool {
+/// keep it. False if it gave up, because more inputs than are of use would be needed.
+pub(super) fn greedy(task: Task, from: usize, memory: &mut Memory, cover: &mut Cover) -> bool {
     if from == 0 {
-        of.clear();
+        cover.clear(task.wants.len());
     }
-    of.resize(wants.len(), NONE);
-    let Greedy { free, near } = memory;
+    let largest = task.settings.max_region as f32;
+    let Memory { free, near, .. } = memory;
     free.clear();
-    for (i, want) in wants.iter().enumerate().skip(from) {
-        if of[i] == NONE {
+    for (i, (want, limit)) in task.wants.iter().zip(task.limits).enumerate().skip(from) {
+        if cover.of[i] == NONE {
             free.push(Free {
                 grown: want.grown,
-                limit: want.limit(limits.ease),
+                limit: *limit,
                 index: i as u16,
             });
         }
     }
-    while let Some(seed) = free.first() {
-        if groups.len() >= limits.groups {
-            return false;
-        }
-        let index = groups.len() as u16;
+    while let Some((seed, others)) = free.split_first() {
+        let index = cover.groups.len() as u16;
         let mut group = Group {
             around: seed.grown,
-            side: wants[usize::from(seed.index)].side,
+            side: task.wants[usize::from(seed.index)].side,
             limit: seed.limit,
-            members: 1,
         };
-        of[usize::from(seed.index)] = index;
+        cover.of[usize::from(seed.index)] = index;
         near.clear();
-        near.extend_from_slice(&free[1..]);
-        loop {
-            // A group only grows and its limit only falls, so what does not fit now never will.
-            let mut kept = 0;
-            let mut best: Option<(usize, f32)> = None;
-            for i in 0..near.len() {
-                let other = near[i];
-                let side = longest(&union(&group.around, &other.grown));
-                if side <= group.limit.min(other.limit).min(limits.side) {
-                    if best.is_none_or(|(_, least)| side < least) {
-                        best = Some((kept, side));
-                    }
-                    near[kept] = other;
-                    kept += 1;
-                }
-            }
-            near.truncate(kept);
-            let Some((place, _)) = best else { break };
-            let other = near.swap_remove(place);
-            group.around = union(&group.around, &other.grown);
-            group.limit = group.limit.min(other.limit);
-            group.side = group.side.max(wants[usize::from(other.index)].side);
-            group.members += 1;
-            of[usize::from(other.index)] = index;
+        near.extend_from_slice(others);
+        // A group only grows and its limit only falls, so what does not fit now never will.
+        while let Some(nearest) = keep_fitting(near, &group, lesser(group.limit, largest)) {
+            let other = near.swap_remove(nearest);
+            let side = task.wants[usize::from(other.index)].side;
+            group.take_in(&other.grown, side, other.limit);
+            cover.of[usize::from(other.index)] = index;
         }
-        groups.push(group);
-        free.retain(|f| of[usize::from(f.index)] == NONE);
+        cover.push(group, task.settings);
+        if cover.inputs() > task.most {
+            return false;
+        }
+        free.retain(|f| cover.of[usize::from(f.index)] == NONE);
     }
     true
 }
 
+/// Keeps those that fit into the group; the place of the one with which it stays smallest. Which fit cannot be foretold, so
+/// there is no branch on it.
+fn keep_fitting(near: &mut Vec<Free>, group: &Group, limit: f32) -> Option<usize> {
+    let mut kept = 0;
+    let (mut nearest, mut least) = (None, f32::INFINITY);
+    for i in 0..near.len() {
+        let other = near[i];
+        let around = union(&group.around, &other.grown);
+        let side = greater(around.x2 - around.x1, around.y2 - around.y1);
+        let fits = side <= lesser(limit, other.limit);
+        near[kept] = other;
+        let nearer = fits & (side < least);
+        least = if nearer { side } else { least };
+        nearest = if nearer { Some(kept) } else { nearest };
+        kept += usize::from(fits);
+    }
+    near.truncate(kept);
+    nearest
+}
+
 /// The same for a crowd: rows of squares of one side, swept from top to bottom and left to right. Wants that need a
 /// larger square, or do not allow one of this size, get their own.
-pub(super) fn sweep(
-    wants: &[Want],
-    ease: f32,
-    side: f32,
-    order: &mut Vec<u16>,
-    groups: &mut Vec<Group>,
-    of: &mut Vec<u16>,
-) {
-    groups.clear();
-    of.clear();
-    of.resize(wants.len(), NONE);
-    let add = |groups: &mut Vec<Group>, i: usize| {
-        let want = &wants[i];
-        groups.push(Group {
-            around: want.grown,
-            side: want.side,
-            limit: want.limit(ease),
-            members: 1,
-        });
-        groups.len() as u16 - 1
+pub(super) fn sweep(task: Task, side: f32, memory: &mut Memory, cover: &mut Cover) -> bool {
+    let Task {
+        wants,
+        limits,
+        settings,
+        most,
+    } = task;
+    let Memory { order, row, .. } = memory;
+    let alone = |i: usize| Group {
+        around: wants[i].grown,
+        side: wants[i].side,
+        limit: limits[i],
     };
+    let grown = |i: u16| &wants[usize::from(i)].grown;
+    cover.clear(wants.len());
     order.clear();
     for (i, want) in wants.iter().enumerate() {
-        if longest(&want.grown) > side || want.limit(ease) < side {
-            of[i] = add(groups, i);
+        if longest(&want.grown) > side || limits[i] < side {
+            cover.of[i] = cover.groups.len() as u16;
+            cover.push(alone(i), settings);
         } else {
             order.push(i as u16);
         }
     }
-    order.sort_unstable_by(|a, b| {
-        let top = |i: &u16| wants[usize::from(*i)].grown.y1;
-        top(a).total_cmp(&top(b))
-    });
-    let mut done = 0;
-    while done < order.len() {
-        // The row that begins with the topmost box left; what reaches below it waits for the next row.
-        let lower = wants[usize::from(order[done])].grown.y1 + side;
-        let inside = |i: u16| wants[usize::from(i)].grown.y2 <= lower;
-        let mut end = done;
-        for at in done..order.len() {
-            // The first is inside by definition, whatever rounding says.
-            if at == done || inside(order[at]) {
-                order.swap(at, end);
-                end += 1;
+    order.sort_unstable_by(|a, b| grown(*a).y1.total_cmp(&grown(*b).y1));
+    while let Some(&top) = order.first() {
+        // The row that begins with the topmost box left; what reaches below it waits for the next row. The first is
+        // inside by definition, whatever rounding says.
+        let lower = grown(top).y1 + side;
+        row.clear();
+        order.retain(|&i| {
+            let inside = i == top || grown(i).y2 <= lower;
+            if inside {
+                row.push(i);
             }
-        }
-        order[done..end].sort_unstable_by(|a, b| {
-            let left = |i: &u16| wants[usize::from(*i)].grown.x1;
-            left(a).total_cmp(&left(b))
+            !inside
         });
-        let mut at = done;
-        while at < end {
-            let index = add(groups, usize::from(order[at]));
-            let right = wants[usize::from(order[at])].grown.x1 + side;
-            let mut kept = at;
-            for next in at..end {
-                let i = usize::from(order[next]);
-                if next == at || wants[i].grown.x2 <= right {
-                    let group = &mut groups[usize::from(index)];
-                    group.around = union(&group.around, &wants[i].grown);
-                    group.limit = group.limit.min(wants[i].limit(ease));
-                    group.side = group.side.max(wants[i].side);
-                    group.members += u16::from(next != at);
-                    of[i] = index;
-                    // Keeps the rest in order behind what is done.
-                    order[kept..=next].rotate_right(1);
-                    kept += 1;
+        row.sort_unstable_by(|a, b| grown(*a).x1.total_cmp(&grown(*b).x1));
+        while let Some(&first) = row.first() {
+            let index = cover.groups.len() as u16;
+            let right = grown(first).x1 + side;
+            let mut group = alone(usize::from(first));
+            row.retain(|&next| {
+                let i = usize::from(next);
+                let inside = next == first || wants[i].grown.x2 <= right;
+                if inside {
+                    group.take_in(&wants[i].grown, wants[i].side, limits[i]);
+                    cover.of[i] = index;
                 }
+                !inside
+            });
+            cover.push(group, settings);
+            if cover.inputs() > most {
+                return false;
             }
-            at = kept;
         }
-        done = end;
-        order[done..].sort_unstable_by(|a, b| {
-            let top = |i: &u16| wants[usize::from(*i)].grown.y1;
-            top(a).total_cmp(&top(b))
-        });
     }
+    true
 }

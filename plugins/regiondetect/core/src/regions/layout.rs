@@ -3,7 +3,7 @@
 
 use detection::{BBox, PixelBox};
 
-use super::cover::{Greedy, Group, Limits, NONE, Want, greedy, longest, sweep, union};
+use super::cover::{Cover, Group, Memory, NONE, SHARED, Task, Want, greedy, longest, sweep, union};
 use super::{FrameSize, Input, Placement, Plan, PlanSettings, Reason};
 
 /// How many times smaller than is comfortable objects may become, from the least demanding level, which says how few inputs
@@ -15,15 +15,6 @@ const CROWD: usize = 6;
 const FEW: usize = 24;
 /// More wants than this are swept only: the greedy way takes quadratic time.
 const MULTITUDE: usize = 64;
-/// Small regions that share an input: two rows of two.
-const SHARED: usize = 4;
-
-/// Groups, and which of them each want is in.
-#[derive(Debug, Default)]
-struct Cover {
-    groups: Vec<Group>,
-    of: Vec<u16>,
-}
 
 /// A group with what decides about its place.
 #[derive(Debug, Clone, Copy)]
@@ -49,10 +40,11 @@ enum Place {
 pub(super) struct Layout {
     best: Cover,
     trial: Cover,
-    order: Vec<u16>,
+    /// The wants' limits at the level that is tried, and the same in any order.
     limits: Vec<f32>,
+    sorted: Vec<f32>,
+    memory: Memory,
     squares: Vec<Square>,
-    greedy: Greedy,
     plan: Plan,
     /// What `best` needs, at which level.
     inputs: usize,
@@ -71,34 +63,26 @@ impl Layout {
         if wants.is_empty() {
             return;
         }
-        let max_side = settings.max_region as f32;
         self.inputs = usize::MAX;
+        self.ease = f32::INFINITY;
         for ease in LEVELS {
             // The level between is worth its time only where few things share few inputs.
             if ease == LEVELS[2] && (self.ease == LEVELS[1] || wants.len() > FEW) {
                 break;
             }
-            let mut hopeless = false;
+            self.set_limits(wants, ease);
             if wants.len() <= MULTITUDE {
-                let Cover { groups, of } = &mut self.trial;
-                groups.clear();
-                let limits = Limits {
-                    ease,
-                    side: max_side,
-                    // Even if all of them were small.
-                    groups: self.inputs.saturating_mul(SHARED),
-                };
-                hopeless = !greedy(wants, 0, limits, &mut self.greedy, groups, of);
-                if !hopeless {
-                    self.keep_better(ease, settings);
+                let task = task(wants, &self.limits, settings, self.useful(ease));
+                if greedy(task, 0, &mut self.memory, &mut self.trial) {
+                    self.take_trial(ease);
                 }
             }
-            // Where the greedy way gave up, the sweep comes no nearer.
-            if !hopeless && wants.len() >= CROWD && (self.inputs > 1 || wants.len() > MULTITUDE) {
-                let side = self.typical_limit(wants, ease).min(max_side);
-                let Cover { groups, of } = &mut self.trial;
-                sweep(wants, ease, side, &mut self.order, groups, of);
-                self.keep_better(ease, settings);
+            if wants.len() >= CROWD && (self.inputs > 1 || wants.len() > MULTITUDE) {
+                let side = self.typical_limit().min(settings.max_region as f32);
+                let task = task(wants, &self.limits, settings, self.useful(ease));
+                if sweep(task, side, &mut self.memory, &mut self.trial) {
+                    self.take_trial(ease);
+                }
             }
         }
         self.place(settings, reason_of);
@@ -116,7 +100,7 @@ impl Layout {
             return self.arrange(wants, settings, reason_of);
         }
         self.plan.clear();
-        let Cover { groups, of } = &mut self.best;
+        let Cover { groups, of, .. } = &mut self.best;
         of.resize(wants.len(), NONE);
         let max_side = settings.max_region as f32;
         for (want, of) in wants.iter().zip(of.iter_mut()).skip(from) {
@@ -124,19 +108,16 @@ impl Layout {
             for (index, group) in groups.iter_mut().enumerate() {
                 let around = union(&group.around, &want.grown);
                 let limit = group.limit.min(want.limit(LEVELS[0])).min(max_side);
-                if !is_small(group, settings) && longest(&around) <= limit {
+                if !group.is_small(settings) && longest(&around) <= limit {
                     group.around = around;
                     *of = index as u16;
                     break;
                 }
             }
         }
-        let limits = Limits {
-            ease: self.ease,
-            side: max_side,
-            groups: usize::MAX,
-        };
-        greedy(wants, from, limits, &mut self.greedy, groups, of);
+        self.set_limits(wants, self.ease);
+        let task = task(wants, &self.limits, settings, usize::MAX);
+        greedy(task, from, &mut self.memory, &mut self.best);
         self.place(settings, reason_of);
     }
 
@@ -160,25 +141,29 @@ impl Layout {
         }
     }
 
-    /// Takes the trial if it needs fewer inputs, or no more at a more demanding level.
-    fn keep_better(&mut self, ease: f32, settings: &PlanSettings) {
-        let groups = &self.trial.groups;
-        let small = groups.iter().filter(|g| is_small(g, settings)).count();
-        let inputs = groups.len() - small + small_inputs(small);
-        if inputs < self.inputs || (inputs == self.inputs && ease < self.ease) {
-            std::mem::swap(&mut self.best, &mut self.trial);
-            self.inputs = inputs;
-            self.ease = ease;
-        }
+    /// More inputs than this make a cover at this level worse than the best so far.
+    fn useful(&self, ease: f32) -> usize {
+        self.inputs - usize::from(ease >= self.ease)
     }
 
-    /// A side that three quarters of the wants allow.
-    fn typical_limit(&mut self, wants: &[Want], ease: f32) -> f32 {
+    fn take_trial(&mut self, ease: f32) {
+        std::mem::swap(&mut self.best, &mut self.trial);
+        self.inputs = self.best.inputs();
+        self.ease = ease;
+    }
+
+    fn set_limits(&mut self, wants: &[Want], ease: f32) {
         self.limits.clear();
         self.limits
             .extend(wants.iter().map(|want| want.limit(ease)));
-        let at = self.limits.len() / 4;
-        *self.limits.select_nth_unstable_by(at, f32::total_cmp).1
+    }
+
+    /// A side that three quarters of the wants allow.
+    fn typical_limit(&mut self) -> f32 {
+        self.sorted.clear();
+        self.sorted.extend_from_slice(&self.limits);
+        let at = self.sorted.len() / 4;
+        *self.sorted.select_nth_unstable_by(at, f32::total_cmp).1
     }
 
     fn place(&mut self, settings: &PlanSettings, reason_of: impl Fn(usize) -> Reason) {
@@ -187,7 +172,7 @@ impl Layout {
             self.squares.push(Square {
                 group: index as u16,
                 want: u16::MAX,
-                place: if is_small(group, settings) {
+                place: if group.is_small(settings) {
                     Place::Small
                 } else {
                     Place::Full
@@ -274,19 +259,18 @@ pub(super) fn shows(plan: &Plan, want: &Want, settings: &PlanSettings) -> bool {
     plan.shows(&want.bbox, limit, settings.input)
 }
 
-/// Inputs that so many small regions fill.
-fn small_inputs(small: usize) -> usize {
-    small.div_ceil(SHARED)
-}
-
-/// What a group needs at least to be seen with its surroundings.
-fn needed_side(group: &Group, settings: &PlanSettings) -> f32 {
-    longest(&group.around).max(settings.min_region as f32 / 2.0)
-}
-
-/// Its objects stay large enough in a quarter of an input.
-fn is_small(group: &Group, settings: &PlanSettings) -> bool {
-    settings.pack && needed_side(group, settings) * 2.0 <= group.limit
+fn task<'a>(
+    wants: &'a [Want],
+    limits: &'a [f32],
+    settings: &'a PlanSettings,
+    most: usize,
+) -> Task<'a> {
+    Task {
+        wants,
+        limits,
+        settings,
+        most,
+    }
 }
 
 /// A quarter of an input shows this much of the frame: no more than it has pixels for, if that will do.
@@ -296,7 +280,7 @@ fn small_side(group: &Group, settings: &PlanSettings) -> f32 {
         .side
         .max(settings.min_region as f32)
         .min(largest)
-        .max(needed_side(group, settings))
+        .max(group.needed_side(settings))
 }
 
 fn full_side(group: &Group, settings: &PlanSettings) -> f32 {

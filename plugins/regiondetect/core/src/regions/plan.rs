@@ -141,9 +141,10 @@ impl Plan {
     /// One placement shows the whole of this box, and no smaller than a region of side `limit` filling the `input` would.
     pub(super) fn shows(&self, b: &BBox, limit: f32, input: i32) -> bool {
         self.placements.iter().any(|p| {
-            let side = p.source.width() as f32 * input as f32 / p.dest.width() as f32;
+            let shown = p.source.to_bbox();
             // Sides are rounded up to steps of 4.
-            side <= limit + 8.0 && p.source.to_bbox().contains(b)
+            shown.contains(b)
+                && shown.width() * input as f32 <= (limit + 8.0) * p.dest.width() as f32
         })
     }
 }

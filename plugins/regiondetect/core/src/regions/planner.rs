@@ -52,6 +52,18 @@ struct Tag {
     track: Option<i32>,
 }
 
+/// Urgent wants come first: by time of those that waited, reason, rank, and last place: any fixed order will do there, but
+/// without one equal wants would make plans flicker.
+type Urgency = (u64, u64, u64);
+
+/// A motion box with what is asked about it more than once.
+#[derive(Debug, Clone, Copy)]
+struct Motion {
+    want: Want,
+    /// Looking at it has not paid lately, or it is a resting object that stirs and has its own turn.
+    can_wait: bool,
+}
+
 /// Chooses, frame by frame, the fewest model inputs that show everything worth looking at. Keeps its working memory, so
 /// that planning allocates nothing once it has seen its largest frame.
 #[derive(Debug)]
@@ -76,8 +88,13 @@ pub struct Planner {
     scan_wanted: i32,
     time: u64,
     tokens: f32,
-    wants: Vec<(Want, Tag)>,
-    bare: Vec<Want>,
+    /// What somebody wants to see, and beside each want the rest about it; most urgent first once they are sorted.
+    wants: Vec<Want>,
+    tags: Vec<Tag>,
+    order: Vec<(Urgency, u16)>,
+    unsorted: (Vec<Want>, Vec<Tag>),
+    /// The frame's motion, but for what is not valid.
+    motion: Vec<Motion>,
 }
 
 impl Planner {
@@ -103,7 +120,10 @@ impl Planner {
             time: 0,
             tokens: 0.0,
             wants: Vec::new(),
-            bare: Vec::new(),
+            tags: Vec::new(),
+            order: Vec::new(),
+            unsorted: Default::default(),
+            motion: Vec::new(),
             settings,
         }
     }
@@ -145,11 +165,11 @@ impl Planner {
         {
             let before = self.wants.len();
             self.gather_motion(look.time, motion, grid);
-            self.add(before);
+            self.extend(before);
         }
         let allowed = self.allowed();
         self.layout.keep(allowed, &mut self.plan);
-        self.settle(look, grid);
+        self.settle(look);
         &self.plan
     }
 
@@ -162,7 +182,7 @@ impl Planner {
     /// and teaches the grid.
     pub fn report(&mut self, found: &[Detection], grid: &mut RegionGrid) {
         let sure = |d: &&Detection| d.score >= SURE && d.bbox.is_valid();
-        for (want, tag) in &self.wants {
+        for (want, tag) in self.wants.iter().zip(&self.tags) {
             if tag.reason != Reason::Motion {
                 continue;
             }
@@ -183,8 +203,8 @@ impl Planner {
         let teaches = self.teaches % found.len().max(1);
         for (i, detection) in found.iter().enumerate().filter(|(_, d)| sure(d)) {
             let cut = self.cut_by_region(&detection.bbox);
-            let known = self.tracks.iter().any(|t| same(t, &detection.bbox));
-            if cut || (!known && !self.tracks.is_empty()) {
+            let known = || self.tracks.iter().any(|t| same(t, &detection.bbox));
+            if cut || !(self.tracks.is_empty() || known()) {
                 self.look_again(&detection.bbox, before);
             }
             if i == teaches && !cut && detection.score >= TEACHES {
@@ -219,6 +239,8 @@ impl Planner {
     /// Everything but motion.
     fn gather(&mut self, look: &Look, grid: &RegionGrid) {
         self.wants.clear();
+        self.tags.clear();
+        self.motion.clear();
         self.scan_wanted = 0;
         self.tracks.clear();
         self.resting.clear();
@@ -337,15 +359,19 @@ impl Planner {
         let (width, height) = (frame.width as f32, frame.height as f32);
         for b in motion {
             let b = b.clamped(width, height);
-            if !b.is_valid() || self.can_wait(&b, time) {
+            if !b.is_valid() {
                 continue;
             }
-            let want = motion_want(&b, &self.settings, grid);
-            if self.layout.shows(&want, &self.settings) {
+            let moving = Motion {
+                want: motion_want(&b, &self.settings, grid),
+                can_wait: self.can_wait(&b, time),
+            };
+            self.motion.push(moving);
+            if moving.can_wait || self.layout.shows(&moving.want, &self.settings) {
                 continue;
             }
             if longest(&b) <= self.large_motion() {
-                self.push(want, now(Reason::Motion, time));
+                self.push(moving.want, now(Reason::Motion, time));
             } else if self.fruitless.count(frame, &b).is_multiple_of(2) {
                 self.want_object(&b, now(Reason::Motion, time));
             } else {
@@ -359,7 +385,6 @@ impl Planner {
         }
     }
 
-    /// Looking at this motion has not paid lately, or it is a resting object that stirs and has its own turn.
     fn can_wait(&self, b: &BBox, time: u64) -> bool {
         self.fruitless.pausing(self.settings.frame, b, time)
             || self.resting.iter().any(|r| b.share_in(r) >= OF_RESTING)
@@ -371,39 +396,38 @@ impl Planner {
 
     /// Sorts the wants by urgency and lays them out.
     fn arrange(&mut self) {
-        self.wants.sort_unstable_by(|(a, tag), (b, other)| {
-            let waiting = |t: &Tag| if t.waited { t.since } else { u64::MAX };
-            waiting(tag)
-                .cmp(&waiting(other))
-                .then_with(|| tag.reason.cmp(&other.reason))
-                .then_with(|| tag.rank.cmp(&other.rank))
-                // Any fixed order will do; without one equal wants would make plans flicker.
-                .then_with(|| a.bbox.x1.total_cmp(&b.bbox.x1))
-                .then_with(|| a.bbox.y1.total_cmp(&b.bbox.y1))
-        });
-        self.bare.clear();
-        self.bare.extend(self.wants.iter().map(|(want, _)| *want));
-        let wants = &self.wants;
+        self.order.clear();
+        for (i, (want, tag)) in self.wants.iter().zip(&self.tags).enumerate() {
+            self.order.push((urgency(want, tag), i as u16));
+        }
+        self.order.sort_unstable();
+        std::mem::swap(&mut self.wants, &mut self.unsorted.0);
+        std::mem::swap(&mut self.tags, &mut self.unsorted.1);
+        let (wants, tags) = &self.unsorted;
+        let order = || self.order.iter().map(|(_, i)| usize::from(*i));
+        self.wants.clear();
+        self.wants.extend(order().map(|i| wants[i]));
+        self.tags.clear();
+        self.tags.extend(order().map(|i| tags[i]));
+        let tags = &self.tags;
         self.layout
-            .arrange(&self.bare, &self.settings, |i| wants[i].1.reason);
+            .arrange(&self.wants, &self.settings, |i| tags[i].reason);
     }
 
     /// Lays out the wants from `from` on beside what is laid out already.
-    fn add(&mut self, from: usize) {
+    fn extend(&mut self, from: usize) {
         if from == self.wants.len() {
             return;
         }
-        self.bare.clear();
-        self.bare.extend(self.wants.iter().map(|(want, _)| *want));
-        let wants = &self.wants;
+        let tags = &self.tags;
         self.layout
-            .extend(&self.bare, from, &self.settings, |i| wants[i].1.reason);
+            .extend(&self.wants, from, &self.settings, |i| tags[i].reason);
     }
 
     /// After the budget: what was looked at, and what has to wait.
-    fn settle(&mut self, look: &Look, grid: &RegionGrid) {
+    fn settle(&mut self, look: &Look) {
         self.waiting.clear();
-        for (want, tag) in &self.wants {
+        for (want, tag) in self.wants.iter().zip(&self.tags) {
             if shows(&self.plan, want, &self.settings) {
                 if let Some(id) = tag.track {
                     self.looked.set(id, look.time);
@@ -442,27 +466,30 @@ impl Planner {
                 self.looked.set(track.id, look.time);
             }
         }
-        if look.calibrating {
-            return;
-        }
-        for b in look.motion.unwrap_or(&[]) {
-            let b = clamped(b, &self.settings);
-            let want = motion_want(&b, &self.settings, grid);
-            let wanted = || self.wants.iter().any(|(want, _)| want.bbox.contains(&b));
-            let large = longest(&b) > self.large_motion();
-            if !b.is_valid() || large || shows(&self.plan, &want, &self.settings) || wanted() {
+        // Motion that is neither shown nor inside something that is, or waits.
+        let wanted = self.plan.deferred.len();
+        for Motion { want, can_wait } in &self.motion {
+            let b = &want.bbox;
+            let large = longest(b) > self.large_motion();
+            let waits = || {
+                self.plan.deferred[..wanted]
+                    .iter()
+                    .any(|d| d.bbox.contains(b))
+            };
+            // What is inside a want that was shown is shown too, so most need not be compared with all of them.
+            let shown = || self.plan.holds(b) && self.wants.iter().any(|w| w.bbox.contains(b));
+            if large || shows(&self.plan, want, &self.settings) || waits() || shown() {
                 continue;
             }
             // Either a pause, or it would have been seen with something that has to wait.
-            let pausing = self.can_wait(&b, look.time);
             let deferred = Deferred {
-                bbox: b,
+                bbox: *b,
                 reason: Reason::Motion,
                 since: look.time,
-                waits: !pausing,
+                waits: !can_wait,
             };
             self.plan.deferred.push(deferred);
-            if !pausing && self.waiting.len() < MAX_WANTS {
+            if !can_wait && self.waiting.len() < MAX_WANTS {
                 self.waiting.push(deferred);
             }
         }
@@ -496,7 +523,8 @@ impl Planner {
 
     fn push(&mut self, want: Want, tag: Tag) {
         if want.bbox.is_valid() && self.wants.len() < MAX_WANTS {
-            self.wants.push((want, tag));
+            self.wants.push(want);
+            self.tags.push(tag);
         }
     }
 
@@ -600,6 +628,14 @@ fn clamped(b: &BBox, settings: &PlanSettings) -> BBox {
 
 fn with_margin(b: &BBox, margin: f32) -> BBox {
     BBox::new(b.x1 - margin, b.y1 - margin, b.x2 + margin, b.y2 + margin)
+}
+
+fn urgency(want: &Want, tag: &Tag) -> Urgency {
+    let waiting = if tag.waited { tag.since } else { u64::MAX };
+    let kind = (tag.reason as u64) << 61 | tag.rank.min((1 << 61) - 1);
+    // Numbers that are not negative have the order of their bits.
+    let place = u64::from(want.bbox.x1.to_bits()) << 32 | u64::from(want.bbox.y1.to_bits());
+    (waiting, kind, place)
 }
 
 fn now(reason: Reason, time: u64) -> Tag {
