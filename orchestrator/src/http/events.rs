@@ -79,7 +79,7 @@ pub struct StreamQuery {
     after: Option<i64>,
 }
 
-/// `GET /api/events/stream`: server-sent events, one `track` for each change, `id:` its number. With the number of the last
+/// `GET /api/events/stream`: server-sent events, one for each change (`track`, `task`, `media`), `id:` its number. With the number of the last
 /// one it had, a listener gets all it has missed first.
 pub async fn stream(
     State(api): State<Api>,
@@ -152,7 +152,7 @@ async fn catch_up(api: &Api, mut seq: i64, sender: &Sender) -> Result<i64, ApiEr
 
 async fn send(sender: &Sender, change: Change) -> Result<i64, ApiError> {
     let event = SseEvent::default()
-        .event("track")
+        .event(change.kind)
         .id(change.seq.to_string())
         .data(change.json);
     sender

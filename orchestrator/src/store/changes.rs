@@ -1,29 +1,36 @@
 //! The numbered changes behind the event stream: a listener that was away names the last one it had.
 
-use detection::TrackChange;
 use rusqlite::Connection;
 use serde::Serialize;
 
-use super::{Event, Result};
+use super::Result;
 
 /// How many changes are kept for replay: about a day of a busy camera.
 const KEPT: i64 = 20_000;
 
-/// One change of an event.
+/// The kind of changes of object events.
+pub const TRACK: &str = "track";
+/// The kind of changes of the media index.
+pub const MEDIA: &str = "media";
+
+/// Something that happened.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Change {
     /// Grows by one; the stream's `id:`.
     pub seq: i64,
-    /// {"change": word, "event": the event as `/api/events` gives it}.
+    /// The stream's `event:`: what the JSON tells of.
+    pub kind: String,
+    /// Of a track: {"change": word, "event": the event as `/api/events` gives it}.
     pub json: String,
 }
 
-pub fn append(connection: &Connection, change: TrackChange, event: &Event) -> Result<Change> {
-    let json = serde_json::json!({ "change": change, "event": event }).to_string();
+pub fn append(connection: &Connection, kind: &str, json: &serde_json::Value) -> Result<Change> {
+    let json = json.to_string();
     let seq = connection
-        .prepare_cached("INSERT INTO changes (change) VALUES (?1) RETURNING seq")?
-        .query_row([&json], |row| row.get(0))?;
-    Ok(Change { seq, json })
+        .prepare_cached("INSERT INTO changes (kind, change) VALUES (?1, ?2) RETURNING seq")?
+        .query_row([kind, &json], |row| row.get(0))?;
+    let kind = kind.to_owned();
+    Ok(Change { seq, kind, json })
 }
 
 pub fn prune(connection: &Connection) -> Result<()> {
@@ -35,12 +42,14 @@ pub fn prune(connection: &Connection) -> Result<()> {
 
 pub fn after(connection: &Connection, seq: i64, limit: usize) -> Result<Vec<Change>> {
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    let mut statement = connection
-        .prepare_cached("SELECT seq, change FROM changes WHERE seq > ?1 ORDER BY seq LIMIT ?2")?;
+    let mut statement = connection.prepare_cached(
+        "SELECT seq, kind, change FROM changes WHERE seq > ?1 ORDER BY seq LIMIT ?2",
+    )?;
     let rows = statement.query_map([seq, limit], |row| {
         Ok(Change {
             seq: row.get(0)?,
-            json: row.get(1)?,
+            kind: row.get(1)?,
+            json: row.get(2)?,
         })
     })?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)

@@ -150,31 +150,24 @@ pub fn get(connection: &Connection, id: i64) -> Result<Option<Event>> {
 }
 
 pub fn query(connection: &Connection, filter: &EventFilter) -> Result<Vec<Event>> {
-    let mut conditions = vec!["1"];
-    let mut values: Vec<Value> = Vec::new();
-    let mut add = |condition: &'static str, value: Option<Value>| {
-        if let Some(value) = value {
-            conditions.push(condition);
-            values.push(value);
-        }
-    };
-    add("camera = ?", filter.camera.clone().map(Value::from));
-    add("label = ?", filter.label.clone().map(Value::from));
-    add(
-        "EXISTS (SELECT 1 FROM json_each(zones) WHERE value = ?)",
-        filter.zone.clone().map(Value::from),
-    );
-    add(
-        "coalesce(end_time, last_time) >= ?",
-        filter.after.map(Value::from),
-    );
-    add("start_time < ?", filter.before.map(Value::from));
-    add("id < ?", filter.before_id.map(Value::from));
+    let conditions = [
+        ("camera = ?", filter.camera.clone().map(Value::from)),
+        ("label = ?", filter.label.clone().map(Value::from)),
+        (
+            "EXISTS (SELECT 1 FROM json_each(zones) WHERE value = ?)",
+            filter.zone.clone().map(Value::from),
+        ),
+        (
+            "coalesce(end_time, last_time) >= ?",
+            filter.after.map(Value::from),
+        ),
+        ("start_time < ?", filter.before.map(Value::from)),
+        ("id < ?", filter.before_id.map(Value::from)),
+    ];
+    let (condition, values) = super::all_of(conditions);
     let limit = filter.limit.unwrap_or(100).min(MAX_PAGE);
-    let sql = format!(
-        "SELECT {COLUMNS} FROM events WHERE {} ORDER BY id DESC LIMIT {limit}",
-        conditions.join(" AND ")
-    );
+    let sql =
+        format!("SELECT {COLUMNS} FROM events WHERE {condition} ORDER BY id DESC LIMIT {limit}");
     let mut statement = connection.prepare_cached(&sql)?;
     let rows = statement.query_map(params_from_iter(values), read)?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)

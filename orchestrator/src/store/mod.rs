@@ -1,26 +1,33 @@
-//! What outlives a run: region grids, object events, the ids objects were given. SQLite with a write-ahead log.
+//! What outlives a run: region grids, object events, the ids objects were given, media, tasks. SQLite with a write-ahead log.
 //!
 //! One thread writes (`writer`), in batches that are committed at least every quarter of a second: a kill -9 at any
 //! moment loses at most what came since, and never the file. Whoever reads has a connection of its own and waits for
-//! nobody. The media index of camera tasks lives here too, once there is one.
+//! nobody. The index of what camera tasks made lives here too, and what of a task must go on after a restart.
 
 mod changes;
 mod events;
 mod grids;
+mod media;
 mod schema;
+mod tasks;
 mod writer;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
 use rusqlite::Connection;
+use rusqlite::types::Value;
 use tokio::sync::broadcast;
+use watchpost_pipelines::tasks::{MediaFile, Task};
 
 pub use changes::Change;
 pub use events::{Event, EventFilter, MAX_PAGE, TrackRecord};
 pub use grids::Grid;
+pub use media::{MediaFilter, MediaItem, MediaTotal};
+pub use tasks::TaskRow;
 
 use writer::Op;
 
@@ -143,14 +150,15 @@ impl Store {
         grids::load(&self.reader(), camera)
     }
 
-    /// Forgets the grids of cameras that are not among `cameras`. Their events stay: they happened.
-    pub fn retain_grids(&self, cameras: &[String]) -> Result<()> {
-        self.post_waiting(Op::RetainGrids {
+    /// Forgets the grids and tasks of cameras that are not among `cameras`. Their events and media stay: they happened.
+    pub fn retain(&self, cameras: &[String]) -> Result<()> {
+        self.post_waiting(Op::Retain {
             cameras: cameras.to_vec(),
         })
     }
 
-    /// Moves grid, ids and events of a renamed camera to its new name. What the new name had already stays with it.
+    /// Moves grid, ids, events, media and tasks of a renamed camera to its new name. What the new name had already stays
+    /// with it.
     pub fn rename_camera(&self, from: &str, to: &str) -> Result<()> {
         self.post_waiting(Op::Rename {
             from: from.to_owned(),
@@ -186,6 +194,93 @@ impl Store {
     /// Changes from now on, each once it is on disk. Subscribe first, then ask [`Store::changes_after`], and nothing is missed.
     pub fn subscribe(&self) -> broadcast::Receiver<Change> {
         self.changes.subscribe()
+    }
+
+    /// Adds a file of `folder` to the media index, or brings what is known of it up to date. It is on disk when this
+    /// returns. The event stream tells of it if it is new and `told`.
+    pub fn add_media(
+        &self,
+        camera: &str,
+        folder: &str,
+        file: MediaFile,
+        told: bool,
+    ) -> Result<MediaItem> {
+        let (reply, answer) = sync_channel(1);
+        let media = Box::new(media::NewMedia {
+            camera: camera.to_owned(),
+            folder: folder.to_owned(),
+            file,
+            told,
+        });
+        self.post_waiting(Op::AddMedia { media, reply })?;
+        answer.recv().map_err(|_| Error::Closed)
+    }
+
+    /// Takes files out of the media index. The event stream tells of it if `told`.
+    pub fn remove_media(&self, items: Vec<MediaItem>, told: bool) -> Result<()> {
+        self.post_waiting(Op::RemoveMedia { items, told })
+    }
+
+    /// Media, newest first, at most [`MAX_PAGE`] of them.
+    pub fn media(&self, filter: &MediaFilter) -> Result<Vec<MediaItem>> {
+        media::query(&self.reader(), filter)
+    }
+
+    /// One file of the media index.
+    pub fn media_item(&self, id: i64) -> Result<Option<MediaItem>> {
+        media::get(&self.reader(), id)
+    }
+
+    /// The oldest media, oldest first; only what was taken before `before` where it is given.
+    pub fn oldest_media(&self, before: Option<f64>, limit: usize) -> Result<Vec<MediaItem>> {
+        media::oldest(&self.reader(), before, limit)
+    }
+
+    /// How many files of each camera the media index has, and how large.
+    pub fn media_totals(&self) -> Result<BTreeMap<String, MediaTotal>> {
+        media::totals(&self.reader())
+    }
+
+    /// The folders the media index has files of.
+    pub fn media_folders(&self) -> Result<Vec<String>> {
+        media::folders(&self.reader())
+    }
+
+    /// All files the media index has of a folder.
+    pub fn media_of_folder(&self, folder: &str) -> Result<Vec<MediaItem>> {
+        media::of_folder(&self.reader(), folder)
+    }
+
+    /// Keeps a task that is to go on after a restart. Never waits.
+    pub fn save_task(&self, task: TaskRow) -> Result<()> {
+        self.post(Op::SaveTask(Box::new(task)))
+    }
+
+    /// A task has ended, and does not go on after a restart.
+    pub fn forget_task(&self, camera: &str, task: Task) -> Result<()> {
+        self.post_waiting(Op::ForgetTasks {
+            camera: camera.to_owned(),
+            task: Some(task),
+        })
+    }
+
+    /// A camera is gone: none of its tasks go on.
+    pub fn forget_tasks(&self, camera: &str) -> Result<()> {
+        self.post_waiting(Op::ForgetTasks {
+            camera: camera.to_owned(),
+            task: None,
+        })
+    }
+
+    /// The tasks that are to go on.
+    pub fn tasks(&self) -> Result<Vec<TaskRow>> {
+        tasks::all(&self.reader())
+    }
+
+    /// Tells listeners of the event stream of something under an event name of its own, numbered and replayed like the
+    /// changes of tracks. Never waits.
+    pub fn note(&self, kind: &'static str, json: serde_json::Value) -> Result<()> {
+        self.post(Op::Note { kind, json })
     }
 
     /// Waits until everything recorded so far is on disk.
@@ -230,6 +325,18 @@ impl Drop for Store {
         if let Some(writer) = self.writer.take() {
             let _ = writer.join();
         }
+    }
+}
+
+/// The SQL condition that all of these that have a value make, and the values.
+fn all_of<const N: usize>(conditions: [(&'static str, Option<Value>); N]) -> (String, Vec<Value>) {
+    let given = conditions
+        .into_iter()
+        .filter_map(|(condition, value)| Some((condition, value?)));
+    let (conditions, values): (Vec<&str>, Vec<Value>) = given.unzip();
+    match conditions.as_slice() {
+        [] => ("1".into(), values),
+        conditions => (conditions.join(" AND "), values),
     }
 }
 

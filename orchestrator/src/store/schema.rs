@@ -8,7 +8,8 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 use super::{Error, Result};
 
 /// One step per schema version, run in order on a file that has not had it. A step that was released is never edited.
-const MIGRATIONS: &[&str] = &["
+const MIGRATIONS: &[&str] = &[
+    "
     CREATE TABLE grids (
         camera  TEXT PRIMARY KEY,
         grid    TEXT NOT NULL,              -- JSON as regiondetect exports it
@@ -42,7 +43,39 @@ const MIGRATIONS: &[&str] = &["
         seq    INTEGER PRIMARY KEY AUTOINCREMENT,
         change TEXT NOT NULL                -- JSON as the event stream sends it
     ) STRICT;
-"];
+",
+    "
+    CREATE TABLE media (
+        id            INTEGER PRIMARY KEY AUTOINCREMENT,
+        camera        TEXT NOT NULL,        -- the name it has now
+        folder        TEXT NOT NULL,        -- the name it had when the file was made: the folder the file stays in
+        name          TEXT NOT NULL,        -- relative to the folder
+        task          TEXT NOT NULL,
+        media_type    TEXT NOT NULL,
+        time          REAL NOT NULL,        -- of the first picture, seconds since 1970
+        duration      REAL,
+        bytes         INTEGER NOT NULL,
+        width         INTEGER,
+        height        INTEGER,
+        thumbnail     TEXT,                 -- relative to the folder
+        series        TEXT,
+        series_number INTEGER,
+        camera_config TEXT NOT NULL,        -- JSON
+        UNIQUE (folder, name)
+    ) STRICT;
+    CREATE INDEX media_by_time ON media (time);
+    CREATE INDEX media_by_camera ON media (camera, id, bytes);
+    CREATE TABLE tasks (
+        camera     TEXT NOT NULL,
+        task       TEXT NOT NULL,
+        parameters TEXT NOT NULL,           -- JSON
+        progress   TEXT NOT NULL,           -- JSON, the task's own
+        state      TEXT NOT NULL,
+        PRIMARY KEY (camera, task)
+    ) STRICT;
+    ALTER TABLE changes ADD COLUMN kind TEXT NOT NULL DEFAULT 'track';
+",
+];
 
 /// Opens the database for writing and brings it to the newest schema.
 pub fn open(path: &Path) -> Result<Connection> {
@@ -140,4 +173,16 @@ fn put_aside(path: &Path) -> Result<PathBuf> {
         );
     }
     Ok(aside)
+}
+
+/// A file as it was at an earlier version.
+#[cfg(test)]
+pub fn open_at(path: &Path, version: usize) {
+    let connection = Connection::open(path).unwrap();
+    MIGRATIONS[..version]
+        .iter()
+        .for_each(|step| connection.execute_batch(step).unwrap());
+    connection
+        .pragma_update(None, "user_version", version as i64)
+        .unwrap();
 }

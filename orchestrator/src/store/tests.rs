@@ -1,6 +1,8 @@
 use super::*;
 use detection::{BBox, TrackChange};
 
+mod media;
+
 fn track(camera: &str, object_id: i64, change: TrackChange, time: f64) -> TrackRecord {
     TrackRecord {
         camera: camera.into(),
@@ -151,7 +153,7 @@ fn grids_are_kept_moved_and_forgotten() {
     store.save_grid("front", "{}", false).unwrap();
     store.save_grid("gone", "{}", false).unwrap();
     store.save_grid("front", r#"{"cells":[]}"#, true).unwrap();
-    store.retain_grids(&["front".into()]).unwrap();
+    store.retain(&["front".into()]).unwrap();
     store.rename_camera("front", "door").unwrap();
     store.flush().unwrap();
     assert_eq!(store.grid("gone").unwrap(), None);

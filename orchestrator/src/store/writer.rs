@@ -7,7 +7,11 @@ use std::time::{Duration, Instant};
 use rusqlite::{Connection, Transaction};
 use tokio::sync::broadcast;
 
-use super::{Change, ID_BLOCK, Result, TrackRecord, changes, events, grids};
+use super::media::NewMedia;
+use super::{
+    Change, ID_BLOCK, MediaItem, Result, TaskRow, TrackRecord, changes, events, grids, media, tasks,
+};
+use watchpost_pipelines::tasks::Task;
 
 /// A batch is committed when it is this old, so that a kill -9 loses no more.
 const BATCH_AGE: Duration = Duration::from_millis(250);
@@ -27,7 +31,7 @@ pub enum Op {
     DeleteGrid {
         camera: String,
     },
-    RetainGrids {
+    Retain {
         cameras: Vec<String>,
     },
     Rename {
@@ -36,6 +40,24 @@ pub enum Op {
     },
     DeleteEvents {
         before: f64,
+    },
+    AddMedia {
+        media: Box<NewMedia>,
+        reply: SyncSender<MediaItem>,
+    },
+    RemoveMedia {
+        items: Vec<MediaItem>,
+        told: bool,
+    },
+    SaveTask(Box<TaskRow>),
+    ForgetTasks {
+        camera: String,
+        /// Without it all of them.
+        task: Option<Task>,
+    },
+    Note {
+        kind: &'static str,
+        json: serde_json::Value,
     },
     Flush {
         reply: SyncSender<()>,
@@ -103,7 +125,8 @@ fn apply(
     match op {
         Op::Track(track) => {
             if let Some(event) = events::record(transaction, &track)? {
-                written.push(changes::append(transaction, track.change, &event)?);
+                let json = serde_json::json!({ "change": track.change, "event": event });
+                written.push(changes::append(transaction, changes::TRACK, &json)?);
             }
         }
         Op::ReserveIds { camera, reply } => {
@@ -118,11 +141,37 @@ fn apply(
             frozen,
         } => grids::save(transaction, &camera, &json, frozen)?,
         Op::DeleteGrid { camera } => grids::delete(transaction, &camera)?,
-        Op::RetainGrids { cameras } => grids::retain(transaction, &cameras)?,
+        Op::Retain { cameras } => {
+            grids::retain(transaction, &cameras)?;
+            tasks::retain(transaction, &cameras)?;
+        }
         Op::Rename { from, to } => rename(transaction, &from, &to)?,
         Op::DeleteEvents { before } => {
             transaction.execute("DELETE FROM events WHERE end_time < ?1", [before])?;
         }
+        Op::AddMedia { media, reply } => {
+            let told = media.told;
+            let (item, new) = media::add(transaction, *media)?;
+            if new && told {
+                let json = serde_json::json!({ "change": "added", "media": item });
+                written.push(changes::append(transaction, changes::MEDIA, &json)?);
+            }
+            answers.push(Box::new(move || {
+                let _ = reply.send(item);
+            }));
+        }
+        Op::RemoveMedia { items, told } => {
+            for item in items {
+                media::remove(transaction, item.id)?;
+                if told {
+                    let json = serde_json::json!({ "change": "removed", "media": item });
+                    written.push(changes::append(transaction, changes::MEDIA, &json)?);
+                }
+            }
+        }
+        Op::SaveTask(row) => tasks::save(transaction, &row)?,
+        Op::ForgetTasks { camera, task } => tasks::forget(transaction, &camera, task)?,
+        Op::Note { kind, json } => written.push(changes::append(transaction, kind, &json)?),
         Op::Flush { reply } => answers.push(Box::new(move || {
             let _ = reply.send(());
         })),
@@ -141,13 +190,14 @@ fn reserve_ids(transaction: &Transaction, camera: &str) -> Result<i64> {
 }
 
 fn rename(transaction: &Transaction, from: &str, to: &str) -> Result<()> {
-    for table in ["grids", "ids"] {
+    for table in ["grids", "ids", "tasks"] {
         transaction.execute(
             &format!("UPDATE OR IGNORE {table} SET camera = ?2 WHERE camera = ?1"),
             (from, to),
         )?;
         transaction.execute(&format!("DELETE FROM {table} WHERE camera = ?1"), [from])?;
     }
+    transaction.execute("UPDATE media SET camera = ?2 WHERE camera = ?1", (from, to))?;
     transaction.execute(
         "UPDATE OR IGNORE events SET camera = ?2 WHERE camera = ?1",
         (from, to),

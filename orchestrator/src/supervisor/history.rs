@@ -85,10 +85,11 @@ impl History {
         }
     }
 
-    /// A camera is gone: its grid goes too. Its events stay, they happened.
+    /// A camera is gone: its grid and its tasks go too. Its events and media stay, they happened.
     pub fn removed(&mut self, camera: &str) {
         self.reserved.remove(camera);
         self.tell(|store| store.delete_grid(camera));
+        self.tell(|store| store.forget_tasks(camera));
     }
 
     /// A camera's grid is to be forgotten, while the camera stays.
@@ -96,9 +97,9 @@ impl History {
         self.tell(|store| store.delete_grid(camera));
     }
 
-    /// These are all cameras there are; grids of others are left over from a configuration that has changed meanwhile.
+    /// These are all cameras there are; grids and tasks of others are left over from a configuration that has changed meanwhile.
     pub fn retain(&self, cameras: &[String]) {
-        self.tell(|store| store.retain_grids(cameras));
+        self.tell(|store| store.retain(cameras));
     }
 
     /// A camera has another name: what is known of it moves along.

@@ -1,0 +1,195 @@
+//! Media, tasks that go on, and notes among the numbered changes.
+
+use super::*;
+use serde_json::json;
+use watchpost_pipelines::tasks::{Parameters, TaskState};
+
+fn file(task: Task, name: &str, time: f64) -> MediaFile {
+    MediaFile {
+        task,
+        name: name.into(),
+        media_type: "image/jpeg".into(),
+        time,
+        duration: None,
+        bytes: 100,
+        width: 640,
+        height: 0,
+        thumbnail: Some(format!(".thumbnails/{name}.jpg")),
+        series: (task == Task::Series).then(|| ("garden".into(), time as u64)),
+        camera_config: json!({"streams": {}}),
+    }
+}
+
+fn names(store: &Store, filter: MediaFilter) -> Vec<String> {
+    let items = store.media(&filter).unwrap().into_iter();
+    items.map(|item| item.name).collect()
+}
+
+#[test]
+fn media_are_found_by_camera_task_series_and_time_page_by_page() {
+    let (_folder, store) = open();
+    for number in 0..25 {
+        let camera = if number % 5 == 0 { "back" } else { "front" };
+        let task = if number % 2 == 0 {
+            Task::Series
+        } else {
+            Task::Photo
+        };
+        let media = file(task, &format!("{number}.jpg"), f64::from(number));
+        let item = store.add_media(camera, camera, media, true).unwrap();
+        assert_eq!(item.id, i64::from(number) + 1, "numbers follow each other");
+        assert_eq!((item.width, item.height), (Some(640), None), "0 is unknown");
+        assert_eq!(store.media_item(item.id).unwrap(), Some(item));
+    }
+    let series = MediaFilter {
+        camera: Some("back".into()),
+        series: Some("garden".into()),
+        ..Default::default()
+    };
+    assert_eq!(names(&store, series), ["20.jpg", "10.jpg", "0.jpg"]);
+    let between = MediaFilter {
+        task: Some(Task::Photo),
+        after: Some(3.0),
+        before: Some(7.0),
+        ..Default::default()
+    };
+    assert_eq!(names(&store, between), ["5.jpg", "3.jpg"]);
+    let mut page = MediaFilter {
+        limit: Some(10),
+        ..Default::default()
+    };
+    let mut seen = Vec::new();
+    loop {
+        let items = store.media(&page).unwrap();
+        let Some(last) = items.last() else { break };
+        page.before_id = Some(last.id);
+        seen.extend(items.into_iter().map(|item| item.time as i32));
+    }
+    assert_eq!(seen, (0..25).rev().collect::<Vec<_>>());
+    let totals = store.media_totals().unwrap();
+    assert_eq!((totals["back"].files, totals["front"].bytes), (5, 2000));
+}
+
+#[test]
+fn a_file_that_is_told_of_again_stays_one_and_the_oldest_come_first() {
+    let (_folder, store) = open();
+    let first = store
+        .add_media("front", "front", file(Task::Video, "a.mp4", 5.0), true)
+        .unwrap();
+    let again = MediaFile {
+        bytes: 200,
+        duration: Some(2.5),
+        ..file(Task::Video, "a.mp4", 5.0)
+    };
+    let again = store.add_media("front", "front", again, true).unwrap();
+    assert_eq!((again.id, again.size), (first.id, 200));
+    store
+        .add_media("front", "front", file(Task::Photo, "b.jpg", 4.0), true)
+        .unwrap();
+    let oldest = store.oldest_media(None, 10).unwrap();
+    assert_eq!((oldest[0].time, oldest[1].duration), (4.0, Some(2.5)));
+    assert_eq!(store.oldest_media(Some(4.5), 10).unwrap().len(), 1);
+
+    store.remove_media(oldest, true).unwrap();
+    store.flush().unwrap();
+    assert_eq!(store.media_totals().unwrap(), BTreeMap::new());
+    let told: Vec<_> = store.changes_after(0, 10).unwrap();
+    let words: Vec<_> = told
+        .iter()
+        .map(|change| serde_json::from_str::<serde_json::Value>(&change.json).unwrap())
+        .map(|json| (json["change"].clone(), json["media"]["name"].clone()))
+        .collect();
+    let expected = [
+        ("added", "a.mp4"),
+        ("added", "b.jpg"),
+        ("removed", "b.jpg"),
+        ("removed", "a.mp4"),
+    ];
+    assert_eq!(
+        words,
+        expected.map(|(change, name)| (json!(change), json!(name)))
+    );
+    assert!(told.iter().all(|change| change.kind == "media"));
+}
+
+#[test]
+fn media_of_a_renamed_camera_have_its_new_name_and_their_old_folder() {
+    let (_folder, store) = open();
+    store
+        .add_media("front", "front", file(Task::Photo, "a.jpg", 1.0), true)
+        .unwrap();
+    store.rename_camera("front", "door").unwrap();
+    store.flush().unwrap();
+    let item = &store.media(&MediaFilter::default()).unwrap()[0];
+    assert_eq!(
+        (item.camera.as_str(), item.folder.as_str()),
+        ("door", "front")
+    );
+    assert_eq!(store.media_folders().unwrap(), ["front"]);
+    assert_eq!(store.media_of_folder("front").unwrap().len(), 1);
+}
+
+#[test]
+fn tasks_go_on_after_a_restart_until_they_or_their_camera_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path()).unwrap();
+    let row = |camera: &str, shots: u64| TaskRow {
+        camera: camera.into(),
+        task: Task::Series,
+        parameters: Parameters::parse(Task::Series, json!({"interval": 2, "count": 9})).unwrap(),
+        progress: json!({"first": 12.5, "shots": shots}),
+        state: TaskState::Paused,
+    };
+    store.save_task(row("front", 1)).unwrap();
+    store.save_task(row("front", 2)).unwrap();
+    store.save_task(row("gone", 1)).unwrap();
+    drop(store);
+    let store = Store::open(folder.path()).unwrap();
+    assert_eq!(store.tasks().unwrap(), [row("front", 2), row("gone", 1)]);
+    store.retain(&["front".into()]).unwrap();
+    store.rename_camera("front", "door").unwrap();
+    store.flush().unwrap();
+    assert_eq!(store.tasks().unwrap(), [row("door", 2)]);
+    store.forget_task("door", Task::Video).unwrap();
+    store.flush().unwrap();
+    assert_eq!(store.tasks().unwrap().len(), 1);
+    store.forget_task("door", Task::Series).unwrap();
+    store.flush().unwrap();
+    assert_eq!(store.tasks().unwrap(), []);
+}
+
+#[test]
+fn notes_are_numbered_and_replayed_among_the_changes_of_tracks() {
+    let (_folder, store) = open();
+    let mut live = store.subscribe();
+    store
+        .record(track("front", 1, TrackChange::Started, 100.0))
+        .unwrap();
+    store.note("task", json!({"state": "active"})).unwrap();
+    store
+        .record(track("front", 1, TrackChange::Ended, 101.0))
+        .unwrap();
+    store.flush().unwrap();
+    let changes = store.changes_after(0, 10).unwrap();
+    let told: Vec<_> = changes.iter().map(|c| (c.seq, c.kind.as_str())).collect();
+    assert_eq!(told, [(1, "track"), (2, "task"), (3, "track")]);
+    assert_eq!(changes[1].json, r#"{"state":"active"}"#);
+    for change in changes {
+        assert_eq!(live.try_recv().unwrap(), change);
+    }
+}
+
+#[test]
+fn a_store_of_the_first_schema_is_taken_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join(FILE_NAME);
+    schema::open_at(&path, 1);
+    let old = Connection::open(&path).unwrap();
+    old.execute("INSERT INTO changes (change) VALUES ('{}')", [])
+        .unwrap();
+    drop(old);
+    let store = Store::open(folder.path()).unwrap();
+    let changes = store.changes_after(0, 10).unwrap();
+    assert_eq!((changes[0].seq, changes[0].kind.as_str()), (1, "track"));
+    assert_eq!(store.tasks().unwrap(), []);
+}
