@@ -3,13 +3,56 @@
 use anyhow::{Context, Result, bail};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::path::PathBuf;
 use std::time::Duration;
+use watchpost::config;
 
 /// Longest answer that is read.
 const MAX_ANSWER: u64 = 64 << 20;
 
+/// Where a running watchpost answers, as arguments of a command.
+#[derive(Debug, clap::Args)]
+pub struct Place {
+    /// Address of its HTTP interface; without it the one of the configuration file, else 127.0.0.1:8480.
+    #[arg(long)]
+    listen: Option<SocketAddr>,
+    /// Its configuration file.
+    #[arg(short, long)]
+    config: Option<PathBuf>,
+    /// Token, where it listens off loopback.
+    #[arg(long, env = "WATCHPOST_TOKEN", hide_env_values = true)]
+    token: Option<String>,
+}
+
+impl Place {
+    /// The address.
+    pub fn address(&self) -> Result<SocketAddr> {
+        Ok(match (self.listen, &self.config) {
+            (Some(address), _) => address,
+            (None, Some(file)) => config::load(file)?.config.http.listen,
+            (None, None) => config::HttpConfig::default().listen,
+        })
+    }
+
+    /// The token.
+    pub fn token(&self) -> Option<&str> {
+        self.token.as_deref()
+    }
+}
+
 /// The body of `GET path`.
 pub fn get(address: SocketAddr, path: &str, token: Option<&str>) -> Result<String> {
+    ask(address, "GET", path, None, token)
+}
+
+/// The body of the answer to a request, with a body of JSON or without.
+pub fn ask(
+    address: SocketAddr,
+    method: &str,
+    path: &str,
+    body: Option<&str>,
+    token: Option<&str>,
+) -> Result<String> {
     let limit = Duration::from_secs(5);
     let mut stream = TcpStream::connect_timeout(&address, limit).with_context(|| {
         format!("no watchpost answers at {address} (is it running? see --listen)")
@@ -17,10 +60,17 @@ pub fn get(address: SocketAddr, path: &str, token: Option<&str>) -> Result<Strin
     stream.set_read_timeout(Some(limit))?;
     stream.set_write_timeout(Some(limit))?;
     let authorization = token.map_or(String::new(), |t| format!("Authorization: Bearer {t}\r\n"));
+    let content = body.map_or(String::new(), |body| {
+        format!(
+            "Content-Type: application/json\r\nContent-Length: {}\r\n",
+            body.len()
+        )
+    });
     // HTTP/1.0: the answer ends with the connection and comes in one piece.
     write!(
         stream,
-        "GET {path} HTTP/1.0\r\nHost: {address}\r\n{authorization}Accept: application/json\r\n\r\n"
+        "{method} {path} HTTP/1.0\r\nHost: {address}\r\n{authorization}{content}Accept: application/json\r\n\r\n{}",
+        body.unwrap_or_default()
     )?;
     let mut answer = Vec::new();
     stream.take(MAX_ANSWER).read_to_end(&mut answer)?;
@@ -30,7 +80,7 @@ pub fn get(address: SocketAddr, path: &str, token: Option<&str>) -> Result<Strin
         .with_context(|| format!("{address} does not speak HTTP"))?;
     let code = head.split_whitespace().nth(1).unwrap_or_default();
     if code != "200" {
-        bail!("{address}{path} answered {code}: {}", body.trim());
+        bail!("{method} {address}{path} answered {code}: {}", body.trim());
     }
     Ok(body.to_owned())
 }

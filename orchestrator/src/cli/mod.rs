@@ -9,6 +9,7 @@ mod plan;
 mod run;
 mod schema;
 mod status;
+mod task;
 mod worker;
 
 use anyhow::Result;
@@ -31,6 +32,8 @@ enum Command {
     Check(check::Args),
     /// Show what a running watchpost does.
     Status(status::Args),
+    /// Show a camera's tasks, or start, pause, resume or stop one: live, photo, raw_photo, series, video, detect.
+    Task(task::Args),
     /// Say what a changed configuration file would do.
     Plan(plan::Args),
     /// List the cameras of this machine.
@@ -53,6 +56,7 @@ impl Cli {
             Command::Run(args) => run::run(args),
             Command::Check(args) => check::run(&args),
             Command::Status(args) => status::run(&args),
+            Command::Task(args) => task::run(&args),
             Command::Plan(args) => plan::run(&args),
             Command::Devices => devices::run(),
             Command::ImportFrigate(args) => import_frigate::run(&args),

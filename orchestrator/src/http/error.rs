@@ -2,7 +2,7 @@
 
 use crate::changes::Refusal;
 use crate::config::ChangeError;
-use crate::supervisor::Gone;
+use crate::supervisor::{Gone, TaskRefusal};
 use axum::Json;
 use axum::http::header::WWW_AUTHENTICATE;
 use axum::http::{HeaderValue, StatusCode, Uri};
@@ -21,6 +21,12 @@ pub enum ApiError {
     /// 404
     #[error("there is no event {0}")]
     NoSuchEvent(i64),
+    /// 404
+    #[error("{0}")]
+    NoSuchTask(String),
+    /// 409, or 503 where the camera does not run
+    #[error(transparent)]
+    Task(TaskRefusal),
     /// 503
     #[error("there is no store: data_dir could not be used, as the log says")]
     NoStore,
@@ -62,9 +68,13 @@ pub enum ApiError {
 impl ApiError {
     fn code(&self) -> StatusCode {
         match self {
-            ApiError::NoSuchCamera(_) | ApiError::NoSuchPath(_) | ApiError::NoSuchEvent(_) => {
-                StatusCode::NOT_FOUND
-            }
+            ApiError::NoSuchCamera(_)
+            | ApiError::NoSuchPath(_)
+            | ApiError::NoSuchEvent(_)
+            | ApiError::NoSuchTask(_)
+            | ApiError::Task(TaskRefusal::NoCamera(_)) => StatusCode::NOT_FOUND,
+            ApiError::Task(TaskRefusal::NotRunning(_)) => StatusCode::SERVICE_UNAVAILABLE,
+            ApiError::Task(TaskRefusal::Refused(_)) => StatusCode::CONFLICT,
             ApiError::Store(_) | ApiError::NoListener => StatusCode::INTERNAL_SERVER_ERROR,
             ApiError::Body(_) | ApiError::Parameter(_) => StatusCode::BAD_REQUEST,
             ApiError::Host(_) => StatusCode::MISDIRECTED_REQUEST,

@@ -12,6 +12,7 @@ mod listener;
 mod metrics;
 mod openapi;
 mod routes;
+mod tasks;
 
 use self::auth::Auth;
 use self::error::ApiError;

@@ -5,9 +5,10 @@ use axum::http::Method;
 use axum::routing::{MethodFilter, MethodRouter, on};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
-use super::{Api, cameras, config, events, grid, health, metrics, openapi};
+use super::{Api, cameras, config, events, grid, health, metrics, openapi, tasks};
 use crate::store::Event;
 use crate::supervisor::status::{CameraStatus, Status};
+use watchpost_pipelines::tasks::TaskStatus;
 
 /// Makes the schema of a type.
 pub type MakeSchema = fn(&mut SchemaGenerator) -> Schema;
@@ -74,6 +75,7 @@ impl Route {
 pub fn all() -> Vec<Route> {
     const CAMERA: &str = "/api/cameras/{name}";
     const GRID: &str = "/api/cameras/{name}/grid";
+    const TASK: &str = "/api/cameras/{name}/tasks/{task}";
     let get = Method::GET;
     vec![
         Route::new(get.clone(), "/healthz", "Whether the supervisor answers; needs no credentials", health::alive)
@@ -104,6 +106,18 @@ pub fn all() -> Vec<Route> {
         Route::new(Method::POST, "/api/cameras/{name}/moving", "Tells that a PTZ camera moves, or has come to rest", cameras::moving)
             .body(|generator| generator.subschema_for::<cameras::Moving>())
             .answers::<cameras::Moving>(),
+        Route::new(get.clone(), "/api/cameras/{name}/plan", "Which tasks would run together, and why not", tasks::planned)
+            .query::<tasks::PlanQuery>()
+            .answers::<tasks::Plan>(),
+        Route::new(get.clone(), "/api/cameras/{name}/tasks", "The status indicator of each task", tasks::list)
+            .answers::<Vec<TaskStatus>>(),
+        Route::new(Method::POST, TASK, "Starts a task with its parameters", tasks::start)
+            .body(|generator| generator.subschema_for::<tasks::AnyParameters>())
+            .answers::<TaskStatus>(),
+        Route::new(Method::PATCH, TASK, "Pauses or resumes a task", tasks::change)
+            .body(|generator| generator.subschema_for::<tasks::Change>())
+            .answers::<TaskStatus>(),
+        Route::new(Method::DELETE, TASK, "Stops a task; what it has made stays", tasks::stop).answers::<TaskStatus>(),
         Route::new(get.clone(), GRID, "What was learned about where objects are, and how large", grid::get)
             .answers::<grid::Answer>(),
         Route::new(Method::DELETE, GRID, "Forgets what was learned", grid::delete).answers::<grid::Done>(),

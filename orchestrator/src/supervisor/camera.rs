@@ -7,6 +7,7 @@ use super::rate::Rate;
 use super::repeats::Repeats;
 use super::ring::RingMonitor;
 use super::status::{AnalysisPhase, AnalysisState, CameraStatus, RingStatus, seconds};
+use super::tasks::Board;
 use crate::worker::protocol::{AnalysisStats, CaptureStats, Object};
 use std::collections::VecDeque;
 use std::time::{Duration, Instant, SystemTime};
@@ -73,6 +74,8 @@ pub struct Camera {
     pub mark: u32,
     pub objects: Vec<Object>,
     pub motion: bool,
+    /// What is asked of it beside detecting.
+    pub board: Board,
     pub leaving: Option<Leaving>,
     /// Its configuration is wrong, so there is nothing to run.
     pub broken: bool,
@@ -110,6 +113,7 @@ impl Camera {
             mark,
             objects: Vec::new(),
             motion: false,
+            board: Board::default(),
             leaving: None,
             broken: false,
             repeats: Repeats::default(),
@@ -118,9 +122,14 @@ impl Camera {
         }
     }
 
+    /// Whether objects are looked for: what the configuration says, unless the task was started or stopped since.
+    pub fn detects(&self) -> bool {
+        self.board.detect.unwrap_or(self.config.detect.enabled)
+    }
+
     /// Whether an analysis worker is needed for it, now or soon.
     pub fn needs_analysis(&self) -> bool {
-        !self.broken && self.config.enabled && self.config.detect.enabled && self.leaving.is_none()
+        !self.broken && self.config.enabled && self.detects() && self.leaving.is_none()
     }
 
     /// The analysis worker that is to look at it at this moment.
@@ -135,7 +144,7 @@ impl Camera {
             (Some(_), Some(at)) => now >= at,
             (Some(_), None) => false,
         };
-        (stays && self.config.detect.enabled && self.ring.is_some() && tried_again).then(|| {
+        (stays && self.detects() && self.ring.is_some() && tried_again).then(|| {
             if self.own_worker {
                 Role::OwnAnalysis(self.name.clone())
             } else {

@@ -69,6 +69,9 @@ impl Supervisor {
         match process::spawn(role, run, line(&spec), self.event_sender.clone()) {
             Ok(worker) => {
                 tracing::debug!(camera = name, pid = worker.pid(), "capture worker started");
+                for command in camera.board.wanted() {
+                    worker.send(line(&command));
+                }
                 camera.worker = Some(worker);
             }
             Err(error) => {
@@ -115,6 +118,10 @@ impl Supervisor {
             Report::Capture(stats) => {
                 camera.capture = stats;
             }
+            Report::TaskAnswer { id, answer } => camera.board.answer(id, answer),
+            Report::Task(status) => self.task_changed(name, status),
+            Report::File(file) => self.file_made(name, file),
+            Report::Exclusive { active } => camera.board.exclusive = active,
             Report::Log { level, message, .. } => log(level, Some(name), &message),
             other => tracing::debug!(
                 camera = name,
@@ -188,6 +195,7 @@ impl Supervisor {
             camera.worker = None;
             camera.monitor = None;
             camera.camera_rate.clear();
+            self.tasks_interrupted(name, &reason);
             self.handle(name, Event::Exited(reason));
         }
         if let Some(camera) = self.cameras.get_mut(name)

@@ -80,6 +80,8 @@ pub enum Event {
     Refused(String),
     /// The position of the ring's head, read by the supervisor itself.
     Head(u64),
+    /// A task has the camera to itself: no frame is missed meanwhile.
+    Busy,
     /// The worker said what is wrong; it is about to end.
     Fault(FaultKind, String),
     /// The worker process is gone.
@@ -211,6 +213,16 @@ impl Health {
             }
             Event::Head(head) => {
                 self.head(head, now, wall);
+                None
+            }
+            Event::Busy => {
+                if let Phase::Running {
+                    last_frame: Some(last_frame),
+                    ..
+                } = &mut self.phase
+                {
+                    *last_frame = now;
+                }
                 None
             }
             Event::Fault(kind, reason) => self.fault(kind, reason, now, wall),
@@ -589,6 +601,16 @@ mod tests {
             bench.tell(Event::Head(head));
         }
         assert_eq!(bench.state(), State::Stalled);
+    }
+
+    #[test]
+    fn a_camera_that_a_task_has_to_itself_is_not_stalled() {
+        let mut bench = Bench::streaming();
+        for _ in 0..120 {
+            bench.tell(Event::Busy);
+            assert_eq!(bench.pass(1.0), None);
+        }
+        assert_eq!(bench.state(), State::Streaming);
     }
 
     #[test]

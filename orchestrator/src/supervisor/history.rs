@@ -7,6 +7,7 @@ use detection::{BBox, TrackChange};
 
 use crate::store::{self, ID_BLOCK, Store, TrackRecord};
 use crate::worker::protocol::Object;
+use watchpost_pipelines::tasks::{MediaFile, TaskStatus};
 
 /// Ids are reserved anew when fewer than this many of a block are left: more than a frame can bring.
 const RESERVE_AHEAD: i64 = 200;
@@ -67,6 +68,16 @@ impl History {
         if let Err(error) = store.record(record) {
             tracing::warn!(camera, "{error}");
         }
+    }
+
+    /// The state of a camera's task has changed.
+    pub fn task(&self, camera: &str, status: &TaskStatus) {
+        let _ = (camera, status);
+    }
+
+    /// A camera's task has made a file.
+    pub fn file(&self, camera: &str, file: MediaFile) {
+        let _ = (camera, file);
     }
 
     /// The grid to start a camera's detection with, and whether it is frozen.

@@ -16,6 +16,7 @@ mod rate;
 mod repeats;
 mod ring;
 pub mod status;
+mod tasks;
 
 use self::analysis::Analysis;
 use self::budget::Budget;
@@ -25,15 +26,18 @@ use self::history::History;
 use self::process::{Notice, Role, WorkerEvent};
 use self::ring::RingMonitor;
 use self::status::{ProcessStatus, Status, seconds};
+pub use self::tasks::TaskRefusal;
 use crate::config::{Config, Loaded};
 use crate::run_dir::RunDir;
 use crate::store::Store;
-use crate::worker::protocol::{AnalysisCommand, GridAction, Level};
+use crate::worker::protocol::{AnalysisCommand, GridAction, Level, TaskRequest};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::{mpsc, oneshot};
+use watchpost_pipelines::CameraConfig;
 use watchpost_pipelines::secret::hide;
+use watchpost_pipelines::tasks::TaskStatus;
 
 /// How often heads are read and deadlines looked at.
 const TICK: Duration = Duration::from_millis(200);
@@ -68,6 +72,29 @@ pub enum Command {
         command: GridCommand,
         /// Whether it is known.
         reply: oneshot::Sender<bool>,
+    },
+    /// Something is asked of a camera's task.
+    Task {
+        /// Which camera.
+        camera: String,
+        /// What.
+        request: TaskRequest,
+        /// How the task is then.
+        reply: oneshot::Sender<Result<TaskStatus, TaskRefusal>>,
+    },
+    /// A camera's configuration, with secrets. Answers nothing where there is no such camera.
+    Camera {
+        /// Which camera.
+        camera: String,
+        /// The configuration.
+        reply: oneshot::Sender<Option<Box<CameraConfig>>>,
+    },
+    /// How a camera's tasks are. Answers nothing where there is no such camera.
+    Tasks {
+        /// Which camera.
+        camera: String,
+        /// How they are.
+        reply: oneshot::Sender<Option<Vec<TaskStatus>>>,
     },
     /// Stop everything and end.
     Shutdown,
@@ -127,6 +154,33 @@ impl Handle {
             reply,
         })
         .await
+    }
+
+    /// Asks something of a camera's task.
+    pub async fn task(
+        &self,
+        camera: &str,
+        request: TaskRequest,
+    ) -> Result<Result<TaskStatus, TaskRefusal>, Gone> {
+        let camera = camera.to_owned();
+        self.ask(|reply| Command::Task {
+            camera,
+            request,
+            reply,
+        })
+        .await
+    }
+
+    /// A camera's configuration, with secrets; nothing where there is no such camera.
+    pub async fn camera(&self, camera: &str) -> Result<Option<Box<CameraConfig>>, Gone> {
+        let camera = camera.to_owned();
+        self.ask(|reply| Command::Camera { camera, reply }).await
+    }
+
+    /// How a camera's tasks are; nothing where there is no such camera.
+    pub async fn tasks(&self, camera: &str) -> Result<Option<Vec<TaskStatus>>, Gone> {
+        let camera = camera.to_owned();
+        self.ask(|reply| Command::Tasks { camera, reply }).await
     }
 
     /// Sends what needs no answer.
@@ -262,6 +316,18 @@ impl Supervisor {
             } => {
                 let _ = reply.send(self.act_on_grid(&camera, command));
             }
+            Command::Task {
+                camera,
+                request,
+                reply,
+            } => self.ask_task(&camera, request, reply),
+            Command::Camera { camera, reply } => {
+                let camera = self.cameras.get(&camera);
+                let _ = reply.send(camera.map(|camera| Box::new(camera.config.clone())));
+            }
+            Command::Tasks { camera, reply } => {
+                let _ = reply.send(self.cameras.get(&camera).map(Camera::task_statuses));
+            }
             Command::Shutdown => self.shut_down(),
             Command::Kill => {
                 self.shut_down();
@@ -386,6 +452,9 @@ impl Supervisor {
         let names: Vec<String> = self.cameras.keys().cloned().collect();
         for name in names {
             self.read_head(&name, now);
+            if self.cameras.get(&name).is_some_and(|c| c.board.exclusive) {
+                self.handle(&name, Event::Busy);
+            }
             self.handle(&name, Event::Tick);
             let Some(camera) = self.cameras.get_mut(&name) else {
                 continue;

@@ -109,6 +109,10 @@ impl Worker {
             match inputs.recv_timeout(wait) {
                 Ok(Input::Line(line)) => match serde_json::from_str(&line) {
                     Ok(CaptureCommand::Stop) => self.finish(),
+                    Ok(CaptureCommand::Task { id, .. }) => report(&Report::TaskAnswer {
+                        id,
+                        answer: Err("not yet".into()),
+                    }),
                     Err(error) => tracing::error!("unknown command: {error}"),
                 },
                 Ok(Input::Wake) | Err(RecvTimeoutError::Timeout) => {}

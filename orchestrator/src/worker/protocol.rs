@@ -7,13 +7,45 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use watchpost_pipelines::spec::AnalysisSpec;
+use watchpost_pipelines::tasks::{MediaFile, Parameters, Task, TaskStatus};
 
 /// What a capture worker can be told after its specification.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "command", rename_all = "kebab-case")]
 pub enum CaptureCommand {
+    /// A task is to be started, paused, resumed or stopped; answered with [`Report::TaskAnswer`].
+    Task {
+        /// Comes back with the answer.
+        id: u64,
+        /// What.
+        request: TaskRequest,
+    },
     /// Send EOS, let it drain, exit.
     Stop,
+}
+
+/// What can be asked of a camera's task.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TaskRequest {
+    /// Start it.
+    Start(Parameters),
+    /// Let it rest.
+    Pause(Task),
+    /// Go on.
+    Resume(Task),
+    /// End it.
+    Stop(Task),
+}
+
+impl TaskRequest {
+    /// The task it is about.
+    pub fn task(&self) -> Task {
+        match self {
+            Self::Start(parameters) => parameters.task(),
+            Self::Pause(task) | Self::Resume(task) | Self::Stop(task) => *task,
+        }
+    }
 }
 
 /// What the analysis worker can be told.
@@ -209,6 +241,22 @@ pub enum Report {
     },
     /// Capture: figures.
     Capture(CaptureStats),
+    /// Capture: what came of a request about a task.
+    TaskAnswer {
+        /// Of the request.
+        id: u64,
+        /// How the task is now, or why the request was refused.
+        answer: Result<TaskStatus, String>,
+    },
+    /// Capture: a task's state changed.
+    Task(TaskStatus),
+    /// Capture: a task has made a file.
+    File(MediaFile),
+    /// Capture: a task has the camera to itself, so that no frame comes into the ring; false when the ring is served again.
+    Exclusive {
+        /// Whether that is so.
+        active: bool,
+    },
     /// Analysis: commands are taken.
     Ready,
     /// Analysis: a camera's pipeline runs.

@@ -226,24 +226,24 @@ impl From<String> for V4l2Source {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LibcameraSource {
-    /// The camera's id as `watchpost devices` lists it; empty for the first one.
+    /// The camera as `watchpost devices` lists it: index, model or id; empty for the first one.
     #[serde(default)]
     pub camera: String,
-    /// Width of the stream.
+    /// Width of the main stream, where no profile gives it a size.
     #[serde(default = "default_camera_width")]
     #[schemars(range(min = 16, max = 16384))]
     pub width: u32,
-    /// Height of the stream.
+    /// Height of the main stream, where no profile gives it a size.
     #[serde(default = "default_camera_height")]
     #[schemars(range(min = 16, max = 16384))]
     pub height: u32,
-    /// Frames per second of the stream.
-    #[serde(default = "default_camera_fps")]
+    /// Frames per second, for live picture and recordings whose profile does not say otherwise; without it 30.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0.1, max = 1000.0))]
-    pub fps: f64,
-    /// Pixel format of the stream, as GStreamer names it.
-    #[serde(default = "default_camera_format")]
-    pub format: String,
+    pub fps: Option<f64>,
+    /// Pixel format of the processed streams whose profile does not say otherwise, as libcamera or GStreamer names it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub format: Option<String>,
 }
 
 const fn default_camera_width() -> u32 {
@@ -254,22 +254,14 @@ const fn default_camera_height() -> u32 {
     720
 }
 
-const fn default_camera_fps() -> f64 {
-    15.0
-}
-
-fn default_camera_format() -> String {
-    "NV12".to_owned()
-}
-
 impl From<String> for LibcameraSource {
     fn from(camera: String) -> Self {
         Self {
             camera,
             width: default_camera_width(),
             height: default_camera_height(),
-            fps: default_camera_fps(),
-            format: default_camera_format(),
+            fps: None,
+            format: None,
         }
     }
 }

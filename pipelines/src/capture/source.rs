@@ -221,10 +221,10 @@ fn libcamera(source: &LibcameraSource) -> Result<SourceElements, Fault> {
 }
 
 fn libcamera_caps(source: &LibcameraSource) -> Result<gst::Caps, Fault> {
-    let framerate = gst::Fraction::approximate_f64(source.fps)
-        .ok_or_else(|| Fault::permanent(format!("{} is no frame rate", source.fps)))?;
+    let framerate = gst::Fraction::approximate_f64(source.fps.unwrap_or(30.0))
+        .ok_or_else(|| Fault::permanent("fps is no frame rate"))?;
     Ok(gst::Caps::builder("video/x-raw")
-        .field("format", &source.format)
+        .field("format", source.format.as_deref().unwrap_or("NV12"))
         .field("width", source.width as i32)
         .field("height", source.height as i32)
         .field("framerate", framerate)

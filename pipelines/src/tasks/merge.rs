@@ -6,7 +6,7 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::profile::{ControlValue, Profile, Profiles, Size, Stream, Transform};
+use super::profile::{ControlValue, FRAME_DURATION, Profile, Profiles, Size, Stream, Transform};
 
 /// A use of the camera: one of the four profiles, or detection, which reads a stream of them.
 #[derive(
@@ -48,6 +48,23 @@ impl Use {
     }
 }
 
+impl Use {
+    /// How this use wants the camera. Detection reads the live profile's stream as that profile has it, or another stream as
+    /// whoever uses it has it.
+    pub(super) fn profile(self, profiles: &Profiles, detect_stream: Option<Stream>) -> Profile {
+        match self {
+            Self::Live => profiles.live.clone(),
+            Self::Photo => profiles.photo.clone(),
+            Self::RawPhoto => profiles.raw_photo.clone(),
+            Self::Video => profiles.video.clone(),
+            Self::Detect => match detect_stream {
+                Some(stream) if stream != profiles.live.stream => Profile::on(stream),
+                _ => profiles.live.clone(),
+            },
+        }
+    }
+}
+
 impl fmt::Display for Use {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
@@ -55,7 +72,7 @@ impl fmt::Display for Use {
 }
 
 /// What a stream of the merged configuration looks like.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct MergedStream {
     /// Its size; none: the camera's own choice.
     pub size: Option<Size>,
@@ -64,7 +81,7 @@ pub struct MergedStream {
 }
 
 /// One configuration of the camera that serves all uses it was merged from.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, JsonSchema)]
 pub struct Merged {
     /// The streams that are needed.
     pub streams: BTreeMap<Stream, MergedStream>,
@@ -83,7 +100,7 @@ pub struct Merged {
 }
 
 /// One reason why two uses cannot run side by side.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Conflict {
     /// The key inside the profile, such as `size` or `controls.ExposureTime`.
     pub key: String,
@@ -104,9 +121,6 @@ impl fmt::Display for Conflict {
     }
 }
 
-/// The control for which not equality counts but what both allow.
-const FRAME_DURATION: &str = "FrameDurationLimits";
-
 /// Merges uses into one configuration. The order of `uses` only decides who is named first in a conflict. All conflicts
 /// are named, not only the first; on any of them nothing is merged, so that no value of a use that did not fit is left
 /// behind (raspiCamSrv raises `buffer_count` and overwrites `queue` even then).
@@ -117,23 +131,9 @@ pub fn merge(
 ) -> Result<Merged, Vec<Conflict>> {
     let mut merging = Merging::default();
     for &one in uses {
-        match one {
-            Use::Live => merging.add(one, &profiles.live),
-            Use::Photo => merging.add(one, &profiles.photo),
-            Use::RawPhoto => merging.add(one, &profiles.raw_photo),
-            Use::Video => merging.add(one, &profiles.video),
-            Use::Detect => merging.add(one, &detect_profile(profiles, detect_stream)),
-        }
+        merging.add(one, &one.profile(profiles, detect_stream));
     }
     merging.finish()
-}
-
-/// Detection reads the live profile's stream as that profile has it, or another stream as whoever uses it has it.
-fn detect_profile(profiles: &Profiles, stream: Option<Stream>) -> Profile {
-    match stream {
-        Some(stream) if stream != profiles.live.stream => Profile::on(stream),
-        _ => profiles.live.clone(),
-    }
 }
 
 /// A value and the use that set it.

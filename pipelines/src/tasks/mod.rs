@@ -7,12 +7,14 @@
 
 pub mod exclusive;
 pub mod merge;
+pub mod plan;
 pub mod profile;
 mod tap;
 pub mod task;
 
 pub use exclusive::{Exclusive, Failure, Outcome, Step};
 pub use merge::{Conflict, Merged, MergedStream, Use, merge};
+pub use plan::{Standing, plan, standing};
 pub use profile::{ControlValue, Profile, Profiles, Size, Stream, Transform};
 pub use tap::{Tap, TapLink, Taps};
 pub use task::{MediaFile, Parameters, Task, TaskState, TaskStatus};

@@ -43,6 +43,13 @@ pub struct Size {
     pub height: u32,
 }
 
+impl Size {
+    /// Whether it is no larger than another, either way.
+    pub fn fits_into(self, other: Self) -> bool {
+        self.width <= other.width && self.height <= other.height
+    }
+}
+
 impl From<[u32; 2]> for Size {
     fn from([width, height]: [u32; 2]) -> Self {
         Self { width, height }
@@ -201,6 +208,9 @@ fn over<'de, D: Deserializer<'de>>(default: Profile, given: D) -> Result<Profile
         .map_err(|error| Error::custom(format!("{}: {}", error.path(), error.inner())))
 }
 
+/// The control for which not equality counts but what all uses allow.
+pub(super) const FRAME_DURATION: &str = "FrameDurationLimits";
+
 /// One frame every 33,333 microseconds: 30 a second.
 const THIRTY_FPS: i64 = 33_333;
 
@@ -223,7 +233,7 @@ impl Profile {
     fn with_frame_duration(mut self, shortest: i64, longest: i64) -> Self {
         let limits = [shortest, longest].map(ControlValue::Integer).to_vec();
         self.controls
-            .insert("FrameDurationLimits".into(), ControlValue::List(limits));
+            .insert(FRAME_DURATION.into(), ControlValue::List(limits));
         self
     }
 

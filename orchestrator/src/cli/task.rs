@@ -1,0 +1,118 @@
+//! `watchpost task CAMERA [TASK ACTION]`: what cameras do beside detecting, asked of a running watchpost.
+
+use std::process::ExitCode;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, Result};
+use clap::ValueEnum;
+use watchpost_pipelines::tasks::{Task, TaskStatus};
+
+use super::client::{self, Place};
+
+/// Arguments of `task`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The camera's key in the configuration.
+    camera: String,
+    /// live, photo, raw_photo, series, video or detect; without it the table of all.
+    #[arg(requires = "action")]
+    task: Option<Task>,
+    /// What to do.
+    action: Option<Action>,
+    /// Parameters for `start`, as JSON: '{"interval": 60, "count": 10}'.
+    parameters: Option<String>,
+    /// The answer as JSON.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    place: Place,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Action {
+    Start,
+    Pause,
+    Resume,
+    Stop,
+}
+
+/// Asks, and prints how the tasks are.
+pub fn run(args: &Args) -> Result<ExitCode> {
+    let address = args.place.address()?;
+    let all = format!("/api/cameras/{}/tasks", args.camera);
+    let (method, path, body) = match (args.task, args.action) {
+        (Some(task), Some(action)) => {
+            let path = format!("{all}/{task}");
+            match action {
+                Action::Start => (
+                    "POST",
+                    path,
+                    Some(args.parameters.as_deref().unwrap_or("{}")),
+                ),
+                Action::Pause => ("PATCH", path, Some(r#"{"state": "paused"}"#)),
+                Action::Resume => ("PATCH", path, Some(r#"{"state": "active"}"#)),
+                Action::Stop => ("DELETE", path, None),
+            }
+        }
+        _ => ("GET", all, None),
+    };
+    let body = client::ask(address, method, &path, body, args.place.token())?;
+    if args.json {
+        println!("{}", body.trim());
+        return Ok(ExitCode::SUCCESS);
+    }
+    let unreadable = || format!("the answer of {address} is not a watchpost's");
+    let tasks: Vec<TaskStatus> = if method == "GET" {
+        serde_json::from_str(&body).with_context(unreadable)?
+    } else {
+        vec![serde_json::from_str(&body).with_context(unreadable)?]
+    };
+    let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs_f64();
+    println!("TASK       STATE      FOR      FILES  DETAIL");
+    for status in &tasks {
+        println!("{}", line(status, now));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn line(status: &TaskStatus, now: f64) -> String {
+    let state = serde_json::to_value(status.state).unwrap_or_default();
+    let seconds = (now - status.since).max(0.0) as u64;
+    let since = match seconds {
+        0..60 => format!("{seconds} s"),
+        60..3600 => format!("{} min", seconds / 60),
+        _ => format!("{} h", seconds / 3600),
+    };
+    format!(
+        "{:<10} {:<10} {since:<8} {:<6} {}",
+        status.task,
+        state.as_str().unwrap_or_default(),
+        status.files,
+        status.detail.as_deref().unwrap_or_default()
+    )
+    .trim_end()
+    .to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use watchpost_pipelines::tasks::TaskState;
+
+    use super::*;
+
+    #[test]
+    fn a_line_says_task_state_and_detail() {
+        let status = TaskStatus {
+            task: Task::Series,
+            state: TaskState::Waiting,
+            since: 100.0,
+            detail: Some("first shot at 12:00".into()),
+            files: 3,
+            parameters: None,
+        };
+        assert_eq!(
+            line(&status, 250.0),
+            "series     waiting    2 min    3      first shot at 12:00"
+        );
+    }
+}

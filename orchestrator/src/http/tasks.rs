@@ -1,0 +1,164 @@
+//! Camera tasks: how they are, started, paused, resumed and stopped, and what would run together.
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::rejection::{JsonRejection, QueryRejection};
+use axum::extract::{Path, Query, State};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use watchpost_pipelines::tasks::{
+    Conflict, Merged, Parameters, Standing, Task, TaskStatus, Use, plan, standing,
+};
+
+use watchpost_pipelines::tasks::task::{NoParameters, SeriesParameters, VideoParameters};
+
+use super::Api;
+use super::error::ApiError;
+use crate::supervisor::TaskRefusal;
+use crate::worker::protocol::TaskRequest;
+
+/// `GET /api/cameras/{name}/tasks`: the status indicator of each task.
+pub async fn list(
+    State(api): State<Api>,
+    Path(name): Path<String>,
+) -> Result<Json<Vec<TaskStatus>>, ApiError> {
+    let tasks = api.supervisor.tasks(&name).await?;
+    tasks.map(Json).ok_or(ApiError::NoSuchCamera(name))
+}
+
+/// `POST /api/cameras/{name}/tasks/{task}`: starts it; the body holds its parameters, and may be empty.
+pub async fn start(
+    State(api): State<Api>,
+    Path((name, task)): Path<(String, String)>,
+    body: Bytes,
+) -> Result<Json<TaskStatus>, ApiError> {
+    let task = known(&task)?;
+    let body = if body.is_empty() {
+        serde_json::Value::Null
+    } else {
+        serde_json::from_slice(&body).map_err(|error| ApiError::Body(error.to_string()))?
+    };
+    let parameters = Parameters::parse(task, body).map_err(ApiError::Body)?;
+    ask(&api, &name, TaskRequest::Start(parameters)).await
+}
+
+/// Body of `POST /api/cameras/{name}/tasks/{task}`: the parameters of that task.
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+#[allow(dead_code, reason = "only its schema is used")]
+pub enum AnyParameters {
+    /// Of a series.
+    Series(SeriesParameters),
+    /// Of a recording.
+    Video(VideoParameters),
+    /// Of every other task.
+    Other(NoParameters),
+}
+
+/// Body of `PATCH /api/cameras/{name}/tasks/{task}`.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Change {
+    /// `paused` or `active`.
+    state: Wanted,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+enum Wanted {
+    Paused,
+    Active,
+}
+
+/// `PATCH /api/cameras/{name}/tasks/{task}` `{"state": "paused"}`: pauses it; `active` resumes it.
+pub async fn change(
+    State(api): State<Api>,
+    Path((name, task)): Path<(String, String)>,
+    body: Result<Json<Change>, JsonRejection>,
+) -> Result<Json<TaskStatus>, ApiError> {
+    let task = known(&task)?;
+    let Json(change) = body.map_err(|error| ApiError::Body(error.body_text()))?;
+    let request = match change.state {
+        Wanted::Paused => TaskRequest::Pause(task),
+        Wanted::Active => TaskRequest::Resume(task),
+    };
+    ask(&api, &name, request).await
+}
+
+/// `DELETE /api/cameras/{name}/tasks/{task}`: stops it. What it has made stays.
+pub async fn stop(
+    State(api): State<Api>,
+    Path((name, task)): Path<(String, String)>,
+) -> Result<Json<TaskStatus>, ApiError> {
+    ask(&api, &name, TaskRequest::Stop(known(&task)?)).await
+}
+
+fn known(task: &str) -> Result<Task, ApiError> {
+    task.parse().map_err(ApiError::NoSuchTask)
+}
+
+async fn ask(api: &Api, name: &str, request: TaskRequest) -> Result<Json<TaskStatus>, ApiError> {
+    match api.supervisor.task(name, request).await? {
+        Ok(status) => Ok(Json(status)),
+        Err(TaskRefusal::NoCamera(name)) => Err(ApiError::NoSuchCamera(name)),
+        Err(refusal) => Err(ApiError::Task(refusal)),
+    }
+}
+
+/// Parameters of `GET /api/cameras/{name}/plan`.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PlanQuery {
+    /// Tasks with commas between them: live, photo, raw_photo, series, video, detect. Without it all of them.
+    tasks: Option<String>,
+}
+
+/// What would run together.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "TaskPlan")]
+pub struct Plan {
+    /// The uses of the camera that were asked for.
+    uses: Vec<Use>,
+    /// Whether they run side by side.
+    together: bool,
+    /// The one configuration they then share.
+    configuration: Option<Merged>,
+    /// Why they do not: profile, key and both values of each conflict.
+    conflicts: Vec<Conflict>,
+    /// The same in words.
+    reasons: Vec<String>,
+    /// What the camera runs with, and which uses it then gives way to one at a time.
+    standing: Standing,
+}
+
+/// `GET /api/cameras/{name}/plan?tasks=live,video`: what would run together and why not. Nothing is touched.
+pub async fn planned(
+    State(api): State<Api>,
+    Path(name): Path<String>,
+    query: Result<Query<PlanQuery>, QueryRejection>,
+) -> Result<Json<Plan>, ApiError> {
+    let Query(query) = query.map_err(|error| ApiError::Parameter(error.body_text()))?;
+    let mut uses = match &query.tasks {
+        None => Use::ALL.to_vec(),
+        Some(tasks) => tasks
+            .split(',')
+            .map(|word| Ok(known(word.trim())?.camera_use()))
+            .collect::<Result<Vec<_>, ApiError>>()?,
+    };
+    uses.sort_unstable();
+    uses.dedup();
+    let camera = api.supervisor.camera(&name).await?;
+    let camera = camera.ok_or(ApiError::NoSuchCamera(name))?;
+    let (configuration, conflicts) = match plan(&camera, &uses) {
+        Ok(merged) => (Some(merged), Vec::new()),
+        Err(conflicts) => (None, conflicts),
+    };
+    Ok(Json(Plan {
+        uses,
+        together: configuration.is_some(),
+        configuration,
+        reasons: conflicts.iter().map(Conflict::to_string).collect(),
+        conflicts,
+        standing: standing(&camera, &Use::ALL),
+    }))
+}

@@ -1,0 +1,261 @@
+//! What is asked of cameras beside detecting. The capture worker does it and says how it goes; here is what was heard, what
+//! has to be asked again of a worker that takes over from a dead one, and detection, which is a task like the others to whoever asks.
+
+use super::camera::Camera;
+use super::status::{AnalysisPhase, seconds};
+use super::{Supervisor, line};
+use crate::worker::protocol::{CaptureCommand, TaskRequest};
+use std::collections::BTreeMap;
+use std::time::{Instant, SystemTime};
+use tokio::sync::oneshot;
+use watchpost_pipelines::tasks::{MediaFile, Parameters, Task, TaskState, TaskStatus};
+
+/// Requests that wait for a worker's answer; more are refused.
+const PENDING: usize = 64;
+
+/// Why a request about a task was not taken.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TaskRefusal {
+    /// There is no such camera.
+    #[error("there is no camera {0:?}")]
+    NoCamera(String),
+    /// The camera does not run.
+    #[error("{0}")]
+    NotRunning(String),
+    /// The camera cannot do that, or not now.
+    #[error("{0}")]
+    Refused(String),
+}
+
+/// Whoever waits for an answer.
+type Reply = oneshot::Sender<Result<TaskStatus, TaskRefusal>>;
+
+/// The tasks of one camera.
+#[derive(Debug, Default)]
+pub struct Board {
+    /// How each is, as the worker told; a task of which nothing was heard is idle.
+    known: BTreeMap<Task, TaskStatus>,
+    pending: BTreeMap<u64, Reply>,
+    next: u64,
+    /// Whether detection was started or stopped as a task since the configuration said something.
+    pub detect: Option<bool>,
+    /// Since when that is so.
+    detect_since: Option<SystemTime>,
+    /// A task has the camera to itself: no frame comes into the ring, and none is missed.
+    pub exclusive: bool,
+}
+
+impl Board {
+    /// The worker has answered.
+    pub fn answer(&mut self, id: u64, answer: Result<TaskStatus, String>) {
+        if let Some(reply) = self.pending.remove(&id) {
+            // Whoever asked may have gone away meanwhile.
+            let _ = reply.send(answer.map_err(TaskRefusal::Refused));
+        }
+    }
+
+    /// What a worker that has just started must be asked again: the tasks that last.
+    pub fn wanted(&mut self) -> Vec<CaptureCommand> {
+        let lasting = |status: &&TaskStatus| {
+            status.state.is_under_way()
+                && matches!(status.task, Task::Series | Task::Video | Task::Live)
+        };
+        let mut requests = Vec::new();
+        for status in self.known.values().filter(lasting) {
+            let Some(parameters) = status.parameters.clone() else {
+                continue;
+            };
+            requests.push(TaskRequest::Start(parameters));
+            if status.detail.as_deref() == Some(PAUSED) {
+                requests.push(TaskRequest::Pause(status.task));
+            }
+        }
+        let command = |request| {
+            self.next += 1;
+            CaptureCommand::Task {
+                id: self.next,
+                request,
+            }
+        };
+        requests.into_iter().map(command).collect()
+    }
+
+    fn idle(task: Task, since: SystemTime) -> TaskStatus {
+        TaskStatus {
+            task,
+            state: TaskState::Idle,
+            since: seconds(since),
+            detail: None,
+            files: 0,
+            parameters: None,
+        }
+    }
+}
+
+/// What the status of a task says that was paused by request, while its worker is being replaced.
+const PAUSED: &str = "paused; the camera is being restarted";
+
+impl Camera {
+    /// How all its tasks are.
+    pub fn task_statuses(&self) -> Vec<TaskStatus> {
+        Task::ALL
+            .into_iter()
+            .map(|task| match task {
+                Task::Detect => self.detect_status(),
+                task => self
+                    .board
+                    .known
+                    .get(&task)
+                    .cloned()
+                    .unwrap_or_else(|| Board::idle(task, self.health.since())),
+            })
+            .collect()
+    }
+
+    fn detect_status(&self) -> TaskStatus {
+        let since = self.board.detect_since.unwrap_or(self.health.since());
+        let status = self.status(None, Instant::now());
+        let (state, detail) = match status.analysis.state {
+            AnalysisPhase::Off
+                if self.board.detect == Some(false) && self.config.detect.enabled =>
+            {
+                (TaskState::Paused, Some("until it is started again".into()))
+            }
+            AnalysisPhase::Off => (TaskState::Idle, None),
+            AnalysisPhase::Waiting if self.board.exclusive => (
+                TaskState::Paused,
+                Some("another task has the camera to itself".into()),
+            ),
+            AnalysisPhase::Waiting => (TaskState::Waiting, status.reason),
+            AnalysisPhase::Running => (TaskState::Active, None),
+            AnalysisPhase::Failed => (TaskState::Error, status.analysis.reason),
+        };
+        TaskStatus {
+            state,
+            detail,
+            ..Board::idle(Task::Detect, since)
+        }
+    }
+}
+
+impl Supervisor {
+    /// Passes a request on to the camera's worker, which answers by a report.
+    pub(super) fn ask_task(&mut self, name: &str, request: TaskRequest, reply: Reply) {
+        let Some(camera) = self.cameras.get_mut(name) else {
+            let _ = reply.send(Err(TaskRefusal::NoCamera(name.to_owned())));
+            return;
+        };
+        if request.task() == Task::Detect {
+            let on = matches!(request, TaskRequest::Start(_) | TaskRequest::Resume(_));
+            camera.board.detect = Some(on);
+            camera.board.detect_since = Some(SystemTime::now());
+            let status = camera.detect_status();
+            self.note_task(name, &status);
+            let _ = reply.send(Ok(status));
+            return;
+        }
+        let Some(worker) = &camera.worker else {
+            let state = camera.health.state().name();
+            let why = camera
+                .health
+                .reason()
+                .map_or(String::new(), |r| format!(": {r}"));
+            let _ = reply.send(Err(TaskRefusal::NotRunning(format!(
+                "camera {name} does not run ({state}{why})"
+            ))));
+            return;
+        };
+        if camera.board.pending.len() >= PENDING {
+            let text =
+                format!("camera {name} has {PENDING} requests to answer already; ask again later");
+            let _ = reply.send(Err(TaskRefusal::NotRunning(text)));
+            return;
+        }
+        camera.board.next += 1;
+        let id = camera.board.next;
+        camera.board.pending.insert(id, reply);
+        if !worker.send(line(&CaptureCommand::Task { id, request })) {
+            let text = format!("the capture worker of camera {name} takes no commands");
+            camera.board.answer(id, Err(text));
+        }
+    }
+
+    /// A task's state has changed.
+    pub(super) fn task_changed(&mut self, name: &str, status: TaskStatus) {
+        let Some(camera) = self.cameras.get_mut(name) else {
+            return;
+        };
+        let before = camera.board.known.insert(status.task, status.clone());
+        let before = before.map_or((TaskState::Idle, None), |b| (b.state, b.detail));
+        if before == (status.state, status.detail.clone()) {
+            return;
+        }
+        self.note_task(name, &status);
+    }
+
+    fn note_task(&mut self, name: &str, status: &TaskStatus) {
+        let (task, state) = (status.task.as_str(), status.state);
+        let detail = status.detail.as_deref().unwrap_or_default();
+        if state == TaskState::Error {
+            tracing::error!(camera = name, task, "{state:?}: {detail}");
+        } else {
+            tracing::info!(camera = name, task, "{state:?} {detail}");
+        }
+        self.history.task(name, status);
+    }
+
+    /// A task has made a file.
+    pub(super) fn file_made(&mut self, name: &str, file: MediaFile) {
+        tracing::info!(
+            camera = name,
+            task = file.task.as_str(),
+            file = file.name,
+            "made"
+        );
+        self.history.file(name, file);
+    }
+
+    /// The worker is gone. What lasts is asked of the next one; what was asked of this one is answered.
+    pub(super) fn tasks_interrupted(&mut self, name: &str, reason: &str) {
+        let Some(camera) = self.cameras.get_mut(name) else {
+            return;
+        };
+        camera.board.exclusive = false;
+        let ids: Vec<u64> = camera.board.pending.keys().copied().collect();
+        for id in ids {
+            camera
+                .board
+                .answer(id, Err(format!("the capture worker is gone: {reason}")));
+        }
+        let goes_on = camera.leaving.is_none() && camera.config.enabled;
+        let under_way: Vec<TaskStatus> = camera
+            .board
+            .known
+            .values()
+            .filter(|status| status.state.is_under_way())
+            .cloned()
+            .collect();
+        for mut status in under_way {
+            let lasts = matches!(
+                status.parameters,
+                Some(Parameters::Series(_) | Parameters::Video(_) | Parameters::Live(_))
+            );
+            (status.state, status.detail) = match (goes_on, lasts) {
+                (true, true) if status.state == TaskState::Paused => {
+                    (TaskState::Waiting, Some(PAUSED.into()))
+                }
+                (true, true) => (
+                    TaskState::Waiting,
+                    Some("the camera is being restarted".into()),
+                ),
+                (true, false) => (
+                    TaskState::Error,
+                    Some(format!("the camera ended: {reason}")),
+                ),
+                (false, _) => (TaskState::Idle, None),
+            };
+            status.since = seconds(SystemTime::now());
+            self.task_changed(name, status);
+        }
+    }
+}
