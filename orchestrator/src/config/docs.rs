@@ -84,6 +84,8 @@ fn kind(root: &Value, schema: &Value) -> String {
         {
             Some(long) => format!("text, or a mapping ({long})"),
             None if target["properties"].is_object() => format!("mapping ({name})"),
+            // A list of itself has no end.
+            None if name == "ControlValue" => "true, false, number, text, or a list of them".into(),
             None => kind(root, target),
         };
     }

@@ -103,7 +103,8 @@ pub(crate) fn chain(
     let structure = caps
         .structure(0)
         .ok_or_else(|| Fault::permanent("the source offers no format"))?;
-    if structure.name() == "video/x-raw" {
+    // The sensor's own values go to tasks as they are.
+    if matches!(structure.name().as_str(), "video/x-raw" | "video/x-bayer") {
         return Ok(DecodeChain {
             elements: Vec::new(),
             decoder: None,

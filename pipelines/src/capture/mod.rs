@@ -13,6 +13,7 @@
 mod decode;
 mod fault;
 mod rate;
+mod setup;
 mod source;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -22,6 +23,7 @@ use gst::prelude::*;
 
 pub use fault::{Fault, FaultKind};
 pub use rate::RateLimiter;
+pub use setup::Setup;
 
 use crate::camera::{CameraConfig, Decoder, Source};
 use crate::secret;
@@ -34,6 +36,7 @@ pub struct Capture {
     sink: Option<gst::Element>,
     shared: Arc<Shared>,
     taps: Taps,
+    not_applied: Vec<String>,
     repeat: bool,
 }
 
@@ -85,8 +88,10 @@ pub fn build(spec: &CaptureSpec) -> Result<Capture, Fault> {
         .map_err(|_| Fault::permanent("GStreamer element shmringsink is not registered"))?;
     sink.set_property("socket-path", spec.socket_path.to_string_lossy().as_ref());
     sink.set_property("slots", spec.slots);
+    let setup = Setup::standing(&spec.camera);
     build_from(
         source,
+        &setup,
         &spec.camera,
         &spec.failed_decoders,
         Some(sink),
@@ -103,19 +108,21 @@ pub fn build_into(
     let source = camera
         .primary_source()
         .ok_or_else(|| Fault::permanent("the camera has no source"))?;
-    build_from(source, camera, failed_decoders, Some(sink), true)
+    let setup = Setup::standing(camera);
+    build_from(source, &setup, camera, failed_decoders, Some(sink), true)
 }
 
 /// Builds the pipeline of one of a camera's sources. Without a sink it only feeds tasks; with `decode` false only those that
 /// take what the camera encoded.
 pub fn build_from(
     source: &Source,
+    setup: &Setup,
     camera: &CameraConfig,
     failed_decoders: &[String],
     sink: Option<gst::Element>,
     decode: bool,
 ) -> Result<Capture, Fault> {
-    let source = source::build(source, camera)?;
+    let source = source::build(source, setup, camera)?;
     let pipeline = gst::Pipeline::new();
     let (tap, tap_sink) = Tap::new("pictures");
     let tee = element("tee")?;
@@ -134,6 +141,9 @@ pub fn build_from(
     pipeline.add_many(&all).map_err(internal)?;
     for (one, next) in &source.links {
         one.link(next).map_err(internal)?;
+    }
+    if let Some(built) = &source.libcamera {
+        built.add_to(&pipeline).map_err(internal)?;
     }
     gst::Element::link_many(&tail).map_err(internal)?;
 
@@ -167,7 +177,7 @@ pub fn build_from(
     let mut taps = Taps {
         main: tap.clone(),
         lores: None,
-        raw: None,
+        raw: (source.stream == Stream::Raw).then_some(tap),
         encoded: None,
         description: source.description,
     };
@@ -176,6 +186,7 @@ pub fn build_from(
         pipeline.add(&sink).map_err(internal)?;
         element.link(&sink).map_err(internal)?;
         match stream {
+            // Detection looks at the small one.
             Stream::Main => (taps.main, taps.lores) = (tap, Some(taps.main)),
             Stream::Lores => taps.lores = Some(tap),
             Stream::Raw => taps.raw = Some(tap),
@@ -188,6 +199,7 @@ pub fn build_from(
         sink,
         shared,
         taps,
+        not_applied: source.not_applied,
         repeat: source.repeat,
     })
 }
@@ -436,6 +448,11 @@ impl Capture {
     /// The element that fills the ring; none where only tasks are fed.
     pub fn sink(&self) -> Option<&gst::Element> {
         self.sink.as_ref()
+    }
+
+    /// What the configuration asks of the camera and does not reach it, for people.
+    pub fn not_applied(&self) -> &[String] {
+        &self.not_applied
     }
 
     /// Where tasks take their frames. What the camera encoded is among them once it has said what it sends.

@@ -5,11 +5,13 @@ use std::path::Path;
 use gst::prelude::*;
 
 use super::fault::Fault;
+use super::setup::Setup;
 use crate::camera::{
     CameraConfig, FileSource, LibcameraSource, RtspSource, RtspTransport, Source, TestSource,
     V4l2Source,
 };
-use crate::tasks::Stream;
+use crate::libcamera::{self, Built};
+use crate::tasks::{Size, Stream};
 use crate::test_source;
 
 /// What a source is built of.
@@ -18,12 +20,18 @@ pub(crate) struct SourceElements {
     pub elements: Vec<gst::Element>,
     /// Which of them to link, once they are in it.
     pub links: Vec<(gst::Element, gst::Element)>,
+    /// Those of a libcamera camera, which link themselves.
+    pub libcamera: Option<Built>,
     /// The one whose source pads (there now, or later) carry the stream that detection looks at.
     pub output: gst::Element,
+    /// Which of the camera's streams that is.
+    pub stream: Stream,
     /// Further streams of the same camera, raw pictures or the sensor's values, and the element each comes out of.
     pub others: Vec<(Stream, gst::Element)>,
     /// How the camera is configured, for the record.
     pub description: serde_json::Value,
+    /// What was asked of the camera and does not reach it, for people.
+    pub not_applied: Vec<String>,
     /// Frames must wait for their time, since the source itself does not.
     pub paced: bool,
     /// Start again at the end.
@@ -36,6 +44,9 @@ impl SourceElements {
             output: element.clone(),
             elements: vec![element],
             links: Vec::new(),
+            libcamera: None,
+            not_applied: Vec::new(),
+            stream: Stream::Main,
             others: Vec::new(),
             description: serde_json::Value::Null,
             paced: false,
@@ -44,15 +55,23 @@ impl SourceElements {
     }
 }
 
-pub(crate) fn build(source: &Source, _camera: &CameraConfig) -> Result<SourceElements, Fault> {
-    match source {
+pub(crate) fn build(
+    source: &Source,
+    setup: &Setup,
+    camera: &CameraConfig,
+) -> Result<SourceElements, Fault> {
+    let built = match source {
         Source::Rtsp(source) => rtsp(source).map(SourceElements::single),
         Source::File(source) => file(source),
-        Source::V4l2(source) => v4l2(source),
-        Source::Libcamera(source) => libcamera(source),
+        Source::V4l2(source) => v4l2(source, setup.main_size()),
+        Source::Libcamera(source) => libcamera(source, setup, camera),
         Source::Test(source) => test(source).map(SourceElements::single),
         Source::Launch(line) => launch(line).map(SourceElements::single),
-    }
+    }?;
+    Ok(SourceElements {
+        description: setup.description(source),
+        ..built
+    })
 }
 
 fn make(factory: &str, package: &str) -> Result<gst::Element, Fault> {
@@ -187,7 +206,8 @@ fn file(source: &FileSource) -> Result<SourceElements, Fault> {
     })
 }
 
-fn v4l2(source: &V4l2Source) -> Result<SourceElements, Fault> {
+/// `size` is the one the uses agreed on.
+fn v4l2(source: &V4l2Source, size: Option<Size>) -> Result<SourceElements, Fault> {
     let element = make("v4l2src", "gstreamer1.0-plugins-good")?;
     element.set_property("device", source.device.to_string_lossy().as_ref());
     let mut caps = gst::Caps::new_empty();
@@ -196,10 +216,10 @@ fn v4l2(source: &V4l2Source) -> Result<SourceElements, Fault> {
         // Raw first: it needs no decoder. Compressed formats where the device has the wanted size only in them.
         for name in ["video/x-raw", "image/jpeg", "video/x-h264"] {
             let mut structure = gst::Structure::builder(name);
-            if let Some(width) = source.width {
+            if let Some(width) = size.map(|size| size.width).or(source.width) {
                 structure = structure.field("width", width as i32);
             }
-            if let Some(height) = source.height {
+            if let Some(height) = size.map(|size| size.height).or(source.height) {
                 structure = structure.field("height", height as i32);
             }
             if let Some(fraction) = source.fps.and_then(gst::Fraction::approximate_f64) {
@@ -211,26 +231,29 @@ fn v4l2(source: &V4l2Source) -> Result<SourceElements, Fault> {
     filtered(element, &caps)
 }
 
-/// libcamera's element negotiates wrongly when any of these is left open, so all of them are always given.
-fn libcamera(source: &LibcameraSource) -> Result<SourceElements, Fault> {
-    let element = make("libcamerasrc", "gstreamer1.0-libcamera")?;
-    if !source.camera.is_empty() {
-        element.set_property("camera-name", &source.camera);
-    }
-    filtered(element, &libcamera_caps(source)?)
-}
-
-fn libcamera_caps(source: &LibcameraSource) -> Result<gst::Caps, Fault> {
-    let framerate = gst::Fraction::approximate_f64(source.fps.unwrap_or(30.0))
-        .ok_or_else(|| Fault::permanent("fps is no frame rate"))?;
-    Ok(gst::Caps::builder("video/x-raw")
-        .field("format", source.format.as_deref().unwrap_or("NV12"))
-        .field("width", source.width as i32)
-        .field("height", source.height as i32)
-        .field("framerate", framerate)
-        .field("colorimetry", "bt709")
-        .field("interlace-mode", "progressive")
-        .build())
+fn libcamera(
+    source: &LibcameraSource,
+    setup: &Setup,
+    camera: &CameraConfig,
+) -> Result<SourceElements, Fault> {
+    let framerate = source.fps.unwrap_or(30.0);
+    let framerate = gst::Fraction::approximate_f64(framerate)
+        .ok_or_else(|| Fault::permanent(format!("{framerate} is no frame rate")))?;
+    let mut built = libcamera::build(source, &setup.configuration, framerate, setup.is_still())?;
+    let stream = setup
+        .detect_stream(camera)
+        .filter(|stream| built.outputs.contains_key(stream))
+        .ok_or_else(|| Fault::permanent("no stream of the camera is used"))?;
+    let output = built.outputs[&stream].clone();
+    let others = std::mem::take(&mut built.outputs).into_iter();
+    Ok(SourceElements {
+        stream,
+        others: others.filter(|(other, _)| *other != stream).collect(),
+        not_applied: std::mem::take(&mut built.not_applied),
+        libcamera: Some(built),
+        elements: Vec::new(),
+        ..SourceElements::single(output)
+    })
 }
 
 fn test(source: &TestSource) -> Result<gst::Element, Fault> {
@@ -289,23 +312,6 @@ mod tests {
         let element = rtsp(&RtspSource::from("rtsp://u:geheim@127.0.0.1/1".to_owned())).unwrap();
         assert_eq!(element.property::<String>("location"), "rtsp://127.0.0.1/1");
         assert_eq!(element.property::<String>("user-pw"), "geheim");
-    }
-
-    #[test]
-    fn libcamera_caps_leave_nothing_open() {
-        gst::init().unwrap();
-        let caps = libcamera_caps(&LibcameraSource::from(String::new())).unwrap();
-        assert!(caps.is_fixed());
-        for field in [
-            "format",
-            "width",
-            "height",
-            "framerate",
-            "colorimetry",
-            "interlace-mode",
-        ] {
-            assert!(caps.structure(0).unwrap().has_field(field), "{field}");
-        }
     }
 
     #[test]

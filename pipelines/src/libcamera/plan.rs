@@ -188,7 +188,11 @@ fn processed(
         let reason = format!("{key}: lores at {size} is larger than main at {main}");
         return Err(Refusal::new(key, reason));
     }
-    let name = asked.format.as_deref().unwrap_or(&wanted.source.format);
+    let name = asked
+        .format
+        .as_deref()
+        .or(wanted.source.format.as_deref())
+        .unwrap_or("YUV420");
     let format = format::processed(&format!("{stream}.format"), name)?;
     let even = |side: u32| side.is_multiple_of(2);
     let fits = match format.colours {

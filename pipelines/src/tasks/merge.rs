@@ -51,7 +51,7 @@ impl Use {
 impl Use {
     /// How this use wants the camera. Detection reads the live profile's stream as that profile has it, or another stream as
     /// whoever uses it has it.
-    pub(super) fn profile(self, profiles: &Profiles, detect_stream: Option<Stream>) -> Profile {
+    pub fn profile(self, profiles: &Profiles, detect_stream: Option<Stream>) -> Profile {
         match self {
             Self::Live => profiles.live.clone(),
             Self::Photo => profiles.photo.clone(),
