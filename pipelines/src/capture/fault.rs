@@ -69,13 +69,7 @@ pub(crate) fn classify(
     } else {
         FaultKind::Source
     };
-    let mut reason = cause.message().trim_end_matches('.').to_owned();
-    if let Some(detail) = error.debug().as_deref().and_then(detail)
-        && !reason.contains(detail)
-    {
-        reason.push_str(": ");
-        reason.push_str(detail);
-    }
+    let mut reason = words(error);
     if let Some(decoder) = failed_decoder {
         reason = format!("decoder {}: {reason}", factory_name(decoder));
     }
@@ -84,6 +78,23 @@ pub(crate) fn classify(
         reason: secret::hide(&reason),
         decoder: failed_decoder.map(factory_name),
     }
+}
+
+/// An error in words, without credentials.
+pub(crate) fn describe(error: &gst::message::Error) -> String {
+    secret::hide(&words(error))
+}
+
+/// What GStreamer says, with the detail it hides in its debug text.
+fn words(error: &gst::message::Error) -> String {
+    let mut words = error.error().message().trim_end_matches('.').to_owned();
+    if let Some(detail) = error.debug().as_deref().and_then(detail)
+        && !words.contains(detail)
+    {
+        words.push_str(": ");
+        words.push_str(detail);
+    }
+    words
 }
 
 /// The part of GStreamer's debug text that says something: what follows `file(line): function (): /object/path:`.

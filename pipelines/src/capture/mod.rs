@@ -21,6 +21,7 @@ use std::sync::{Arc, Mutex, Weak};
 
 use gst::prelude::*;
 
+pub(crate) use fault::describe;
 pub use fault::{Fault, FaultKind};
 pub use rate::RateLimiter;
 pub use setup::Setup;

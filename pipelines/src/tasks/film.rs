@@ -1,0 +1,293 @@
+//! One MP4 in fragments, while it is written.
+//!
+//! What was written plays up to the last complete fragment whatever ends the recording: the process, the disk, the camera.
+//! A film that is finished in order has an index and its length besides.
+
+use std::os::unix::fs::FileExt;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant, SystemTime};
+
+use gst::prelude::*;
+
+use super::event::Events;
+use super::file::{FileError, MediaFolder, MediaName, PartFile, media_type, since_epoch};
+use super::mp4;
+use super::photo::thumbnail;
+use super::prerecord::Packet;
+use super::still::{self, element};
+use super::task::{MediaFile, Task};
+
+/// Bytes that may wait for the disk.
+const WAITING: u64 = 64 << 20;
+/// How long the end of a film may take to be written.
+const FINISH: Duration = Duration::from_secs(5);
+
+/// A film that is being written.
+pub(crate) struct Film {
+    pipeline: gst::Pipeline,
+    source: gst_app::AppSrc,
+    target: Arc<Mutex<Target>>,
+    first: Packet,
+    time: SystemTime,
+    last: gst::ClockTime,
+}
+
+/// The file, and where in it is written.
+struct Target {
+    part: Option<PartFile>,
+    at: u64,
+    error: Option<FileError>,
+}
+
+fn lock(target: &Mutex<Target>) -> MutexGuard<'_, Target> {
+    target
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+impl Target {
+    fn write(&mut self, bytes: &[u8]) -> Result<(), gst::FlowError> {
+        let Some(part) = self.part.as_ref().filter(|_| self.error.is_none()) else {
+            return Err(gst::FlowError::Error);
+        };
+        match part.file().write_all_at(bytes, self.at) {
+            Ok(()) => {
+                self.at += bytes.len() as u64;
+                Ok(())
+            }
+            Err(cause) => {
+                self.error = Some(part.error("write", cause));
+                Err(gst::FlowError::Error)
+            }
+        }
+    }
+}
+
+impl Film {
+    /// Begins a film with a key frame that was taken at `time`.
+    pub fn begin(
+        folder: &MediaFolder,
+        first: &Packet,
+        time: SystemTime,
+        fragment: Duration,
+    ) -> Result<Self, String> {
+        let name = MediaName {
+            time,
+            task: Task::Video,
+            series: None,
+            extension: "mp4".into(),
+        };
+        let part = folder.create(&name).map_err(|error| error.to_string())?;
+        let target = Arc::new(Mutex::new(Target {
+            part: Some(part),
+            at: 0,
+            error: None,
+        }));
+        let pipeline = gst::Pipeline::new();
+        let source = gst_app::AppSrc::builder()
+            .caps(&first.caps)
+            .format(gst::Format::Time)
+            .max_bytes(0)
+            .build();
+        let muxer = element("mp4mux")?;
+        muxer.set_property(
+            "fragment-duration",
+            u32::try_from(fragment.as_millis())
+                .unwrap_or(u32::MAX)
+                .max(1),
+        );
+        let sink = sink(&target);
+        let failed = |error: gst::glib::BoolError| error.to_string();
+        let path = [source.upcast_ref(), &muxer, sink.upcast_ref()];
+        pipeline.add_many(path).map_err(failed)?;
+        gst::Element::link_many(path).map_err(failed)?;
+        let film = Self {
+            pipeline,
+            source,
+            target,
+            first: first.clone(),
+            time,
+            last: gst::ClockTime::ZERO,
+        };
+        film.pipeline
+            .set_state(gst::State::Playing)
+            .map_err(|_| "the MP4 writer does not start".to_owned())?;
+        Ok(film)
+    }
+
+    /// Whether a picture can be part of it.
+    pub fn takes(&self, packet: &Packet) -> bool {
+        self.first.goes_with(packet)
+    }
+
+    /// Appends a picture; the first one has time 0.
+    pub fn write(&mut self, packet: &Packet) -> Result<(), String> {
+        if let Some(error) = &lock(&self.target).error {
+            return Err(error.to_string());
+        }
+        if self.source.current_level_bytes() > WAITING {
+            return Err(format!(
+                "the disk does not keep up: {} MiB wait to be written",
+                WAITING >> 20
+            ));
+        }
+        let mut buffer = packet.buffer.clone();
+        let zero = self.first.dts;
+        {
+            let buffer = buffer.make_mut();
+            buffer.set_pts(packet.pts.saturating_sub(zero));
+            buffer.set_dts(packet.dts.saturating_sub(zero));
+        }
+        self.last = packet.pts.saturating_sub(zero);
+        self.source
+            .push_buffer(buffer)
+            .map(|_| ())
+            .map_err(|flow| self.trouble().unwrap_or_else(|| flow.to_string()))
+    }
+
+    /// Time and bytes it has so far.
+    pub fn extent(&self) -> (Duration, u64) {
+        (self.last.into(), lock(&self.target).at)
+    }
+
+    fn trouble(&self) -> Option<String> {
+        let error = lock(&self.target).error.as_ref().map(FileError::to_string);
+        error.or_else(|| still::reason(&self.pipeline))
+    }
+
+    /// Ends it in order, or cuts it after the last complete fragment where that is not possible; in both cases it gets its
+    /// name. The file is none where not one picture is complete. The error is what kept it from ending in order.
+    pub fn finish(
+        mut self,
+        camera_config: &serde_json::Value,
+        folder: &MediaFolder,
+        events: &Events,
+    ) -> (Option<MediaFile>, Option<String>) {
+        let mut problem = self.close();
+        let part = lock(&self.target).part.take();
+        let Some(part) = part else {
+            return (None, problem);
+        };
+        let film = match mp4::scan(part.file()) {
+            Ok(film) => film,
+            Err(cause) => {
+                problem.get_or_insert(part.error("read", cause).to_string());
+                None
+            }
+        };
+        let Some(film) = film else {
+            return (None, problem);
+        };
+        if let Err(cause) = part.file().set_len(film.complete) {
+            problem.get_or_insert(part.error("cut", cause).to_string());
+        }
+        let finished = match part.finish() {
+            Ok(finished) => finished,
+            Err(error) => {
+                problem.get_or_insert(error.to_string());
+                return (None, problem);
+            }
+        };
+        let path = folder.path().join(&finished.name);
+        let thumbnail = thumbnail(folder, &finished.name, events, || {
+            still::thumbnail_of_film(&path, film.width, film.height)
+        });
+        let file = MediaFile {
+            task: Task::Video,
+            name: finished.name,
+            media_type: media_type("mp4").into(),
+            time: since_epoch(self.time).as_secs_f64(),
+            duration: Some(film.duration.as_secs_f64()),
+            bytes: finished.bytes,
+            width: film.width,
+            height: film.height,
+            thumbnail,
+            series: None,
+            camera_config: camera_config.clone(),
+        };
+        (Some(file), problem)
+    }
+
+    /// Lets the muxer write its end.
+    fn close(&mut self) -> Option<String> {
+        let mut problem = self.trouble();
+        if problem.is_none() {
+            let _ = self.source.end_of_stream();
+            let deadline = Instant::now() + FINISH;
+            let bus = self.pipeline.bus().expect("a pipeline has a bus");
+            let wait = deadline.saturating_duration_since(Instant::now());
+            let end = bus.timed_pop_filtered(
+                gst::ClockTime::try_from(wait).ok(),
+                &[gst::MessageType::Eos, gst::MessageType::Error],
+            );
+            problem = match end.as_ref().map(|end| end.view()) {
+                Some(gst::MessageView::Eos(_)) => self.trouble(),
+                Some(gst::MessageView::Error(error)) => {
+                    let of_file = lock(&self.target).error.as_ref().map(FileError::to_string);
+                    Some(of_file.unwrap_or_else(|| still::reason_of(error)))
+                }
+                _ => Some(format!(
+                    "the end of the recording was not written within {} s",
+                    FINISH.as_secs()
+                )),
+            };
+        }
+        let _ = self.pipeline.set_state(gst::State::Null);
+        problem
+    }
+}
+
+impl Drop for Film {
+    fn drop(&mut self) {
+        let _ = self.pipeline.set_state(gst::State::Null);
+    }
+}
+
+/// Writes what the muxer sends to where it says.
+fn sink(target: &Arc<Mutex<Target>>) -> gst_app::AppSink {
+    let on_sample = target.clone();
+    let sink = gst_app::AppSink::builder()
+        .sync(false)
+        .async_(false)
+        .enable_last_sample(false)
+        .callbacks(
+            gst_app::AppSinkCallbacks::builder()
+                .new_sample(move |sink| {
+                    let sample = sink.pull_sample().map_err(|_| gst::FlowError::Eos)?;
+                    let map = sample
+                        .buffer()
+                        .and_then(|buffer| buffer.map_readable().ok())
+                        .ok_or(gst::FlowError::Error)?;
+                    lock(&on_sample).write(&map)?;
+                    Ok(gst::FlowSuccess::Ok)
+                })
+                .build(),
+        )
+        .build();
+    let pad = sink.static_pad("sink").expect("an appsink has a pad");
+    let target = target.clone();
+    let types = gst::PadProbeType::EVENT_DOWNSTREAM | gst::PadProbeType::QUERY_DOWNSTREAM;
+    pad.add_probe(types, move |_, info| {
+        match &mut info.data {
+            // The muxer goes back to write the length into the head.
+            Some(gst::PadProbeData::Event(event)) => {
+                if let gst::EventView::Segment(segment) = event.view()
+                    && let Some(segment) = segment.segment().downcast_ref::<gst::format::Bytes>()
+                {
+                    lock(&target).at = segment.start().map_or(0, |start| *start);
+                }
+            }
+            Some(gst::PadProbeData::Query(query)) => {
+                if let gst::QueryViewMut::Seeking(query) = query.view_mut()
+                    && query.format() == gst::Format::Bytes
+                {
+                    query.set(true, gst::format::Bytes::ZERO, gst::format::Bytes::NONE);
+                    return gst::PadProbeReturn::Handled;
+                }
+            }
+            _ => {}
+        }
+        gst::PadProbeReturn::Ok
+    });
+    sink
+}

@@ -1,0 +1,228 @@
+//! One picture into a JPEG.
+
+use std::path::Path;
+use std::time::Duration;
+
+use gst::prelude::*;
+
+use super::profile::Size;
+
+/// Width of thumbnails.
+const THUMBNAIL_WIDTH: u32 = 320;
+/// Quality of thumbnails.
+const THUMBNAIL_QUALITY: u32 = 75;
+/// How long encoding one picture may take, on the slowest machine.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// An encoded picture.
+pub(crate) struct Jpeg {
+    pub bytes: Vec<u8>,
+    pub width: u32,
+    pub height: u32,
+}
+
+/// Makes an element, or says which package has it.
+pub(crate) fn element(factory: &str) -> Result<gst::Element, String> {
+    gst::ElementFactory::make(factory).build().map_err(|_| {
+        format!(
+            "GStreamer element {factory} is missing; install GStreamer's base and good plugins \
+             (Debian: gstreamer1.0-plugins-base, gstreamer1.0-plugins-good)"
+        )
+    })
+}
+
+/// Encodes a raw picture, scaled to `size` where one is given (with borders where the shape differs).
+pub(crate) fn jpeg(sample: &gst::Sample, size: Option<Size>, quality: u32) -> Result<Jpeg, String> {
+    let caps = sample.caps().ok_or("the picture has no format")?;
+    let buffer = sample.buffer_owned().ok_or("the picture has no data")?;
+    let source = gst_app::AppSrc::builder()
+        .caps(&caps.to_owned())
+        .format(gst::Format::Time)
+        .build();
+    encode(source.upcast_ref(), [None, None], size, quality, || {
+        push(&source, buffer)
+    })
+}
+
+/// The thumbnail of a raw picture.
+pub(crate) fn thumbnail(sample: &gst::Sample) -> Result<Jpeg, String> {
+    let info = sample
+        .caps()
+        .and_then(|caps| gst_video::VideoInfo::from_caps(caps).ok())
+        .ok_or("the picture has no format")?;
+    jpeg(
+        sample,
+        Some(thumbnail_size(info.width(), info.height())),
+        THUMBNAIL_QUALITY,
+    )
+}
+
+/// 320 wide, in the shape of the picture; smaller pictures keep their size.
+fn thumbnail_size(width: u32, height: u32) -> Size {
+    let across = width.min(THUMBNAIL_WIDTH);
+    let down = u64::from(height) * u64::from(across) / u64::from(width.max(1));
+    Size {
+        width: across.next_multiple_of(2),
+        height: (down as u32).max(2).next_multiple_of(2),
+    }
+}
+
+/// The thumbnail of a film: its first picture, decoded.
+pub(crate) fn thumbnail_of_film(path: &Path, width: u32, height: u32) -> Result<Jpeg, String> {
+    let reader = element("filesrc")?;
+    reader.set_property("location", path.to_string_lossy().as_ref());
+    let decoder = element("decodebin")?;
+    let size = Some(thumbnail_size(width, height));
+    let between = [Some(decoder), None];
+    encode(&reader, between, size, THUMBNAIL_QUALITY, || Ok(()))
+}
+
+/// A picture with a text across it: the JPEG that is given, or a dark picture in its place.
+pub(crate) fn with_text(
+    jpeg: Option<&gst::Sample>,
+    text: &str,
+    size: Option<Size>,
+    quality: u32,
+) -> Result<Jpeg, String> {
+    let overlay = element("textoverlay")?;
+    overlay.set_property("text", text);
+    for (property, value) in [
+        ("font-desc", "Sans Bold 24"),
+        ("halignment", "center"),
+        ("valignment", "center"),
+        ("shaded-background", "true"),
+        ("wrap-mode", "word"),
+    ] {
+        overlay.set_property_from_str(property, value);
+    }
+    let Some((buffer, caps)) = jpeg.and_then(|jpeg| Some((jpeg.buffer_owned()?, jpeg.caps()?)))
+    else {
+        let dark = element("videotestsrc")?;
+        dark.set_property_from_str("pattern", "black");
+        dark.set_property("num-buffers", 1);
+        return encode(&dark, [None, Some(overlay)], size, quality, || Ok(()));
+    };
+    let source = gst_app::AppSrc::builder()
+        .caps(&caps.to_owned())
+        .format(gst::Format::Time)
+        .build();
+    let between = [Some(element("jpegdec")?), Some(overlay)];
+    encode(source.upcast_ref(), between, size, quality, || {
+        push(&source, buffer)
+    })
+}
+
+fn push(source: &gst_app::AppSrc, buffer: gst::Buffer) -> Result<(), String> {
+    source
+        .push_buffer(buffer)
+        .map_err(|flow| flow.to_string())?;
+    source.end_of_stream().map_err(|flow| flow.to_string())?;
+    Ok(())
+}
+
+/// Runs `source ! decoder ! scale ! overlay ! jpegenc` until the first JPEG; decoder and overlay where there are some.
+fn encode(
+    source: &gst::Element,
+    [decoder, overlay]: [Option<gst::Element>; 2],
+    size: Option<Size>,
+    quality: u32,
+    feed: impl FnOnce() -> Result<(), String>,
+) -> Result<Jpeg, String> {
+    let pipeline = gst::Pipeline::new();
+    let convert = element("videoconvertscale")?;
+    let filter = element("capsfilter")?;
+    filter.set_property("caps", scaled_caps("video/x-raw", size));
+    let encoder = element("jpegenc")?;
+    encoder.set_property("quality", quality.clamp(1, 100) as i32);
+    let sink = gst_app::AppSink::builder()
+        .sync(false)
+        .max_buffers(1)
+        .enable_last_sample(false)
+        .build();
+    let mut tail = vec![convert.clone()];
+    tail.extend(overlay);
+    tail.extend([filter, encoder, sink.clone().upcast()]);
+    let failed = |error: gst::glib::BoolError| error.to_string();
+    pipeline.add(source).map_err(failed)?;
+    pipeline.add_many(&tail).map_err(failed)?;
+    gst::Element::link_many(&tail).map_err(failed)?;
+    match decoder {
+        None => source.link(&convert).map_err(failed)?,
+        Some(decoder) => {
+            pipeline.add(&decoder).map_err(failed)?;
+            source.link(&decoder).map_err(failed)?;
+            // Some have their pad at once, some when they know what they decode.
+            if decoder.link(&convert).is_err() {
+                let first = convert.static_pad("sink").expect("converters have one");
+                decoder.connect_pad_added(move |_, pad| {
+                    if !first.is_linked() {
+                        let _ = pad.link(&first);
+                    }
+                });
+            }
+        }
+    }
+    let stop = StopOnDrop(&pipeline);
+    pipeline
+        .set_state(gst::State::Playing)
+        .map_err(|_| "the JPEG encoder does not start".to_owned())?;
+    feed()?;
+    let patience = gst::ClockTime::try_from(PATIENCE).unwrap_or(gst::ClockTime::SECOND);
+    let sample = sink
+        .try_pull_sample(patience)
+        .ok_or_else(|| reason(&pipeline).unwrap_or_else(|| "no JPEG came out".into()))?;
+    let jpeg = read(&sample)?;
+    drop(stop);
+    Ok(jpeg)
+}
+
+/// Caps of a media type in a size, with square pixels; without a size in any.
+pub(crate) fn scaled_caps(media_type: &str, size: Option<Size>) -> gst::Caps {
+    let mut caps = gst::Caps::builder(media_type);
+    if let Some(size) = size {
+        caps = caps
+            .field("width", size.width as i32)
+            .field("height", size.height as i32)
+            .field("pixel-aspect-ratio", gst::Fraction::new(1, 1));
+    }
+    caps.build()
+}
+
+fn read(sample: &gst::Sample) -> Result<Jpeg, String> {
+    let side = |name| {
+        let value: i32 = sample.caps()?.structure(0)?.get(name).ok()?;
+        u32::try_from(value).ok()
+    };
+    let map = sample
+        .buffer()
+        .and_then(|buffer| buffer.map_readable().ok())
+        .ok_or("the JPEG cannot be read")?;
+    Ok(Jpeg {
+        width: side("width").unwrap_or_default(),
+        height: side("height").unwrap_or_default(),
+        bytes: map.to_vec(),
+    })
+}
+
+/// The first error on a pipeline's bus.
+pub(crate) fn reason(pipeline: &gst::Pipeline) -> Option<String> {
+    let message = pipeline.bus()?.pop_filtered(&[gst::MessageType::Error])?;
+    match message.view() {
+        gst::MessageView::Error(error) => Some(reason_of(error)),
+        _ => None,
+    }
+}
+
+/// An error in words: what GStreamer says, and the detail it hides in the debug text.
+pub(crate) fn reason_of(error: &gst::message::Error) -> String {
+    crate::capture::describe(error)
+}
+
+/// Takes a pipeline down at the end of the scope.
+pub(crate) struct StopOnDrop<'a>(pub &'a gst::Pipeline);
+
+impl Drop for StopOnDrop<'_> {
+    fn drop(&mut self) {
+        let _ = self.0.set_state(gst::State::Null);
+    }
+}
