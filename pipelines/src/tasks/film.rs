@@ -30,6 +30,7 @@ pub(crate) struct Film {
     first: Packet,
     time: SystemTime,
     last: gst::ClockTime,
+    problem: Option<String>,
 }
 
 /// The file, and where in it is written.
@@ -100,7 +101,11 @@ impl Film {
         let failed = |error: gst::glib::BoolError| error.to_string();
         let path = [source.upcast_ref(), &muxer, sink.upcast_ref()];
         pipeline.add_many(path).map_err(failed)?;
-        gst::Element::link_many(path).map_err(failed)?;
+        // By name: its pads for sound would be linked first.
+        source
+            .link_pads(Some("src"), &muxer, Some("video_%u"))
+            .map_err(failed)?;
+        muxer.link(&sink).map_err(failed)?;
         let film = Self {
             pipeline,
             source,
@@ -108,6 +113,7 @@ impl Film {
             first: first.clone(),
             time,
             last: gst::ClockTime::ZERO,
+            problem: None,
         };
         film.pipeline
             .set_state(gst::State::Playing)
@@ -122,8 +128,9 @@ impl Film {
 
     /// Appends a picture; the first one has time 0.
     pub fn write(&mut self, packet: &Packet) -> Result<(), String> {
-        if let Some(error) = &lock(&self.target).error {
-            return Err(error.to_string());
+        self.problem = self.problem.take().or_else(|| self.trouble());
+        if let Some(problem) = &self.problem {
+            return Err(problem.clone());
         }
         if self.source.current_level_bytes() > WAITING {
             return Err(format!(
@@ -142,7 +149,7 @@ impl Film {
         self.source
             .push_buffer(buffer)
             .map(|_| ())
-            .map_err(|flow| self.trouble().unwrap_or_else(|| flow.to_string()))
+            .map_err(|flow| flow.to_string())
     }
 
     /// Time and bytes it has so far.
@@ -210,7 +217,7 @@ impl Film {
 
     /// Lets the muxer write its end.
     fn close(&mut self) -> Option<String> {
-        let mut problem = self.trouble();
+        let mut problem = self.problem.take().or_else(|| self.trouble());
         if problem.is_none() {
             let _ = self.source.end_of_stream();
             let deadline = Instant::now() + FINISH;
