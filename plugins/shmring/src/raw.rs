@@ -2,9 +2,13 @@
 
 #![allow(unsafe_code)]
 
-use glib::translate::{IntoGlib, IntoGlibPtr, ToGlibPtr};
+use glib::translate::{IntoGlib, IntoGlibPtr, ToGlibPtr, from_glib_full};
+use gst::prelude::*;
 use gst::subclass::prelude::*;
-use gst_video::{VideoMeta, VideoRegionOfInterestMeta};
+use gst_video::{VideoFrameFlags, VideoInfo, VideoMeta, VideoRegionOfInterestMeta};
+use shmring_core::{Frame, WriteSlot};
+
+use crate::shmringsink::SlotAllocator;
 
 /// All flags of a buffer, those of video included, which the bindings cut off.
 pub fn buffer_flags(buffer: &gst::BufferRef) -> u32 {
@@ -107,8 +111,178 @@ pub fn give_up_memory(buffer: &gst::Buffer) {
     }
 }
 
-// SAFETY: `alloc` returns a new memory with one reference that belongs to the caller, of an allocator of its own, which
-// frees it; so `free` of this class is never called.
+/// Memory of a ring: a slot that upstream writes to, a frame that was read, or a part of either.
+#[repr(C)]
+struct RingMemory {
+    memory: gst::ffi::GstMemory,
+    start: *mut u8,
+    hold: Hold,
+}
+
+/// What keeps the bytes of a [`RingMemory`] as they are.
+enum Hold {
+    /// Nothing yet, and no bytes: a [`Shell`]'s.
+    Empty,
+    /// The memory that this is a part of, which GStreamer holds.
+    Parent,
+    Slot(WriteSlot),
+    Frame(#[allow(dead_code)] Frame),
+}
+
+/// The first `size` bytes of a slot as memory, which gives the slot back when nobody has it any more. When upstream has
+/// written to it, readers are told that a frame is coming.
+pub fn slot_memory(allocator: &SlotAllocator, mut slot: WriteSlot, size: usize) -> gst::Memory {
+    let bytes = slot.bytes_mut();
+    let (start, room) = (bytes.as_mut_ptr(), bytes.len());
+    // SAFETY: the slot's bytes lie at `start` for as long as it is held. A new memory has one reference, the caller's.
+    unsafe {
+        from_glib_full(new_ring_memory(
+            (start, Hold::Slot(slot)),
+            (0, allocator.as_ptr().cast(), std::ptr::null_mut()),
+            (room, 0, size.min(room)),
+        ))
+    }
+}
+
+/// A buffer for a frame to come, with all that can be made before it is there.
+pub struct Shell(gst::Buffer);
+
+impl Shell {
+    /// A buffer with memory to be filled; of a picture it says of its planes what the caps say.
+    pub fn new(allocator: &SlotAllocator, info: Option<&VideoInfo>) -> Self {
+        let flags = gst::ffi::GST_MINI_OBJECT_FLAG_LOCK_READONLY;
+        // SAFETY: no bytes, so no place is needed for them. A new memory has one reference, which is taken here.
+        let memory = unsafe {
+            from_glib_full(new_ring_memory(
+                (std::ptr::null_mut(), Hold::Empty),
+                (flags, allocator.as_ptr().cast(), std::ptr::null_mut()),
+                (0, 0, 0),
+            ))
+        };
+        let mut buffer = gst::Buffer::new();
+        {
+            let buffer = buffer.make_mut();
+            buffer.append_memory(memory);
+            if let Some(info) = info {
+                // Fails only for sizes that caps cannot have; then the meta is missing, as without it.
+                let _ = VideoMeta::add_full(
+                    buffer,
+                    VideoFrameFlags::empty(),
+                    info.format(),
+                    info.width(),
+                    info.height(),
+                    info.offset(),
+                    info.stride(),
+                );
+            }
+        }
+        Self(buffer)
+    }
+
+    /// The buffer, with the frame in shared memory in it. Writing to it makes GStreamer copy it first.
+    pub fn fill(self, frame: Frame) -> gst::Buffer {
+        let memory = self.0.peek_memory(0).as_mut_ptr();
+        // SAFETY: the memory is the empty one that `new` made, which nobody else has seen. The frame's bytes stay where
+        // they are when it moves, and nobody writes to them: the memory is read-only.
+        unsafe {
+            let bytes = frame.bytes();
+            (*memory).maxsize = bytes.len();
+            (*memory).size = bytes.len();
+            let ring = memory.cast::<RingMemory>();
+            (*ring).start = bytes.as_ptr().cast_mut();
+            (*ring).hold = Hold::Frame(frame);
+        }
+        self.0
+    }
+}
+
+/// # Safety
+/// The allocator must be a `SlotAllocator`, the parent null or a `RingMemory` of it that begins at `start`; there must
+/// be `room` bytes at `start` for as long as `hold` or the parent lives, and offset and size within it.
+unsafe fn new_ring_memory(
+    (start, hold): (*mut u8, Hold),
+    (flags, allocator, parent): (u32, *mut gst::ffi::GstAllocator, *mut gst::ffi::GstMemory),
+    (room, offset, size): (usize, usize, usize),
+) -> *mut gst::ffi::GstMemory {
+    // SAFETY: a GstMemory of zeros is what gst_memory_init wants; the rest is the caller's promise. It takes its own
+    // references to allocator and parent.
+    unsafe {
+        let memory = Box::new(RingMemory {
+            memory: std::mem::zeroed(),
+            start,
+            hold,
+        });
+        let memory = Box::into_raw(memory).cast();
+        gst::ffi::gst_memory_init(memory, flags, allocator, parent, room, 0, offset, size);
+        memory
+    }
+}
+
+unsafe extern "C" fn map_ring(
+    memory: *mut gst::ffi::GstMemory,
+    _room: usize,
+    _flags: gst::ffi::GstMapFlags,
+) -> glib::ffi::gpointer {
+    // SAFETY: GStreamer calls this with memory of this allocator only, which is alive.
+    unsafe { (*memory.cast::<RingMemory>()).start.cast() }
+}
+
+unsafe extern "C" fn unmap_ring(memory: *mut gst::ffi::GstMemory, info: *mut gst::ffi::GstMapInfo) {
+    // SAFETY: as for `map_ring`; the map info is the caller's, and `slot` is only looked at.
+    unsafe {
+        if (*info).flags & gst::ffi::GST_MAP_WRITE != 0
+            && let Hold::Slot(slot) = &(*memory.cast::<RingMemory>()).hold
+        {
+            slot.notify();
+        }
+    }
+}
+
+unsafe extern "C" fn share_ring(
+    memory: *mut gst::ffi::GstMemory,
+    offset: isize,
+    size: isize,
+) -> *mut gst::ffi::GstMemory {
+    // SAFETY: as for `map_ring`. GStreamer has checked that offset and size lie within the memory; a negative size is
+    // the rest of it. The part keeps the whole, and with it the slot, alive.
+    unsafe {
+        let whole = match (*memory).parent {
+            parent if parent.is_null() => memory,
+            parent => parent,
+        };
+        let size =
+            usize::try_from(size).unwrap_or_else(|_| (*memory).size.saturating_add_signed(-offset));
+        new_ring_memory(
+            ((*memory.cast::<RingMemory>()).start, Hold::Parent),
+            (
+                (*whole).mini_object.flags | gst::ffi::GST_MINI_OBJECT_FLAG_LOCK_READONLY,
+                (*memory).allocator,
+                whole,
+            ),
+            (
+                (*memory).maxsize,
+                (*memory).offset.saturating_add_signed(offset),
+                size,
+            ),
+        )
+    }
+}
+
+/// Makes an allocator's memory what is made here.
+pub fn init_allocator(allocator: &SlotAllocator) {
+    let allocator: *mut gst::ffi::GstAllocator = allocator.as_ptr().cast();
+    // SAFETY: called while the object is made, when nobody else has it; the functions fit the memory that it hands out,
+    // and the name lives for ever.
+    unsafe {
+        (*allocator).mem_type = c"ShmRingSlot".as_ptr();
+        (*allocator).mem_map = Some(map_ring);
+        (*allocator).mem_unmap_full = Some(unmap_ring);
+        (*allocator).mem_share = Some(share_ring);
+    }
+}
+
+// SAFETY: `alloc` returns a new memory with one reference that belongs to the caller, of this allocator or of the
+// system's, which frees it itself. `free` gets only what this allocator has made.
 unsafe impl AllocatorImpl for crate::shmringsink::SlotAllocatorImp {
     unsafe fn alloc(
         &self,
@@ -116,5 +290,10 @@ unsafe impl AllocatorImpl for crate::shmringsink::SlotAllocatorImp {
         params: &gst::AllocationParams,
     ) -> *mut gst::ffi::GstMemory {
         self.memory(size, params).into_glib_ptr()
+    }
+
+    unsafe fn free(&self, memory: *mut gst::ffi::GstMemory) {
+        // SAFETY: made by `new_ring_memory` from a box, and nobody has a reference any more.
+        drop(unsafe { Box::from_raw(memory.cast::<RingMemory>()) });
     }
 }

@@ -160,6 +160,59 @@ fn a_flush_passes_and_the_stream_goes_on() {
 }
 
 #[test]
+fn what_the_application_sends_passes_between_two_frames_and_ends_them() {
+    let place = Place::new();
+    let _writer = Pipeline::play(&writer_line(&place));
+    let reader = Pipeline::play(&reader_line(&place));
+    let src = reader.by_name("src");
+    let (seen, sees) = std::sync::mpsc::channel();
+    src.static_pad("src").unwrap().add_probe(
+        gst::PadProbeType::EVENT_DOWNSTREAM,
+        move |_, info| {
+            if let Some(event) = info.event()
+                && (event.has_name("mark") || event.type_() == gst::EventType::Eos)
+            {
+                seen.send(event.type_()).unwrap();
+            }
+            gst::PadProbeReturn::Ok
+        },
+    );
+    for _ in 0..3 {
+        for _ in 0..5 {
+            pull(&reader, "out");
+        }
+        let mark = gst::Structure::new_empty("mark");
+        assert!(src.send_event(gst::event::CustomDownstream::new(mark)));
+        let passed = sees.recv_timeout(DEADLINE).expect("the event passes");
+        assert_eq!(passed, gst::EventType::CustomDownstream);
+    }
+    assert!(reader.0.query_position::<gst::ClockTime>().is_some());
+    assert!(src.send_event(gst::event::Eos::new()));
+    let passed = sees.recv_timeout(DEADLINE).expect("the end passes");
+    assert_eq!(passed, gst::EventType::Eos);
+}
+
+#[test]
+fn as_many_buffers_come_as_were_asked_for() {
+    let place = Place::new();
+    let _writer = Pipeline::play(&writer_line(&place));
+    let reader = Pipeline::play(
+        &reader_line(&place)
+            .replace("name=src", "name=src num-buffers=7")
+            .replace("max-buffers=2 drop=true", ""),
+    );
+    for _ in 0..7 {
+        pull(&reader, "out");
+    }
+    reader.wait_for(&[gst::MessageType::Eos]);
+    let out = reader
+        .by_name("out")
+        .downcast::<gst_app::AppSink>()
+        .unwrap();
+    assert!(out.try_pull_sample(gst::ClockTime::ZERO).is_none());
+}
+
+#[test]
 fn seeks_are_refused() {
     let place = Place::new();
     let _writer = Pipeline::play(&writer_line(&place));

@@ -1,6 +1,6 @@
 //! A reader's half of the protocol: finding the next event, leasing its slot, waiting.
 
-use crate::layout::{CLOSED, Control, Entry, Kind, LEASES, MOVED, NONE, RawHeader, View};
+use crate::layout::{CLOSED, Control, Entry, Kind, LEASES, MOVED, NONE, OPEN, RawHeader, View};
 use crate::sync::{AtomicU64, Ordering, fence};
 use std::time::Duration;
 
@@ -20,6 +20,15 @@ impl Default for Policy {
     fn default() -> Self {
         Self::EveryFrame { max_lag: 8 }
     }
+}
+
+/// When a sleeping reader wants to be woken: what its control page's `waiting` says while it sleeps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Call {
+    /// When there is something for it.
+    Event = 1,
+    /// Already when the writer's side finishes a frame, before it is published.
+    Notice = 2,
 }
 
 /// Which of its leases a reader has in use. Shared with the frames, which give theirs back from any thread.
@@ -241,28 +250,48 @@ impl Consumer {
     }
 
     /// Sleeps until the writer has something to say, `woken` is true (set it, then wake the control page), or the
-    /// limit passes. May return early for no reason.
+    /// limit passes. May return early for no reason. With [`Call::Notice`] the writer may wake it before it has
+    /// something to say: then the answer is true, if that is what happened.
     pub fn wait(
         &self,
         ring: View<'_>,
         control: &Control,
         stream_version: u64,
+        call: Call,
         woken: impl Fn() -> bool,
         limit: Option<Duration>,
-    ) {
+    ) -> bool {
         let seen = control.wake.value();
         if woken() {
-            return;
+            return false;
         }
-        control.waiting.store(1, Ordering::Relaxed);
+        control.waiting.store(call as u32, Ordering::Relaxed);
         fence(Ordering::SeqCst); // PAIR wake-up
-        let head = ring.head;
-        if head.newest.load(Ordering::Relaxed) <= self.cursor
-            && head.state.load(Ordering::Relaxed) == crate::layout::OPEN
-            && (stream_version != 0 || head.stream_version.load(Ordering::Relaxed) == 0)
+        let nothing_new = || {
+            ring.head.newest.load(Ordering::Relaxed) <= self.cursor
+                && ring.head.state.load(Ordering::Relaxed) == OPEN
+        };
+        if nothing_new()
+            && (stream_version != 0 || ring.head.stream_version.load(Ordering::Relaxed) == 0)
         {
             control.wake.wait(seen, limit);
         }
         control.waiting.store(0, Ordering::Relaxed);
+        call == Call::Notice && control.wake.value() != seen && nothing_new()
+    }
+
+    /// Waits awake until `over`, for what the writer has said is coming. Whether it came.
+    pub fn linger(&self, ring: View<'_>, over: impl Fn() -> bool) -> bool {
+        loop {
+            for _ in 0..32 {
+                if !self.is_up_to_date(ring) {
+                    return true;
+                }
+                std::hint::spin_loop();
+            }
+            if over() || ring.head.state.load(Ordering::Relaxed) != OPEN {
+                return !self.is_up_to_date(ring);
+            }
+        }
     }
 }

@@ -88,7 +88,7 @@ pub struct Control {
     pub(crate) protocol: AtomicU32,
     pub(crate) granted: AtomicU32,
     pub(crate) _constants: [u64; 6],
-    /// 1 while the reader sleeps or is about to.
+    /// While the reader sleeps or is about to: when it wants to be woken ([`crate::consumer::Call`]); 0 otherwise.
     pub(crate) waiting: AtomicU32,
     pub(crate) wake: Futex,
     pub(crate) _pad: [u64; 7],

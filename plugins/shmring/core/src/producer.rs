@@ -2,6 +2,7 @@
 //!
 //! No memory mapping, no sockets: it works on a [`View`] and on control pages wherever they live.
 
+use crate::consumer::Call;
 use crate::layout::{Control, Entry, Kind, LEASES, MAX_SLOTS, NONE, RawHeader, View};
 use crate::sync::{Ordering, fence};
 use std::ops::Deref;
@@ -289,6 +290,18 @@ impl Producer {
                 link.control.wake.wake();
                 self.wakes += 1;
             }
+        }
+    }
+
+    /// Wakes readers that sleep and want to know when a frame is about to be published, at most so many: each of them
+    /// then waits awake on a processor of its own.
+    pub fn notify<C: Deref<Target = Control>>(&mut self, links: &[Link<C>], most: usize) {
+        let called =
+            |link: &&Link<C>| link.control.waiting.load(Ordering::Relaxed) == Call::Notice as u32;
+        for link in links.iter().filter(called).take(most) {
+            link.control.waiting.store(0, Ordering::Relaxed);
+            link.control.wake.wake();
+            self.wakes += 1;
         }
     }
 

@@ -60,6 +60,11 @@ mod mapped {
     use std::ptr::NonNull;
     use std::sync::Arc;
 
+    /// Size of the pages that one entry of the last but one level of page tables covers, on x86-64 and most of arm64.
+    const LARGE_PAGE: usize = 2 << 20;
+    /// Finding room for large pages may take the kernel a while; a stream that changes its size should not notice.
+    const MOST_FOR_PAGES: std::time::Duration = std::time::Duration::from_millis(200);
+
     /// A piece of memory with a descriptor: what is sent to readers.
     pub(crate) struct Segment {
         pub(crate) fd: OwnedFd,
@@ -121,23 +126,68 @@ mod mapped {
     impl Map {
         /// Maps `len` bytes, which the segment must have and keep (sealed, or trusted), with all pages in place.
         pub(crate) fn new(fd: impl AsFd, len: usize, writable: bool) -> io::Result<Self> {
+            let map = Self::reserve(len)?;
             let mut protection = ProtFlags::READ;
             if writable {
                 protection |= ProtFlags::WRITE;
             }
-            // SAFETY: a new shared map at an address the kernel chooses; no existing memory is affected.
+            let flags = MapFlags::SHARED | MapFlags::FIXED | MapFlags::POPULATE;
+            // SAFETY: in place of a reservation that nobody else knows, of the same length.
+            unsafe { rustix::mm::mmap(map.start.as_ptr().cast(), len, protection, flags, fd, 0) }?;
+            Ok(map)
+        }
+
+        /// Addresses for `len` bytes, beginning where a large page may.
+        fn reserve(len: usize) -> io::Result<Self> {
+            let spare = if len >= LARGE_PAGE { LARGE_PAGE } else { 0 };
+            let whole = len.checked_add(spare).ok_or(io::ErrorKind::OutOfMemory)?;
+            // SAFETY: new addresses of the kernel's choice; no existing memory is affected.
             let start = unsafe {
-                rustix::mm::mmap(
+                rustix::mm::mmap_anonymous(
                     std::ptr::null_mut(),
-                    len,
-                    protection,
-                    MapFlags::SHARED | MapFlags::POPULATE,
-                    fd,
-                    0,
+                    whole,
+                    ProtFlags::empty(),
+                    MapFlags::PRIVATE | MapFlags::NORESERVE,
                 )
             }?;
-            let start = NonNull::new(start.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
+            let start = start.cast::<u8>();
+            let before = start.align_offset(LARGE_PAGE).min(spare);
+            let map = start.wrapping_add(before);
+            let up = |len: usize| len.next_multiple_of(rustix::param::page_size());
+            let end = map.wrapping_add(up(len));
+            let after = up(whole) - before - up(len);
+            for (at, len) in [(start, before), (end, after)] {
+                if len > 0 {
+                    // SAFETY: the ends of the reservation just made, which nobody has seen.
+                    unsafe { rustix::mm::munmap(at.cast(), len) }?;
+                }
+            }
+            let start = NonNull::new(map).ok_or(io::ErrorKind::OutOfMemory)?;
             Ok(Self { start, len })
+        }
+
+        /// Asks for large pages instead of small ones, from the beginning, for as long as the kernel gives them and
+        /// time is left: they save most of the page table walks of whoever goes through a frame. For a segment that
+        /// nobody else has yet. Readers' maps have the same pages.
+        fn enlarge_pages(&self) {
+            let begun = std::time::Instant::now();
+            for at in (0..self.len / LARGE_PAGE).map(|page| page * LARGE_PAGE) {
+                let place = self.start.as_ptr().wrapping_add(at).cast();
+                // SAFETY: inside the map; the pages' content stays what it was.
+                let done = unsafe { libc::madvise(place, LARGE_PAGE, libc::MADV_COLLAPSE) };
+                if done != 0 || begun.elapsed() > MOST_FOR_PAGES {
+                    break;
+                }
+            }
+            // In place again, which they are not after that. Where this is not known, the first touch does it.
+            // SAFETY: inside the map, of pages that are reserved.
+            let _ = unsafe {
+                rustix::mm::madvise(
+                    self.start.as_ptr().cast(),
+                    self.len,
+                    rustix::mm::Advice::LinuxPopulateWrite,
+                )
+            };
         }
 
         pub(crate) fn start(&self) -> *mut u8 {
@@ -208,8 +258,10 @@ mod mapped {
 
     impl WriteMap {
         pub(crate) fn new(fd: impl AsFd, geometry: Geometry) -> io::Result<Self> {
+            let map = Map::new(fd, geometry.total_bytes() as usize, true)?;
+            map.enlarge_pages();
             Ok(Self {
-                map: Map::new(fd, geometry.total_bytes() as usize, true)?,
+                map,
                 geometry,
                 lent: [const { AtomicBool::new(false) }; MAX_SLOTS as usize],
             })

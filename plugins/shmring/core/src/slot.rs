@@ -1,7 +1,7 @@
 //! A slot in the hands of the writer's side.
 
 use crate::shm::SlotBytes;
-use crate::writer::Core;
+use crate::writer::{Core, Inner};
 use std::sync::Arc;
 
 /// A slot in the hands of the writer's side. Dropping it without publishing frees it; after publishing, the slot is
@@ -48,6 +48,20 @@ impl WriteSlot {
     /// The slot's payload area. Its content is whatever was there before. Once published it must not be changed.
     pub fn bytes_mut(&mut self) -> &mut [u8] {
         self.bytes.bytes_mut()
+    }
+
+    /// Tells readers that asked for it that the slot is about to be published, so that they are awake when it is.
+    /// Only a hint: it may come several times, or in vain.
+    pub fn notify(&self) {
+        let mut inner = self.hold.core.lock();
+        if inner.generation.number == self.hold.generation {
+            let Inner {
+                producer, links, ..
+            } = &mut *inner;
+            if producer.is_writable(self.hold.slot) {
+                producer.notify(links, self.hold.core.spare_processors);
+            }
+        }
     }
 
     /// The slot's payload area.

@@ -90,6 +90,8 @@ pub(crate) struct Core {
     inner: Mutex<Inner>,
     pub(crate) instance: u64,
     pub(crate) max_lease: u32,
+    /// Beside the one that the writer runs on.
+    pub(crate) spare_processors: usize,
 }
 
 impl Core {
@@ -191,6 +193,7 @@ impl Writer {
             }),
             instance,
             max_lease,
+            spare_processors: std::thread::available_parallelism().map_or(0, |n| n.get() - 1),
         });
         let server =
             server::start(listener, core.clone()).map_err(|source| CreateError::System {

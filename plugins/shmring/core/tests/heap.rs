@@ -3,7 +3,7 @@
 #![cfg(not(loom))]
 
 use shmring_core::protocol::{
-    CLOSED, Consumer, Control, HEADER_WORDS, HeapRing, Kind, LeaseTable, Link, Poll, Producer,
+    CLOSED, Call, Consumer, Control, HEADER_WORDS, HeapRing, Kind, LeaseTable, Link, Poll, Producer,
 };
 use shmring_core::{Policy, Purpose};
 use std::sync::Arc;
@@ -39,7 +39,7 @@ fn read(ring: &HeapRing, control: &Control, policy: Policy, seen: &AtomicBool) -
             Poll::Closed => break,
             Poll::Empty => {
                 let limit = std::time::Duration::from_millis(100);
-                consumer.wait(ring.view(), control, 1, || false, Some(limit));
+                consumer.wait(ring.view(), control, 1, Call::Event, || false, Some(limit));
             }
             other => panic!("{other:?}"),
         }

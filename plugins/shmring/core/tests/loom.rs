@@ -8,8 +8,8 @@ use loom::sync::atomic::{AtomicBool, Ordering};
 use loom::sync::{Arc, Mutex};
 use loom::thread;
 use shmring_core::protocol::{
-    CLOSED, Consumer, Control, HEADER_WORDS, HeapRing, Kind, LeaseTable, Link, Poll, Producer,
-    RawHeader,
+    CLOSED, Call, Consumer, Control, HEADER_WORDS, HeapRing, Kind, LeaseTable, Link, Poll,
+    Producer, RawHeader,
 };
 use shmring_core::{Policy, Purpose};
 
@@ -142,35 +142,41 @@ fn a_lease_given_back_by_another_thread_protects_until_then() {
 
 #[test]
 fn no_wake_up_is_lost() {
-    explore(3, || {
-        let ring = Arc::new(HeapRing::new(SLOTS));
-        let (links, control) = link(1, 0);
-        let writer = {
-            let ring = ring.clone();
-            thread::spawn(move || {
-                let mut producer = Producer::new(SLOTS, 0, 0, 0);
-                write(&ring, &mut producer, &links);
-                producer.publish_event(ring.view(), &links, Kind::Eos, (None, None));
-            })
-        };
-        let leases = LeaseTable::new(1);
-        let mut consumer = Consumer::unconnected(Policy::EveryFrame { max_lag: 8 });
-        let mut frames = 0;
-        // A lost wake-up would be a deadlock, which loom reports.
-        loop {
-            match consumer.poll(ring.view(), &control, &leases) {
-                Poll::Frame { lease, .. } => {
-                    frames += 1;
-                    leases.release(&control, lease);
+    for call in [Call::Event, Call::Notice] {
+        explore(3, move || {
+            let ring = Arc::new(HeapRing::new(SLOTS));
+            let (links, control) = link(1, 0);
+            let writer = {
+                let ring = ring.clone();
+                thread::spawn(move || {
+                    let mut producer = Producer::new(SLOTS, 0, 0, 0);
+                    producer.notify(&links, 1); // of the frame to come
+                    write(&ring, &mut producer, &links);
+                    producer.notify(&links, 1); // in vain
+                    producer.publish_event(ring.view(), &links, Kind::Eos, (None, None));
+                })
+            };
+            let leases = LeaseTable::new(1);
+            let mut consumer = Consumer::unconnected(Policy::EveryFrame { max_lag: 8 });
+            let mut frames = 0;
+            // A lost wake-up would be a deadlock, which loom reports.
+            loop {
+                match consumer.poll(ring.view(), &control, &leases) {
+                    Poll::Frame { lease, .. } => {
+                        frames += 1;
+                        leases.release(&control, lease);
+                    }
+                    Poll::Eos => break,
+                    Poll::Empty => {
+                        consumer.wait(ring.view(), &control, 1, call, || false, None);
+                    }
+                    other => panic!("{other:?}"),
                 }
-                Poll::Eos => break,
-                Poll::Empty => consumer.wait(ring.view(), &control, 1, || false, None),
-                other => panic!("{other:?}"),
             }
-        }
-        assert_eq!(frames, 1);
-        writer.join().unwrap();
-    });
+            assert_eq!(frames, 1);
+            writer.join().unwrap();
+        });
+    }
 }
 
 #[test]
@@ -197,7 +203,9 @@ fn a_writer_that_closes_wakes_its_readers() {
                     leases.release(&control, lease);
                 }
                 Poll::Closed => break,
-                Poll::Empty => consumer.wait(ring.view(), &control, 1, || false, None),
+                Poll::Empty => {
+                    consumer.wait(ring.view(), &control, 1, Call::Event, || false, None);
+                }
                 other => panic!("{other:?}"),
             }
         }
@@ -222,7 +230,7 @@ fn cancelling_wakes_a_reader_at_any_moment() {
         let consumer = Consumer::unconnected(Policy::Newest);
         while !cancelled.load(Ordering::SeqCst) {
             let woken = || cancelled.load(Ordering::SeqCst);
-            consumer.wait(ring.view(), &control, 1, woken, None);
+            consumer.wait(ring.view(), &control, 1, Call::Event, woken, None);
         }
         other.join().unwrap();
     });

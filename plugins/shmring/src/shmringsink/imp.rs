@@ -27,6 +27,8 @@ static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
 const FIRST_SLOT_BYTES: u64 = 1 << 20;
 /// The ring has no more room for metadata of a frame, or for caps.
 const MAX_AREA: usize = 1 << 20;
+/// About as much as is copied in the time that a process takes to wake up.
+const COPIED_WHILE_WAKING: usize = 256 << 10;
 /// How often a warning about the same thing may go to the bus.
 const WARN_EVERY_NS: u64 = 10_000_000_000;
 
@@ -316,9 +318,16 @@ impl ShmRingSink {
     ) -> Result<(), PublishError> {
         let mut slot = ring.acquire(Purpose::Copy)?;
         let size = buffer.size();
-        // The caller has made room.
-        if let Some(place) = slot.bytes_mut().get_mut(..size) {
-            let _ = buffer.copy_to_slice(0, place);
+        // Readers wake up while the rest is copied.
+        let told_at = size.saturating_sub(COPIED_WHILE_WAKING);
+        for part in [0..told_at, told_at..size] {
+            if part.end == size {
+                slot.notify();
+            }
+            // The caller has made room.
+            if let Some(place) = slot.bytes_mut().get_mut(part.clone()) {
+                let _ = buffer.copy_to_slice(part.start, place);
+            }
         }
         ring.publish(slot.id(), 0..size, header, metas).map(|_| ())
     }

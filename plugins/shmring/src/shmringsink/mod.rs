@@ -14,6 +14,7 @@ mod imp;
 mod pool;
 
 pub(crate) use pool::imp::SlotAllocator as SlotAllocatorImp;
+pub(crate) use pool::{SlotAllocator, Slots};
 
 use gst::glib;
 use gst::prelude::*;

@@ -35,7 +35,12 @@ impl Slots {
     }
 
     /// Memory of `size` bytes with `padding` more behind it.
-    fn memory(&self, padding: usize, size: usize) -> Option<gst::Memory> {
+    fn memory(
+        &self,
+        allocator: &SlotAllocator,
+        padding: usize,
+        size: usize,
+    ) -> Option<gst::Memory> {
         let ring = self.ring()?;
         let ring = ring.read().unwrap();
         let needed = padding.checked_add(size)?;
@@ -44,11 +49,7 @@ impl Slots {
         }
         let slot = ring.acquire(Purpose::Pool).ok()?;
         // The ring may have been replaced by one with smaller slots in between.
-        (slot.bytes().len() >= needed).then(|| {
-            let mut memory = gst::Memory::from_mut_slice(slot);
-            memory.make_mut().resize(..size);
-            memory
-        })
+        (slot.bytes().len() >= needed).then(|| raw::slot_memory(allocator, slot, size))
     }
 }
 
@@ -59,7 +60,7 @@ glib::wrapper! {
 impl SlotPool {
     pub fn new(slots: &Slots) -> Self {
         let pool: Self = glib::Object::new();
-        pool.imp().slots.set(slots.clone()).ok();
+        pool.imp().allocator.set(SlotAllocator::new(slots)).ok();
         pool
     }
 }
@@ -89,7 +90,7 @@ pub mod imp {
     }
 
     pub struct SlotPool {
-        pub(super) slots: OnceLock<Slots>,
+        pub(super) allocator: OnceLock<super::SlotAllocator>,
         shape: Mutex<Shape>,
         flushing: AtomicBool,
     }
@@ -102,7 +103,7 @@ pub mod imp {
 
         fn new() -> Self {
             Self {
-                slots: OnceLock::new(),
+                allocator: OnceLock::new(),
                 shape: Mutex::default(),
                 flushing: AtomicBool::new(true),
             }
@@ -140,7 +141,7 @@ pub mod imp {
                 size = size.max(info.size() as u32);
                 video = Some(info);
             }
-            let Some(ring) = self.slots.get().and_then(Slots::ring) else {
+            let Some(ring) = self.allocator.get().and_then(|a| a.imp().ring()) else {
                 return false;
             };
             let room = ring.read().unwrap().geometry().slot_bytes();
@@ -182,7 +183,10 @@ pub mod imp {
             let mut buffer = gst::Buffer::new();
             {
                 let buffer = buffer.make_mut();
-                let memory = self.slots.get().and_then(|s| s.memory(0, shape.size));
+                let memory = self
+                    .allocator
+                    .get()
+                    .and_then(|a| a.imp().slot(0, shape.size));
                 buffer.append_memory(memory.unwrap_or_else(|| gst::Memory::with_size(shape.size)));
                 if let Some(info) = &shape.video {
                     VideoMeta::add_full(
@@ -217,18 +221,30 @@ pub mod imp {
         type ParentType = gst::Allocator;
     }
 
-    impl ObjectImpl for SlotAllocator {}
+    impl ObjectImpl for SlotAllocator {
+        fn constructed(&self) {
+            self.parent_constructed();
+            raw::init_allocator(&self.obj());
+        }
+    }
+
     impl GstObjectImpl for SlotAllocator {}
 
     impl SlotAllocator {
+        pub(super) fn ring(&self) -> Option<Arc<RwLock<Writer>>> {
+            self.slots.get().and_then(Slots::ring)
+        }
+
+        /// Memory of `size` bytes with `padding` more behind it, if there is a slot.
+        pub(super) fn slot(&self, padding: usize, size: usize) -> Option<gst::Memory> {
+            self.slots.get()?.memory(&self.obj(), padding, size)
+        }
+
         /// A slot if there is one, else ordinary memory that is marked as a substitute.
         pub fn memory(&self, size: usize, params: &gst::AllocationParams) -> gst::Memory {
             // Slots begin at a page, which is more alignment than anybody asks for.
             if params.prefix() == 0
-                && let Some(memory) = self
-                    .slots
-                    .get()
-                    .and_then(|s| s.memory(params.padding(), size))
+                && let Some(memory) = self.slot(params.padding(), size)
             {
                 return memory;
             }

@@ -1,6 +1,6 @@
 //! The element: waits for frames, turns each into a buffer, follows the writer through restarts.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{LazyLock, Mutex};
 use std::time::Duration;
 
@@ -15,6 +15,8 @@ use shmring_core::{
 };
 
 use super::{Policy, Reconnect, memory};
+use crate::raw::Shell;
+use crate::shmringsink::{SlotAllocator, Slots};
 use crate::time::{Mapping, monotonic_ns};
 use crate::wire;
 
@@ -38,6 +40,7 @@ struct Settings {
     history: u32,
     max_lease: u32,
     reconnect: Reconnect,
+    early_wake: bool,
 }
 
 impl Default for Settings {
@@ -50,6 +53,7 @@ impl Default for Settings {
             history: 0,
             max_lease: 0,
             reconnect: Reconnect::default(),
+            early_wake: true,
         }
     }
 }
@@ -76,10 +80,13 @@ struct State {
     discont: bool,
     /// Something has been pushed since the start, so that events may be.
     pushed: bool,
+    /// The base class has pushed a frame since it last had something else to do.
+    flowing: bool,
     was_connected: bool,
     metas: Vec<u8>,
-    /// A buffer for the next frame, made while there is time: before waiting for it.
-    shell: Option<gst::Buffer>,
+    allocator: SlotAllocator,
+    /// A buffer for the next frame, made while there is time: when it is about to come.
+    shell: Option<Shell>,
     reported_ns: u64,
 }
 
@@ -104,11 +111,59 @@ pub struct ShmRingSrc {
     stale: AtomicBool,
     /// The policy has been changed while running.
     policy_changed: AtomicBool,
+    /// The base class has something to do between two frames.
+    base_is_due: AtomicBool,
+    /// The application has sent an end of stream.
+    eos_sent: AtomicBool,
+    playing: AtomicBool,
+    /// Timestamp of the last frame pushed here, `u64::MAX` without one.
+    position: AtomicU64,
     peer_takes_video_meta: AtomicBool,
     stats_interval: AtomicU32,
 }
 
+impl State {
+    /// Makes the buffer for the next frame, if there is none.
+    fn prepare(&mut self) {
+        self.shell
+            .get_or_insert_with(|| Shell::new(&self.allocator, self.video.as_ref()));
+    }
+}
+
 impl ShmRingSrc {
+    /// Pushes frames until the base class is needed, which gets the next one. Its way from here to the pad is longer
+    /// than all the rest from the writer's to downstream: for each frame it looks at what only changes with an event,
+    /// a property or a state, and that is told here ([`Self::base_is_due`]).
+    fn flow(&self, state: &mut State) -> Result<gst::Buffer, gst::FlowError> {
+        let obj = self.obj();
+        let pad = obj.src_pad();
+        let live = obj.is_live();
+        // It counts buffers, or stamps them.
+        let in_its_hands = obj.property::<i32>("num-buffers") >= 0 || obj.does_timestamp();
+        self.eos_sent.store(false, Ordering::Relaxed);
+        loop {
+            let buffer = self.next_buffer(state)?;
+            let is_due = self.base_is_due.load(Ordering::Relaxed)
+                && self.base_is_due.swap(false, Ordering::AcqRel);
+            if in_its_hands || is_due || !state.flowing || pad.needs_reconfigure() {
+                state.flowing = true;
+                return Ok(buffer);
+            }
+            if live && !self.playing.load(Ordering::Acquire) {
+                obj.wait_playing()?;
+            }
+            let position = buffer.pts().map_or(u64::MAX, |pts| pts.nseconds());
+            self.position.store(position, Ordering::Relaxed);
+            pad.push(buffer)?;
+            if self.eos_sent.load(Ordering::Relaxed) {
+                return Err(gst::FlowError::Flushing); // which it takes for the end that it was told of
+            }
+            if live && !self.playing.load(Ordering::Acquire) {
+                obj.wait_playing()?;
+            }
+        }
+    }
+
     fn next_buffer(&self, state: &mut State) -> Result<gst::Buffer, gst::FlowError> {
         loop {
             if self.policy_changed.load(Ordering::Relaxed)
@@ -121,14 +176,11 @@ impl ShmRingSrc {
             if !state.reader.is_connected() {
                 self.connect(state)?;
             }
-            if state.shell.is_none()
-                && let Some(info) = &state.video
-            {
-                state.shell = memory::shell(info);
-            }
             match state.reader.next(None) {
                 Ok(Event::Frame(frame)) => return self.buffer(state, frame),
                 Ok(Event::Stream { bytes, .. }) => self.new_stream(state, &bytes)?,
+                // Now, so that it is in cache when the frame is there.
+                Ok(Event::Coming) => state.prepare(),
                 Ok(Event::Gap { pts, duration }) => self.gap(state, pts, duration),
                 Ok(Event::Eos) => {
                     gst::info!(CAT, imp = self, "end of stream");
@@ -274,18 +326,19 @@ impl ShmRingSrc {
         }
         let size = frame.bytes().len();
         let mut flags = header.flags;
-        let shell = match &state.video {
+        let is_usual = state
+            .video
+            .as_ref()
+            .is_some_and(|info| flags & wire::DEFAULT_VIDEO_META != 0 && size >= info.size());
+        let shell = if is_usual || state.video.is_none() {
             // What the shell has already need not be added.
-            Some(info) if flags & wire::DEFAULT_VIDEO_META != 0 && size >= info.size() => {
-                state.shell.take()
-            }
-            _ => None,
-        };
-        if shell.is_some() {
             flags &= !wire::DEFAULT_VIDEO_META;
-        }
-        let mut buffer = shell.unwrap_or_default();
-        memory::wrap(frame, buffer.make_mut());
+            state.prepare();
+            state.shell.take().expect("it was just made")
+        } else {
+            Shell::new(&state.allocator, None)
+        };
+        let mut buffer = shell.fill(frame);
         let (mut repacked, mut invalid) = (0, 0);
         {
             let b = buffer.make_mut();
@@ -446,6 +499,12 @@ impl ObjectImpl for ShmRingSrc {
                     .blurb("What to do when the stream ends or the writer stops or dies; buffers go on with DISCONT after a wait")
                     .mutable_playing()
                     .build(),
+                glib::ParamSpecBoolean::builder("early-wake")
+                    .nick("Wake up early")
+                    .blurb("Wake up already when upstream of the writer has written a frame, and wait awake, at most 60 us, until it is published: less latency, about as much processor time. Gives it up for a while where it leads to nothing")
+                    .default_value(d.early_wake)
+                    .mutable_ready()
+                    .build(),
                 glib::ParamSpecUInt::builder("stats-interval")
                     .nick("Interval of statistics")
                     .blurb("Milliseconds between element messages 'shmringsrc-stats' with what the property stats says; 0 for none")
@@ -460,6 +519,11 @@ impl ObjectImpl for ShmRingSrc {
             ]
         });
         PROPERTIES.as_ref()
+    }
+
+    fn notify(&self, property: &glib::ParamSpec) {
+        self.base_is_due.store(true, Ordering::Release);
+        self.parent_notify(property);
     }
 
     fn constructed(&self) {
@@ -485,6 +549,7 @@ impl ObjectImpl for ShmRingSrc {
             "history" => s.history = value.get().expect("type checked"),
             "max-lease" => s.max_lease = value.get().expect("type checked"),
             "reconnect" => s.reconnect = value.get().expect("type checked"),
+            "early-wake" => s.early_wake = value.get().expect("type checked"),
             "stats-interval" => {
                 let interval = value.get().expect("type checked");
                 self.stats_interval.store(interval, Ordering::Relaxed);
@@ -507,6 +572,7 @@ impl ObjectImpl for ShmRingSrc {
             "history" => s.history.to_value(),
             "max-lease" => s.max_lease.to_value(),
             "reconnect" => s.reconnect.to_value(),
+            "early-wake" => s.early_wake.to_value(),
             "stats-interval" => self.stats_interval.load(Ordering::Relaxed).to_value(),
             name => unreachable!("unknown property {name}"),
         }
@@ -551,7 +617,23 @@ impl ElementImpl for ShmRingSrc {
         if transition == gst::StateChange::PausedToPlaying {
             self.stale.store(true, Ordering::Release);
         }
-        self.parent_change_state(transition)
+        if transition == gst::StateChange::PlayingToPaused {
+            self.playing.store(false, Ordering::Release);
+        }
+        let result = self.parent_change_state(transition);
+        if transition == gst::StateChange::PausedToPlaying {
+            self.playing.store(result.is_ok(), Ordering::Release);
+        }
+        result
+    }
+
+    fn send_event(&self, event: gst::Event) -> bool {
+        let is_eos = event.type_() == gst::EventType::Eos;
+        self.eos_sent.fetch_or(is_eos, Ordering::Relaxed);
+        self.base_is_due.store(true, Ordering::Release);
+        let sent = self.parent_send_event(event);
+        self.base_is_due.store(true, Ordering::Release);
+        sent
     }
 }
 
@@ -572,6 +654,7 @@ impl BaseSrcImpl for ShmRingSrc {
             leases: settings.max_lease,
             policy: settings.policy(),
             history: (settings.history > 0).then_some(settings.history),
+            early: settings.early_wake,
             ..ReaderOptions::default()
         };
         let reader = Reader::new(path, options)
@@ -580,6 +663,7 @@ impl BaseSrcImpl for ShmRingSrc {
         *self.shared.lock().unwrap() = Shared::default();
         self.stale.store(true, Ordering::Release);
         self.peer_takes_video_meta.store(false, Ordering::Release);
+        self.position.store(u64::MAX, Ordering::Relaxed);
         *self.state.lock().unwrap() = Some(Box::new(State {
             reader,
             caps: None,
@@ -588,8 +672,10 @@ impl BaseSrcImpl for ShmRingSrc {
             first_ns: None,
             discont: true,
             pushed: false,
+            flowing: false,
             was_connected: false,
             metas: Vec::new(),
+            allocator: SlotAllocator::new(&Slots::default()),
             shell: None,
             reported_ns: 0,
         }));
@@ -655,6 +741,14 @@ impl BaseSrcImpl for ShmRingSrc {
             q.set(true, shared.min_latency, max);
             return true;
         }
+        if let gst::QueryViewMut::Position(q) = query.view_mut()
+            && q.format() == gst::Format::Time
+            && let position = self.position.load(Ordering::Relaxed)
+            && position != u64::MAX
+        {
+            q.set(gst::ClockTime::from_nseconds(position));
+            return true;
+        }
         BaseSrcImplExt::parent_query(self, query)
     }
 }
@@ -670,7 +764,7 @@ impl PushSrcImpl for ShmRingSrc {
             .unwrap()
             .take()
             .ok_or(gst::FlowError::Flushing)?;
-        let result = self.next_buffer(&mut state);
+        let result = self.flow(&mut state);
         *self.state.lock().unwrap() = Some(state);
         result.map(CreateSuccess::NewBuffer)
     }

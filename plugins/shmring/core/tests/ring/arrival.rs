@@ -462,3 +462,44 @@ fn slots_and_frames_may_outlive_writer_and_reader() {
     assert_eq!(other.join().expect("thread"), Some(1));
     assert!(!place.socket.exists());
 }
+
+#[test]
+fn a_reader_that_asks_is_told_of_a_frame_to_come_in_vain_or_not() {
+    if std::thread::available_parallelism().is_ok_and(|n| n.get() == 1) {
+        eprintln!("skipped: with one processor nobody is woken early");
+        return;
+    }
+    let place = place();
+    let writer = writer(&place, 4);
+    let (told, telling) = std::sync::mpsc::channel();
+    let options = ReaderOptions {
+        early: true,
+        ..ReaderOptions::default()
+    };
+    let mut reader = Reader::connect(&place.socket, options).expect("reader");
+    let reading = std::thread::spawn(move || {
+        loop {
+            match reader.next(Some(LONG)) {
+                Ok(Event::Coming) => told.send(()).expect("somebody listens"),
+                Ok(Event::Frame(frame)) => return frame.number(),
+                other => panic!("{other:?}"),
+            }
+        }
+    });
+    let slot = writer.acquire(Purpose::Pool).expect("slot");
+    let end = Instant::now() + LONG;
+    // Until the reader sleeps there is nobody to be told. The second time is after one that came to nothing.
+    for _ in 0..2 {
+        while telling.recv_timeout(Duration::from_millis(5)).is_err() {
+            assert!(Instant::now() < end, "nobody was told");
+            slot.notify();
+        }
+        let wakes = writer.stats().wakes;
+        assert!(wakes > 0);
+    }
+    writer
+        .publish(slot.id(), 0..FRAME, &FrameHeader::default(), &[])
+        .expect("published");
+    slot.notify(); // too late: means nothing
+    assert_eq!(reading.join().expect("reader"), 1);
+}
