@@ -114,7 +114,8 @@ async fn serve(
     let systemd = Systemd::from_env();
     let alive = tokio::spawn(systemd.clone().keep_alive(handle.clone()));
     systemd.ready();
-    supervisor.run(loaded).await;
+    // As a task: what workers report is then mostly taken by the thread that has just read it.
+    let supervised = tokio::spawn(supervisor.run(loaded)).await;
     alive.abort();
     done.cancel();
     // Open connections get a moment to finish.
@@ -123,6 +124,7 @@ async fn serve(
     if let Some(table) = table {
         table.abort();
     }
+    supervised.context("the supervisor")?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -24,8 +24,9 @@ pub struct Change {
     pub json: String,
 }
 
-pub fn append(connection: &Connection, kind: &str, json: &serde_json::Value) -> Result<Change> {
-    let json = json.to_string();
+pub fn append(connection: &Connection, kind: &str, change: &impl Serialize) -> Result<Change> {
+    // Words, strings and numbers: that cannot fail.
+    let json = serde_json::to_string(change).unwrap_or_default();
     let seq = connection
         .prepare_cached("INSERT INTO changes (kind, change) VALUES (?1, ?2) RETURNING seq")?
         .query_row([kind, &json], |row| row.get(0))?;

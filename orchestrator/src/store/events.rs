@@ -1,5 +1,8 @@
 //! Object events: one for each object, from its first confirmation to its end.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+
 use detection::{BBox, TrackChange};
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Row, params_from_iter};
@@ -97,32 +100,84 @@ pub struct EventFilter {
 const COLUMNS: &str = "id, camera, object_id, label, state, start_time, last_time, end_time, score, best_time, best_box, \
                        zones, path, path_length";
 
-/// Brings an event up to date with a change of its track, or begins it. `None`: the change says nothing of a known event.
-pub fn record(connection: &Connection, track: &TrackRecord) -> Result<Option<Event>> {
-    let known = connection
-        .prepare_cached(&format!(
-            "SELECT {COLUMNS} FROM events WHERE camera = ?1 AND object_id = ?2"
-        ))?
-        .query_row((&track.camera, track.object_id), read)
-        .optional()?;
-    let mut event = match known {
-        Some(event) => event,
-        None if track.change == TrackChange::Ended => return Ok(None),
-        None => begin(track),
-    };
-    advance(&mut event, track);
+/// The events that are under way, so that a change of one does not read it from the database again, and several changes in
+/// one batch write it once.
+#[derive(Default)]
+pub struct Live {
+    /// By camera and object: the event, and whether it has changed since it was written.
+    events: BTreeMap<(String, i64), (Event, bool)>,
+}
+
+impl Live {
+    /// Brings an event up to date with a change of its track, or begins it. `None`: the change says nothing of a known
+    /// event. It is in the database only after [`Live::write`].
+    pub fn record(
+        &mut self,
+        connection: &Connection,
+        track: &TrackRecord,
+    ) -> Result<Option<&Event>> {
+        let (event, changed) = match self.events.entry((track.camera.clone(), track.object_id)) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(place) => {
+                let known = connection
+                    .prepare_cached(&format!(
+                        "SELECT {COLUMNS} FROM events WHERE camera = ?1 AND object_id = ?2"
+                    ))?
+                    .query_row((&track.camera, track.object_id), read)
+                    .optional()?;
+                let event = match known {
+                    Some(event) => event,
+                    None if track.change == TrackChange::Ended => return Ok(None),
+                    None => begin(track),
+                };
+                place.insert((event, false))
+            }
+        };
+        advance(event, track);
+        if event.id == 0 {
+            event.id = insert(connection, event)?;
+        } else {
+            *changed = true;
+        }
+        Ok(Some(event))
+    }
+
+    /// Writes what has changed. What has ended is not kept here any longer.
+    pub fn write(&mut self, connection: &Connection) -> Result<()> {
+        for (event, changed) in self.events.values_mut().filter(|(_, changed)| *changed) {
+            update(connection, event)?;
+            *changed = false;
+        }
+        self.events.retain(|_, (event, _)| event.end_time.is_none());
+        Ok(())
+    }
+
+    /// As [`Live::write`], and forgets everything: the database is about to be changed by others.
+    pub fn give_back(&mut self, connection: &Connection) -> Result<()> {
+        self.write(connection)?;
+        self.events.clear();
+        Ok(())
+    }
+}
+
+// Not one upsert: SQLite uses up a number for each that ends in an update, and events would skip numbers.
+fn insert(connection: &Connection, event: &Event) -> Result<i64> {
+    let sql = "INSERT INTO events (camera, object_id, label, state, start_time, last_time, end_time, score, best_time,
+                                   best_box, zones, path, path_length)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13) RETURNING id";
+    write_row(connection, sql, event)
+}
+
+fn update(connection: &Connection, event: &Event) -> Result<()> {
+    let sql = "UPDATE events SET label = ?3, state = ?4, start_time = ?5, last_time = ?6, end_time = ?7, score = ?8,
+                   best_time = ?9, best_box = ?10, zones = ?11, path = ?12, path_length = ?13
+               WHERE camera = ?1 AND object_id = ?2 RETURNING id";
+    write_row(connection, sql, event).map(drop)
+}
+
+fn write_row(connection: &Connection, sql: &str, event: &Event) -> Result<i64> {
     let json = |value: serde_json::Result<String>| value.unwrap_or_default(); // numbers and strings always serialise
-    // Not one upsert: SQLite uses up a number for each that ends in an update, and events would skip numbers.
-    let sql = if event.id == 0 {
-        "INSERT INTO events (camera, object_id, label, state, start_time, last_time, end_time, score, best_time,
-                             best_box, zones, path, path_length)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13) RETURNING id"
-    } else {
-        "UPDATE events SET label = ?3, state = ?4, start_time = ?5, last_time = ?6, end_time = ?7, score = ?8,
-             best_time = ?9, best_box = ?10, zones = ?11, path = ?12, path_length = ?13
-         WHERE camera = ?1 AND object_id = ?2 RETURNING id"
-    };
-    event.id = connection.prepare_cached(sql)?.query_row(
+    let id = connection.prepare_cached(sql)?.query_row(
         rusqlite::params![
             event.camera,
             event.object_id,
@@ -140,7 +195,7 @@ pub fn record(connection: &Connection, track: &TrackRecord) -> Result<Option<Eve
         ],
         |row| row.get(0),
     )?;
-    Ok(Some(event))
+    Ok(id)
 }
 
 pub fn get(connection: &Connection, id: i64) -> Result<Option<Event>> {
@@ -196,19 +251,16 @@ fn advance(event: &mut Event, track: &TrackRecord) {
     event.label.clone_from(&track.label);
     event.last_time = event.last_time.max(track.last_seen);
     event.path_length = track.path_length;
-    event.state = match track.change {
-        TrackChange::Started | TrackChange::Moving => "active",
-        TrackChange::Updated
-            if event.state.is_empty() || event.state == "lost" || event.state == "ended" =>
-        {
-            "active"
-        }
-        TrackChange::Updated => event.state.as_str(),
-        TrackChange::Stationary => "stationary",
-        TrackChange::Lost => "lost",
-        TrackChange::Ended => "ended",
+    let state = match track.change {
+        TrackChange::Updated if !matches!(event.state.as_str(), "" | "lost" | "ended") => None,
+        TrackChange::Started | TrackChange::Moving | TrackChange::Updated => Some("active"),
+        TrackChange::Stationary => Some("stationary"),
+        TrackChange::Lost => Some("lost"),
+        TrackChange::Ended => Some("ended"),
+    };
+    if let Some(state) = state {
+        state.clone_into(&mut event.state);
     }
-    .to_owned();
     event.end_time = (track.change == TrackChange::Ended).then_some(event.last_time);
     for zone in &track.zones {
         if !event.zones.contains(zone) {

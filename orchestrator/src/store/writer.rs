@@ -4,16 +4,19 @@ use std::sync::mpsc::{Receiver, SyncSender};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use detection::TrackChange;
 use rusqlite::{Connection, Transaction};
+use serde::Serialize;
 use tokio::sync::broadcast;
 
+use super::events::Live;
 use super::media::NewMedia;
 use super::{
-    Change, ID_BLOCK, MediaItem, Result, TaskRow, TrackRecord, changes, events, grids, media, tasks,
+    Change, Event, ID_BLOCK, MediaItem, QUEUE, Result, TaskRow, TrackRecord, changes, grids, media, tasks,
 };
 use watchpost_pipelines::tasks::Task;
 
-/// A batch is committed when it is this old, so that a kill -9 loses no more.
+/// A batch is committed when it is this old: a kill -9 loses no more, and listeners of the stream wait no longer.
 const BATCH_AGE: Duration = Duration::from_millis(250);
 
 /// Something to be written.
@@ -73,40 +76,64 @@ pub fn spawn(
     std::thread::Builder::new()
         .name("store".into())
         .spawn(move || {
-            while let Ok(first) = queue.recv() {
-                if let Err(error) = write_batch(&mut connection, first, &queue, &listeners) {
+            let mut live = Live::default();
+            while let Some(batch) = collect(&queue) {
+                if let Err(error) = write_batch(&mut connection, batch, &mut live, &listeners) {
                     // Disk full, most likely: this batch is lost, the next is tried.
                     tracing::error!("store: a batch could not be written: {error}");
+                    live = Live::default();
                 }
             }
             let _ = connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)");
         })
 }
 
-/// Writes `first` and what follows within the batch's time. Whoever waits for an answer gets it once all is committed.
+/// What arrives within a batch's time; less where somebody waits for an answer. Nothing once all senders are gone.
+fn collect(queue: &Receiver<Op>) -> Option<Vec<Op>> {
+    let mut batch = vec![queue.recv().ok()?];
+    let deadline = Instant::now() + BATCH_AGE;
+    while batch.len() < QUEUE && !batch.last().is_some_and(Op::is_waited_for) {
+        let left = deadline.saturating_duration_since(Instant::now());
+        match queue.recv_timeout(left) {
+            Ok(op) => batch.push(op),
+            Err(_) => break,
+        }
+    }
+    Some(batch)
+}
+
+impl Op {
+    fn is_waited_for(&self) -> bool {
+        matches!(
+            self,
+            Op::ReserveIds { .. } | Op::AddMedia { .. } | Op::Flush { .. }
+        )
+    }
+}
+
+/// A change of an event, as the stream tells it.
+#[derive(Serialize)]
+struct Told<'a> {
+    change: TrackChange,
+    event: &'a Event,
+}
+
+/// Writes a batch. Whoever waits for an answer gets it once all is committed.
 fn write_batch(
     connection: &mut Connection,
-    first: Op,
-    queue: &Receiver<Op>,
+    batch: Vec<Op>,
+    live: &mut Live,
     listeners: &broadcast::Sender<Change>,
 ) -> Result<()> {
-    let deadline = Instant::now() + BATCH_AGE;
     let mut written = Vec::new();
     let mut answers: Vec<Box<dyn FnOnce()>> = Vec::new();
     let transaction = connection.transaction()?;
-    let mut next = Some(first);
-    while let Some(op) = next {
-        if let Err(error) = apply(&transaction, op, &mut written, &mut answers) {
+    for op in batch {
+        if let Err(error) = apply(&transaction, op, live, &mut written, &mut answers) {
             tracing::error!("store: one change could not be written: {error}");
         }
-        next = if answers.is_empty() {
-            queue
-                .recv_timeout(deadline.saturating_duration_since(Instant::now()))
-                .ok()
-        } else {
-            None // somebody waits
-        };
     }
+    live.write(&transaction)?;
     changes::prune(&transaction)?;
     transaction.commit()?;
     for change in written {
@@ -119,14 +146,18 @@ fn write_batch(
 fn apply(
     transaction: &Transaction,
     op: Op,
+    live: &mut Live,
     written: &mut Vec<Change>,
     answers: &mut Vec<Box<dyn FnOnce()>>,
 ) -> Result<()> {
     match op {
         Op::Track(track) => {
-            if let Some(event) = events::record(transaction, &track)? {
-                let json = serde_json::json!({ "change": track.change, "event": event });
-                written.push(changes::append(transaction, changes::TRACK, &json)?);
+            if let Some(event) = live.record(transaction, &track)? {
+                let told = Told {
+                    change: track.change,
+                    event,
+                };
+                written.push(changes::append(transaction, changes::TRACK, &told)?);
             }
         }
         Op::ReserveIds { camera, reply } => {
@@ -145,8 +176,12 @@ fn apply(
             grids::retain(transaction, &cameras)?;
             tasks::retain(transaction, &cameras)?;
         }
-        Op::Rename { from, to } => rename(transaction, &from, &to)?,
+        Op::Rename { from, to } => {
+            live.give_back(transaction)?;
+            rename(transaction, &from, &to)?;
+        }
         Op::DeleteEvents { before } => {
+            live.give_back(transaction)?;
             transaction.execute("DELETE FROM events WHERE end_time < ?1", [before])?;
         }
         Op::AddMedia { media, reply } => {

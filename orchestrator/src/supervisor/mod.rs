@@ -271,7 +271,13 @@ impl Supervisor {
                     Some(command) => self.command(command),
                     None => self.shut_down(),
                 },
-                Some(event) = self.events.recv() => self.event(event),
+                Some(event) = self.events.recv() => {
+                    let routine = event.notice.is_routine();
+                    self.event(event);
+                    if routine {
+                        continue;
+                    }
+                }
                 Some(monitored) = self.monitors.recv() => self.monitored(monitored),
                 _ = tick.tick() => self.tick(),
             }

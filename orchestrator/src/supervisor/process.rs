@@ -65,6 +65,24 @@ pub enum Notice {
     Stuck(String),
 }
 
+impl Notice {
+    /// Figures and findings, hundreds per second: nothing is started or stopped because of them.
+    pub fn is_routine(&self) -> bool {
+        matches!(
+            self,
+            Notice::Report(
+                Report::Capture(_)
+                    | Report::Analysis { .. }
+                    | Report::Objects { .. }
+                    | Report::Track { .. }
+                    | Report::Motion { .. }
+                    | Report::Grid { .. }
+                    | Report::Log { .. }
+            )
+        )
+    }
+}
+
 /// A notice with its sender. `run` tells the newest worker of a role from its predecessors.
 #[derive(Debug)]
 pub struct WorkerEvent {
@@ -197,7 +215,7 @@ async fn look_after(
             read_lines(
                 out,
                 |line| {
-                    let notice = match serde_json::from_str::<Report>(&line) {
+                    let notice = match serde_json::from_str::<Report>(line) {
                         Ok(report) => Notice::Report(report),
                         Err(error) => {
                             tracing::warn!(worker = role.name(), "unreadable report: {error}");
@@ -222,7 +240,7 @@ async fn look_after(
             read_lines::<()>(
                 err,
                 |line| {
-                    limit.log(&name, &line);
+                    limit.log(&name, line);
                     None
                 },
                 None,
@@ -369,7 +387,7 @@ async fn write_lines(stdin: Option<tokio::process::ChildStdin>, mut lines: mpsc:
 /// Calls `take` with every line until the end of the stream and sends what it makes of it.
 async fn read_lines<T>(
     stream: impl AsyncRead + Unpin,
-    mut take: impl FnMut(String) -> Option<T>,
+    mut take: impl FnMut(&str) -> Option<T>,
     events: Option<mpsc::Sender<T>>,
 ) {
     let mut reader = BufReader::new(stream);
@@ -389,7 +407,7 @@ async fn read_lines<T>(
         if text.is_empty() {
             continue;
         }
-        if let (Some(made), Some(events)) = (take(text.to_owned()), &events)
+        if let (Some(made), Some(events)) = (take(text), &events)
             && events.send(made).await.is_err()
         {
             return;

@@ -211,9 +211,10 @@ pub struct AnalysisStats {
     pub queue_ms: Option<f64>,
 }
 
-/// What a worker reports; one JSON object per line, told apart by `report`.
+/// What a worker reports: one line of JSON, `{"kind": {...}}`, since a `kind` among the keys would have to be looked for
+/// before the rest is read, and there are hundreds of lines per second.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "report", rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case")]
 pub enum Report {
     /// Capture: the ring exists and can be attached to; again when its frames change their size.
     RingReady {
@@ -356,7 +357,7 @@ mod tests {
         let line = serde_json::to_string(&report).unwrap();
         assert_eq!(
             line,
-            r#"{"report":"fault","kind":"auth","reason":"401\nUnauthorized"}"#
+            r#"{"fault":{"kind":"auth","reason":"401\nUnauthorized"}}"#
         );
         assert_eq!(serde_json::from_str::<Report>(&line).unwrap(), report);
     }
