@@ -1,17 +1,20 @@
 //! Changes of the configuration: from the file, from SIGHUP and from HTTP, one after the other through one queue.
 
-mod watch;
+mod folder;
 
-use crate::config::{self, Action, ChangeError, Config, Document, Loaded, Problems, WriteError};
+use crate::config::{
+    self, Action, ChangeError, Config, Document, HttpConfig, Loaded, Problem, Problems, WriteError,
+};
 use crate::supervisor::{Command, Gone, Handle};
+use folder::FolderWatch;
 use serde_json::Value;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
-use watch::FolderWatch;
 use watchpost_pipelines::CameraConfig;
 use watchpost_pipelines::camera::Source;
 
@@ -43,6 +46,14 @@ impl Edit {
             Edit::Patch(name, patch) => document.patch_camera(&name, patch),
             Edit::Remove(name) => document.remove_camera(&name),
             Edit::All(wanted) => document.put_all(wanted),
+        }
+    }
+
+    /// The camera it is about, if one.
+    fn camera(&self) -> Option<&String> {
+        match self {
+            Edit::Put(name, _) | Edit::Patch(name, _) | Edit::Remove(name) => Some(name),
+            Edit::All(_) => None,
         }
     }
 
@@ -86,6 +97,9 @@ pub enum Refusal {
         "camera {0}: {1} sources read what this program can read, so they are taken from the configuration file only, unless http.allow_local_sources is set there"
     )]
     Local(String, &'static str),
+    /// It would allow itself more.
+    #[error("http.allow_local_sources is set in the configuration file only")]
+    Permission,
     /// It names a file or a variable of the environment.
     #[error(
         "references (${{NAME}}, file:PATH) are taken from the configuration file only, unless http.allow_local_sources is set there"
@@ -137,20 +151,30 @@ pub struct Keeper {
     /// What is at work, and its text. Differs from the file after a change that was not to be kept.
     at_work: Config,
     text: String,
+    /// Cameras with a mistake in that text.
+    wrong: BTreeSet<String>,
     supervisor: Handle,
+    http: watch::Sender<HttpConfig>,
     requests: mpsc::Receiver<Request>,
 }
 
 impl Keeper {
-    /// For the file that was loaded.
-    pub fn new(path: &Path, loaded: &Loaded, supervisor: Handle) -> (Self, Changes) {
+    /// For the file that was loaded. What changes under `http` goes to whoever serves it.
+    pub fn new(
+        path: &Path,
+        loaded: &Loaded,
+        supervisor: Handle,
+        http: watch::Sender<HttpConfig>,
+    ) -> (Self, Changes) {
         let (sender, requests) = mpsc::channel(REQUESTS);
         let keeper = Self {
             path: path.to_owned(),
             seen: loaded.text.clone(),
             at_work: loaded.config.clone(),
             text: loaded.text.clone(),
+            wrong: loaded.broken.keys().cloned().collect(),
             supervisor,
+            http,
             requests,
         };
         (keeper, Changes { requests: sender })
@@ -212,7 +236,7 @@ impl Keeper {
         {
             return Err(Refusal::Reference);
         }
-        let loaded = self.checked(edit.of(&self.text)?)?;
+        let loaded = self.checked(edit)?;
         if !self.at_work.http.allow_local_sources {
             refuse_local(&self.at_work, &loaded.config)?;
         }
@@ -256,19 +280,19 @@ impl Keeper {
         Ok(())
     }
 
-    /// A configuration with a mistake that was not there before is refused.
-    fn checked(&self, text: String) -> Result<Loaded, Refusal> {
-        let loaded = check(&self.path, text).map_err(Refusal::Wrong)?;
-        let new = loaded.broken.iter().find(|(name, _)| {
-            self.at_work.cameras.contains_key(*name) || !self.text.contains(*name)
-        });
-        match new {
-            Some((_, problems)) => Err(Refusal::Wrong(problems.clone())),
-            None => Ok(loaded),
+    /// What comes of a change. One with a mistake is refused; mistakes of other cameras were there before.
+    fn checked(&self, edit: &Edit) -> Result<Loaded, Refusal> {
+        let mut loaded = check(&self.path, edit.of(&self.text)?).map_err(Refusal::Wrong)?;
+        let new = |name: &&String| edit.camera() == Some(*name) || !self.wrong.contains(*name);
+        if let Some(name) = loaded.broken.keys().find(new) {
+            return Err(Refusal::Wrong(loaded.broken[name].clone()));
         }
+        loaded.keep_working(&self.at_work);
+        Ok(loaded)
     }
 
-    async fn take_over(&mut self, loaded: Loaded) -> Result<(), Gone> {
+    async fn take_over(&mut self, mut loaded: Loaded) -> Result<(), Gone> {
+        loaded.keep_working(&self.at_work);
         for action in config::plan(&self.at_work, &loaded.config) {
             if let Action::NeedsNewStart { key } = action {
                 tracing::warn!("{key} was changed; that takes effect at the next start");
@@ -276,6 +300,12 @@ impl Keeper {
         }
         self.at_work = loaded.config.clone();
         self.text.clone_from(&loaded.text);
+        self.wrong = loaded.broken.keys().cloned().collect();
+        self.http.send_if_modified(|http| {
+            let changed = *http != loaded.config.http;
+            http.clone_from(&loaded.config.http);
+            changed
+        });
         self.supervisor.apply(loaded).await
     }
 
@@ -318,10 +348,12 @@ impl Keeper {
 /// A configuration that can be taken over while others run: a mistake outside the cameras keeps the last good one.
 fn check(path: &Path, text: String) -> Result<Loaded, Problems> {
     let loaded = config::parse(path, text)?;
-    if loaded.general.is_empty() {
-        Ok(loaded)
-    } else {
-        Err(loaded.general)
+    if !loaded.general.is_empty() {
+        return Err(loaded.general);
+    }
+    match crate::http::problem(&loaded.config.http) {
+        Some(problem) => Err(Problem::of_file(path, problem).into()),
+        None => Ok(loaded),
     }
 }
 
@@ -337,8 +369,11 @@ fn has_new_reference(value: &Value, text: &str) -> bool {
     }
 }
 
-/// Refuses local sources that were not there before.
+/// Refuses local sources that were not there before, and the permission to bring them.
 fn refuse_local(old: &Config, new: &Config) -> Result<(), Refusal> {
+    if new.http.allow_local_sources {
+        return Err(Refusal::Permission);
+    }
     for (name, camera) in &new.cameras {
         let before: Vec<&Source> = old.cameras.get(name).map(sources).unwrap_or_default();
         for source in sources(camera) {

@@ -21,6 +21,10 @@ pub struct CaptureSpec {
     pub socket_path: PathBuf,
     /// Frames the ring holds, as the supervisor granted them.
     pub slots: u32,
+    /// Bytes a frame was taken to have, where its size is not known beforehand. Larger ones do not go into the ring before
+    /// the supervisor has granted the memory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub frame_bytes: Option<u64>,
     /// Decoders not to try again, since they failed for this camera.
     #[serde(default)]
     pub failed_decoders: Vec<String>,

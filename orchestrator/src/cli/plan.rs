@@ -59,6 +59,7 @@ fn describe(action: &Action) -> String {
             format!("{camera}: changes while it runs ({})", keys.join(", "))
         }
         Action::RestartAnalysis => "the analysis of all cameras restarts (model)".into(),
+        Action::Http { keys } => format!("the HTTP interface takes over {}", keys.join(", ")),
         Action::NeedsNewStart { key } => format!("{key}: takes effect at the next start"),
     }
 }

@@ -3,13 +3,13 @@
 use crate::table::{self, Screen};
 use anyhow::{Context, Result, bail};
 use std::io::IsTerminal;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use watchpost::changes::Keeper;
 use watchpost::run_dir::{self, RunDir};
@@ -99,7 +99,8 @@ async fn serve(
     };
     let (supervisor, handle) = Supervisor::new(&loaded, run_dir, store.clone());
     let done = CancellationToken::new();
-    let (keeper, changes) = Keeper::new(&args.config, &loaded, handle.clone());
+    let (http_sender, http_config) = watch::channel(loaded.config.http.clone());
+    let (keeper, changes) = Keeper::new(&args.config, &loaded, handle.clone(), http_sender);
     tokio::spawn(keeper.run(done.clone()));
     let api = http::Api::new(
         handle.clone(),
@@ -108,7 +109,7 @@ async fn serve(
         &loaded.config.http,
         done.clone(),
     );
-    let http = tokio::spawn(serve_http(listener, address, api, done.clone()));
+    let http = tokio::spawn(http::serve(listener, http_config, api));
     let signals = tokio::spawn(pass_on_signals(handle.clone(), Systemd::from_env())?);
     let table = screen.map(|screen| tokio::spawn(table::keep_drawing(handle.clone(), screen)));
     let systemd = Systemd::from_env();
@@ -126,32 +127,6 @@ async fn serve(
     }
     supervised.context("the supervisor")?;
     Ok(ExitCode::SUCCESS)
-}
-
-/// Answers HTTP until `done`, and waits for the port where it is in use.
-async fn serve_http(
-    mut listener: Option<TcpListener>,
-    address: SocketAddr,
-    api: http::Api,
-    done: CancellationToken,
-) {
-    let listener = loop {
-        if let Some(listener) = listener.take() {
-            break listener;
-        }
-        tokio::select! {
-            () = done.cancelled() => return,
-            () = tokio::time::sleep(Duration::from_secs(5)) => {}
-        }
-        listener = TcpListener::bind(address).await.ok();
-    };
-    match listener.local_addr() {
-        Ok(local) => tracing::info!("listening on http://{local}"),
-        Err(error) => tracing::warn!("listening, address unknown: {error}"),
-    }
-    if let Err(error) = http::serve(listener, api).await {
-        tracing::error!("http: {error}");
-    }
 }
 
 /// The first SIGTERM or Ctrl-C stops in order, the second at once.

@@ -41,7 +41,7 @@ pub use expand::{Environment, ProcessEnvironment};
 pub use file::{Access, Config, HttpConfig, TokenConfig, UserConfig};
 pub use frigate::{Imported, import as import_frigate};
 pub use hidden::{hide, restore};
-pub use plan::{Action, Changes, changes, plan};
+pub use plan::{Action, plan, takeovers};
 pub use problem::{Problem, Problems};
 pub use write::{WriteError, Written, replace};
 
@@ -64,6 +64,16 @@ pub struct Loaded {
 }
 
 impl Loaded {
+    /// A mistake made in the file meanwhile does not end what works: a camera that is wrong now, and was right before,
+    /// stays as it was.
+    pub fn keep_working(&mut self, before: &Config) {
+        for name in self.broken.keys() {
+            if let Some(camera) = before.cameras.get(name) {
+                self.config.cameras.insert(name.clone(), camera.clone());
+            }
+        }
+    }
+
     /// Every problem that makes `check` and `--strict` fail, in the order of the file.
     pub fn problems(&self) -> impl Iterator<Item = &Problem> {
         let mut all: Vec<&Problem> = self

@@ -3,6 +3,8 @@
 //! Pure. Every struct is taken apart with all its fields, so that a new key does not compile until somebody has decided
 //! what a change of it means.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::Serialize;
 use watchpost_pipelines::CameraConfig;
@@ -49,6 +51,11 @@ pub enum Action {
     },
     /// Another model: the analysis of all cameras begins anew, their capture goes on.
     RestartAnalysis,
+    /// The HTTP interface takes over what changed; connections that are open go on.
+    Http {
+        /// The keys that changed.
+        keys: Vec<&'static str>,
+    },
     /// A key that is read at the start only.
     NeedsNewStart {
         /// Which.
@@ -76,7 +83,7 @@ pub fn plan(old: &Config, new: &Config) -> Vec<Action> {
         cameras,
     } = new;
     let mut actions = Vec::new();
-    for (key, changed) in [
+    let http = changed(&[
         ("http.listen", *listen != old.http.listen),
         ("http.tokens", *tokens != old.http.tokens),
         ("http.users", *users != old.http.users),
@@ -84,29 +91,20 @@ pub fn plan(old: &Config, new: &Config) -> Vec<Action> {
             "http.allow_local_sources",
             *allow_local_sources != old.http.allow_local_sources,
         ),
+    ]);
+    if !http.is_empty() {
+        actions.push(Action::Http { keys: http });
+    }
+    let folders = changed(&[
         ("data_dir", *data_dir != old.data_dir),
         ("run_dir", *run_dir != old.run_dir),
-    ] {
-        if changed {
-            actions.push(Action::NeedsNewStart { key });
-        }
-    }
+    ]);
+    actions.extend(folders.into_iter().map(|key| Action::NeedsNewStart { key }));
     if *model != old.model {
         actions.push(Action::RestartAnalysis);
     }
 
-    // A camera that names a former one which is gone takes over from it; two cannot.
-    let mut renamed: Vec<(&str, &str)> = Vec::new();
-    for (name, camera) in cameras {
-        if let Some(from) = &camera.previous_name
-            && !old.cameras.contains_key(name)
-            && old.cameras.contains_key(from)
-            && !cameras.contains_key(from)
-            && !renamed.iter().any(|(taken, _)| taken == from)
-        {
-            renamed.push((from, name));
-        }
-    }
+    let renamed = takeovers(|name| old.cameras.contains_key(name), cameras);
     for (name, camera) in &old.cameras {
         let moves = renamed.iter().any(|(from, _)| from == name);
         match cameras.get(name) {
@@ -163,17 +161,45 @@ pub fn plan(old: &Config, new: &Config) -> Vec<Action> {
     actions
 }
 
+/// Which cameras take over from a former one that is gone: its name and the new one. Two cannot take over from one, and none
+/// that was known itself.
+pub fn takeovers(
+    known: impl Fn(&str) -> bool,
+    cameras: &BTreeMap<String, CameraConfig>,
+) -> Vec<(&str, &str)> {
+    let mut found: Vec<(&str, &str)> = Vec::new();
+    for (name, camera) in cameras {
+        if let Some(from) = &camera.previous_name
+            && !known(name)
+            && known(from)
+            && !cameras.contains_key(from)
+            && !found.iter().any(|(taken, _)| taken == from)
+        {
+            found.push((from, name));
+        }
+    }
+    found
+}
+
+/// The keys of those pairs that say so.
+fn changed(keys: &[(&'static str, bool)]) -> Vec<&'static str> {
+    keys.iter()
+        .filter(|(_, changed)| *changed)
+        .map(|(key, _)| *key)
+        .collect()
+}
+
 /// Which keys of a camera changed, by what the change asks for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Changes {
+struct Changes {
     /// The camera has to begin anew.
-    pub restart: Vec<&'static str>,
+    restart: Vec<&'static str>,
     /// The camera goes on.
-    pub update: Vec<&'static str>,
+    update: Vec<&'static str>,
 }
 
 /// Compares a camera with what it was, but for `enabled`.
-pub fn changes(old: &CameraConfig, new: &CameraConfig) -> Changes {
+fn changes(old: &CameraConfig, new: &CameraConfig) -> Changes {
     let CameraConfig {
         enabled: _,
         friendly_name,
@@ -237,12 +263,6 @@ pub fn changes(old: &CameraConfig, new: &CameraConfig) -> Changes {
         ("zones", *zones != old.zones),
         ("stall_timeout", *stall_timeout != old.stall_timeout),
     ];
-    let changed = |keys: &[(&'static str, bool)]| {
-        keys.iter()
-            .filter(|(_, changed)| *changed)
-            .map(|(key, _)| *key)
-            .collect()
-    };
     Changes {
         restart: changed(&restart),
         update: changed(&update),
@@ -396,7 +416,9 @@ mod tests {
         assert_eq!(
             plan(&old, &new),
             [
-                Action::NeedsNewStart { key: "http.listen" },
+                Action::Http {
+                    keys: vec!["http.listen"]
+                },
                 Action::NeedsNewStart { key: "data_dir" },
                 Action::NeedsNewStart { key: "run_dir" },
                 Action::RestartAnalysis,

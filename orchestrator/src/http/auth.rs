@@ -12,7 +12,7 @@ use axum::response::Response;
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, PoisonError};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 
 /// Credentials as configured. With none of them everything may be done, which is why none is enough on loopback only.
 #[derive(Debug)]
@@ -109,11 +109,12 @@ impl Auth {
 
 /// Lets through who may. Health checks are for everybody: they say nothing about cameras that are well.
 pub async fn check(
-    State(auth): State<Arc<Auth>>,
+    State(auth): State<watch::Receiver<Arc<Auth>>>,
     request: Request,
     next: Next,
 ) -> Result<Response, ApiError> {
     if request.uri().path() != "/healthz" {
+        let auth = auth.borrow().clone();
         let access = auth.access(request.headers()).await;
         let changes = !matches!(
             *request.method(),

@@ -85,7 +85,9 @@ impl ApiError {
                 Refusal::Change(ChangeError::Request(_)) | Refusal::Wrong(_) => {
                     StatusCode::BAD_REQUEST
                 }
-                Refusal::Local(..) | Refusal::Reference => StatusCode::FORBIDDEN,
+                Refusal::Local(..) | Refusal::Permission | Refusal::Reference => {
+                    StatusCode::FORBIDDEN
+                }
                 Refusal::Change(ChangeError::Edit(_))
                 | Refusal::Write(_)
                 | Refusal::FileWrong(_)

@@ -25,12 +25,9 @@ pub struct Connection {
 }
 
 impl Limited {
-    /// At most `connections` at a time.
-    pub fn new(inner: TcpListener, connections: usize) -> Self {
-        Self {
-            inner,
-            room: Arc::new(Semaphore::new(connections)),
-        }
+    /// At most as many connections at a time as there is room for.
+    pub fn new(inner: TcpListener, room: Arc<Semaphore>) -> Self {
+        Self { inner, room }
     }
 }
 

@@ -12,11 +12,11 @@ mod listener;
 mod metrics;
 mod openapi;
 mod routes;
+mod server;
 mod tasks;
 
 use self::auth::Auth;
 use self::error::ApiError;
-use self::listener::Limited;
 use crate::changes::Changes;
 use crate::config::HttpConfig;
 use crate::store::Store;
@@ -24,9 +24,11 @@ use crate::supervisor::Handle;
 use axum::{Router, middleware};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tower_http::limit::RequestBodyLimitLayer;
+
+pub use server::serve;
 
 /// Largest body of a request. A configuration of a hundred cameras has a tenth of it.
 const MAX_BODY: usize = 1 << 20;
@@ -45,7 +47,7 @@ pub struct Api {
     supervisor: Handle,
     changes: Changes,
     store: Option<Arc<Store>>,
-    auth: Arc<Auth>,
+    auth: watch::Sender<Arc<Auth>>,
     done: CancellationToken,
 }
 
@@ -62,9 +64,14 @@ impl Api {
             supervisor,
             changes,
             store,
-            auth: Arc::new(Auth::new(config)),
+            auth: watch::Sender::new(Arc::new(Auth::new(config))),
             done,
         }
+    }
+
+    /// Other credentials from now on, also on connections that are open.
+    fn take_credentials(&self, config: &HttpConfig) {
+        self.auth.send_replace(Arc::new(Auth::new(config)));
     }
 
     fn store(&self) -> Result<Arc<Store>, ApiError> {
@@ -84,18 +91,8 @@ impl Api {
     }
 }
 
-/// Answers until the interface's end.
-pub async fn serve(listener: TcpListener, api: Api) -> std::io::Result<()> {
-    let listen = listener.local_addr()?;
-    let done = api.done.clone();
-    let listener = Limited::new(listener, MAX_CONNECTIONS);
-    axum::serve(listener, router(api, listen))
-        .with_graceful_shutdown(done.cancelled_owned())
-        .await
-}
-
 fn router(api: Api, listen: SocketAddr) -> Router {
-    let auth = middleware::from_fn_with_state(api.auth.clone(), auth::check);
+    let auth = middleware::from_fn_with_state(api.auth.subscribe(), auth::check);
     let guard = middleware::from_fn_with_state(listen, guard::check);
     routes::all()
         .into_iter()

@@ -12,7 +12,7 @@ mod schema;
 mod tasks;
 mod writer;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -155,6 +155,16 @@ impl Store {
         self.post_waiting(Op::Retain {
             cameras: cameras.to_vec(),
         })
+    }
+
+    /// Cameras of which ids, a grid or tasks are known.
+    pub fn cameras(&self) -> Result<BTreeSet<String>> {
+        let reader = self.reader();
+        let mut names = reader.prepare(
+            "SELECT camera FROM ids UNION SELECT camera FROM grids UNION SELECT camera FROM tasks",
+        )?;
+        let names = names.query_map([], |row| row.get(0))?;
+        Ok(names.collect::<rusqlite::Result<_>>()?)
     }
 
     /// Moves grid, ids, events, media and tasks of a renamed camera to its new name. What the new name had already stays

@@ -12,7 +12,8 @@ use tokio::sync::broadcast;
 use super::events::Live;
 use super::media::NewMedia;
 use super::{
-    Change, Event, ID_BLOCK, MediaItem, QUEUE, Result, TaskRow, TrackRecord, changes, grids, media, tasks,
+    Change, Event, ID_BLOCK, MediaItem, QUEUE, Result, TaskRow, TrackRecord, changes, grids, media,
+    tasks,
 };
 use watchpost_pipelines::tasks::Task;
 

@@ -70,14 +70,7 @@ impl Supervisor {
             Report::AnalysisFault {
                 reason, permanent, ..
             } => {
-                let reason = hide(&reason).to_string();
-                if camera.repeats.is_new(&reason, now) {
-                    tracing::error!(camera = name, "no detection: {reason}");
-                }
-                camera.clear_analysis();
-                camera.analysis_fault = Some(reason);
-                let wait = camera.analysis_backoff.next_wait().max(ANALYSIS_RETRY);
-                camera.analysis_retry = (!permanent).then(|| now + wait);
+                self.analysis_failed(&name, hide(&reason), permanent);
             }
             Report::Analysis { stats, .. } => {
                 if stats.process_fps > 0.0 {
@@ -118,6 +111,21 @@ impl Supervisor {
             }
             _ => {}
         }
+    }
+
+    /// One camera cannot be analysed; its capture goes on.
+    fn analysis_failed(&mut self, name: &str, reason: String, permanent: bool) {
+        let now = Instant::now();
+        let Some(camera) = self.cameras.get_mut(name) else {
+            return;
+        };
+        if camera.repeats.is_new(&reason, now) {
+            tracing::error!(camera = name, "no detection: {reason}");
+        }
+        camera.clear_analysis();
+        camera.analysis_fault = Some(reason);
+        let wait = camera.analysis_backoff.next_wait().max(ANALYSIS_RETRY);
+        camera.analysis_retry = (!permanent).then(|| now + wait);
     }
 
     /// `by_itself`: so that a camera may be the cause.
@@ -173,13 +181,14 @@ impl Supervisor {
         }
     }
 
-    pub(super) fn analysis_spec(&mut self, name: &str) -> AnalysisSpec {
+    /// What an analysis worker is told of a camera; with an id to begin with where it is to begin.
+    pub(super) fn analysis_spec(&self, name: &str, first_id: Option<u32>) -> AnalysisSpec {
         AnalysisSpec {
             name: name.to_owned(),
             camera: self.cameras[name].config.clone(),
             socket_path: crate::run_dir::socket(self.run_dir.path(), name),
             model: self.config.model.clone(),
-            first_id: self.history.first_id(name),
+            first_id,
             region_grid: self.history.grid(name).map(|grid| grid.json),
         }
     }
@@ -346,8 +355,15 @@ impl Supervisor {
                 }
             }
             if let Some((role, run)) = target {
+                let first_id = match self.history.first_id(&name) {
+                    Ok(first_id) => first_id,
+                    Err(error) => {
+                        self.analysis_failed(&name, format!("object ids: {error}"), false);
+                        continue;
+                    }
+                };
                 let command = AnalysisCommand::Add {
-                    spec: Box::new(self.analysis_spec(&name)),
+                    spec: Box::new(self.analysis_spec(&name, first_id)),
                     mark: self.cameras[&name].mark,
                 };
                 let sent = self

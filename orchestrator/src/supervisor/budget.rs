@@ -35,11 +35,15 @@ impl Budget {
     }
 }
 
-/// What a camera asks for. `known` are the bytes of a slot where it has streamed before.
-pub fn request(config: &CameraConfig, known: Option<u64>) -> Request {
+/// Bytes of a camera's frame. `known` are those of a slot where it has streamed before, or tried to.
+pub fn frame_bytes(config: &CameraConfig, known: Option<u64>) -> u64 {
     let (width, height) = config.detect_size().unwrap_or(ASSUMED_SIZE);
-    let picture = u64::from(width) * u64::from(height) * 3 / 2;
-    let mut request = Request::new(known.unwrap_or(picture), ANALYSIS_GRANT);
+    known.unwrap_or(u64::from(width) * u64::from(height) * 3 / 2)
+}
+
+/// What a camera asks for; `known` as above.
+pub fn request(config: &CameraConfig, known: Option<u64>) -> Request {
+    let mut request = Request::new(frame_bytes(config, known), ANALYSIS_GRANT);
     if let Some(slots) = config.slots {
         request.slots = slots.max(request.least);
     }

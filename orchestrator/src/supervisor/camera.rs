@@ -31,11 +31,14 @@ pub struct RingInfo {
     pub generation: u64,
 }
 
+/// The configuration a camera is to have, or what is wrong with it.
+pub type Next = Result<CameraConfig, String>;
+
 /// Where a camera is on its way out of the table.
 #[derive(Debug)]
 pub struct Leaving {
     /// With what it comes back, when it is only replaced.
-    pub replacement: Option<Box<CameraConfig>>,
+    pub next: Option<Next>,
     /// When the analysis is no longer waited for.
     pub detach_by: Option<Instant>,
 }
@@ -54,6 +57,8 @@ pub struct Camera {
     pub monitor: Option<RingMonitor>,
     /// Size of the frames in the ring, as the worker told.
     pub size: Option<(u32, u32)>,
+    /// Bytes of a frame that was larger than what had been granted.
+    pub frame_bytes: Option<u64>,
     pub capture: CaptureStats,
     pub camera_rate: Rate,
     pub decoder: Option<String>,
@@ -97,6 +102,7 @@ impl Camera {
             ring: None,
             monitor: None,
             size: None,
+            frame_bytes: None,
             capture: CaptureStats::default(),
             camera_rate: Rate::default(),
             decoder: None,
@@ -120,6 +126,12 @@ impl Camera {
             last_analysed: None,
             written_when_analysed: 0,
         }
+    }
+
+    /// Bytes of a frame, where they are known from what it sent.
+    pub fn known_frame_bytes(&self) -> Option<u64> {
+        let slot = self.ring.as_ref().map(|ring| ring.slot_bytes);
+        slot.max(self.frame_bytes)
     }
 
     /// Whether objects are looked for: what the configuration says, unless the task was started or stopped since.

@@ -1,5 +1,6 @@
 //! Capture workers: started, listened to, replaced, as the camera's health decides.
 
+use super::budget;
 use super::camera::{Camera, RingInfo};
 use super::health::{Action, Event, State};
 use super::process::{self, Notice, Role, WorkerEvent};
@@ -60,6 +61,11 @@ impl Supervisor {
             camera: camera.config.clone(),
             socket_path: socket,
             slots,
+            frame_bytes: camera
+                .config
+                .detect_size()
+                .is_none()
+                .then(|| budget::frame_bytes(&camera.config, camera.known_frame_bytes())),
             failed_decoders: camera.failed_decoders.clone(),
         };
         camera.runs = run;
@@ -110,6 +116,11 @@ impl Supervisor {
                 if !camera.failed_decoders.contains(&decoder) {
                     camera.failed_decoders.push(decoder);
                 }
+            }
+            Report::TooLarge { bytes } => {
+                tracing::debug!(camera = name, bytes, "a frame is larger than assumed");
+                camera.frame_bytes = Some(bytes);
+                self.handle(name, Event::TooLarge);
             }
             Report::Fault { kind, reason } => {
                 let reason = name_source(&camera.config, &hide(&reason));
@@ -186,6 +197,8 @@ impl Supervisor {
             readers: head.readers,
             generation: head.generation,
         });
+        // What it was taken to need is corrected by what it has.
+        camera.granted_bytes = head.total_bytes;
         camera.camera_rate.sample(head.frames, now);
         self.handle(name, Event::Head(head.frames));
     }

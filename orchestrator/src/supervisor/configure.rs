@@ -3,9 +3,9 @@
 use super::Supervisor;
 use super::analysing::stop_analysis;
 use super::budget;
-use super::camera::{Camera, Leaving, limits};
+use super::camera::{Camera, Leaving, Next, limits};
 use super::health::Event;
-use crate::config::{Config, Loaded};
+use crate::config::{Action, Config, Loaded, plan, takeovers};
 use crate::worker::protocol::AnalysisCommand;
 use shmring_core::sizing::Depth;
 use std::time::{Instant, SystemTime};
@@ -16,12 +16,9 @@ impl Supervisor {
     /// What is stored of cameras that are not configured any more goes; broken and renamed ones are not strangers.
     pub(super) fn forget_strangers(&mut self, loaded: &Loaded) {
         let cameras = &loaded.config.cameras;
-        for (name, config) in cameras {
-            if let Some(previous) = &config.previous_name
-                && !cameras.contains_key(previous)
-            {
-                self.history.renamed(previous, name);
-            }
+        let stored = self.history.cameras();
+        for (from, to) in takeovers(|name| stored.contains(name), cameras) {
+            self.history.renamed(from, to);
         }
         let known: Vec<String> = cameras
             .keys()
@@ -73,8 +70,7 @@ impl Supervisor {
         let Some(camera) = self.cameras.get_mut(name) else {
             return Err("no such camera".into());
         };
-        let known = camera.ring.as_ref().map(|ring| ring.slot_bytes);
-        let wanted = budget::request(&camera.config, known);
+        let wanted = budget::request(&camera.config, camera.known_frame_bytes());
         let mut request = wanted;
         if let Some(slots) = share {
             request.slots = slots;
@@ -100,93 +96,118 @@ impl Supervisor {
         Ok(depth.slots)
     }
 
+    /// Does what the plan says. Cameras that are wrong and worked before come as they were ([`Loaded::keep_working`]).
     pub(super) fn apply(&mut self, loaded: Loaded) {
-        let new = loaded.config;
-        let mut errors = Vec::new();
-        for (name, problems) in &loaded.broken {
-            let problems = hide(&problems.to_string());
-            if self
-                .cameras
-                .get(name)
-                .is_some_and(|c| c.leaving.is_none() && !c.broken)
-            {
-                // It works; a mistake made in the file meanwhile does not end that.
-                errors.push(problems);
-            } else {
-                self.add_broken(name, problems);
-            }
-        }
-        let model_changed = new.model != self.config.model;
-        let gone: Vec<String> = self
-            .cameras
-            .keys()
-            .filter(|name| !new.cameras.contains_key(*name) && !loaded.broken.contains_key(*name))
-            .cloned()
-            .collect();
-        for name in gone {
-            let new_name = new
-                .cameras
-                .iter()
-                .find(|(_, config)| config.previous_name.as_deref() == Some(&name));
-            match new_name {
-                Some((new_name, _)) => {
-                    tracing::info!(camera = name, "renamed to {new_name}");
-                    self.history.renamed(&name, new_name);
-                }
-                None => {
-                    tracing::info!(camera = name, "removed");
-                    self.history.removed(&name);
-                }
-            }
-            self.leave(&name, None);
-        }
+        let Loaded {
+            config: mut new,
+            broken,
+            ..
+        } = loaded;
+        let (kept, wrong): (Vec<_>, Vec<_>) = broken
+            .into_iter()
+            .map(|(name, problems)| (name, hide(&problems.to_string())))
+            .partition(|(name, _)| new.cameras.contains_key(name));
+        // For the plan, one that never worked is there and does not run.
+        new.cameras.extend(wrong.iter().map(|(name, _)| {
+            let config = CameraConfig {
+                enabled: false,
+                ..CameraConfig::default()
+            };
+            (name.clone(), config)
+        }));
         self.share_memory(&new);
-        for (name, config) in &new.cameras {
-            match self.cameras.get(name) {
-                None => self.add(name, config.clone()),
-                Some(camera)
-                    if camera.config != *config || camera.leaving.is_some() || camera.broken =>
-                {
-                    self.change(name, config.clone());
-                }
-                Some(_) => {}
-            }
-        }
+        let actions = plan(&self.config, &new);
         self.config = new;
+        for action in actions {
+            self.act(action);
+        }
+        for (name, problems) in &wrong {
+            self.set(name, Err(problems.clone()));
+        }
+        // Nothing happens to a camera that does not run, but it is shown as it is configured.
+        let resting = self.config.cameras.iter().filter(|(name, config)| {
+            !config.enabled && !wrong.iter().any(|(wrong, _)| wrong == *name)
+        });
+        let resting: Vec<String> = resting.map(|(name, _)| name.clone()).collect();
+        for name in resting {
+            self.set(&name, Ok(self.config.cameras[&name].clone()));
+        }
         self.config_error = None;
-        if !errors.is_empty() {
+        if !kept.is_empty() {
+            let errors: Vec<String> = kept.into_iter().map(|(_, problems)| problems).collect();
             self.refuse_config(errors.join("\n"));
         }
-        if model_changed {
-            tracing::info!("the model changed; the analysis starts again with it");
-            for analysis in self.analyses.values_mut() {
-                stop_analysis(analysis);
+    }
+
+    fn act(&mut self, action: Action) {
+        match action {
+            Action::Start { camera }
+            | Action::Update { camera, .. }
+            | Action::Stop {
+                camera,
+                removed: false,
+            } => self.set(&camera, Ok(self.config.cameras[&camera].clone())),
+            Action::Restart { camera, keys } => {
+                tracing::info!(camera, "restarting, changed: {}", keys.join(", "));
+                self.leave(&camera, Some(Ok(self.config.cameras[&camera].clone())));
             }
-            for camera in self.cameras.values_mut() {
-                camera.analysis_fault = None;
-                camera.analysis_retry = None;
+            Action::Stop {
+                camera,
+                removed: true,
+            } => {
+                tracing::info!(camera, "removed");
+                self.history.removed(&camera);
+                self.leave(&camera, None);
+            }
+            Action::Rename { from, camera } => {
+                tracing::info!(camera = from, "renamed to {camera}");
+                self.history.renamed(&from, &camera);
+                self.leave(&from, None);
+                self.set(&camera, Ok(self.config.cameras[&camera].clone()));
+            }
+            Action::RestartAnalysis => {
+                tracing::info!("the model changed; the analysis starts again with it");
+                for analysis in self.analyses.values_mut() {
+                    stop_analysis(analysis);
+                }
+                for camera in self.cameras.values_mut() {
+                    camera.analysis_fault = None;
+                    camera.analysis_retry = None;
+                }
+            }
+            // Not the cameras' business.
+            Action::Http { .. } | Action::NeedsNewStart { .. } => {}
+        }
+    }
+
+    /// Gives a camera its configuration, or shows what is wrong with it. One that runs takes it over while it runs.
+    fn set(&mut self, name: &str, next: Next) {
+        match self.cameras.get(name) {
+            Some(camera) if camera.leaving.is_some() => self.leave(name, Some(next)),
+            Some(camera)
+                if !camera.broken
+                    && let Ok(config) = next =>
+            {
+                self.update(name, config)
+            }
+            _ => {
+                self.cameras.remove(name);
+                self.add(name, next);
             }
         }
     }
 
-    /// A camera whose configuration is wrong from the start: shown, and nothing more.
-    pub(super) fn add_broken(&mut self, name: &str, problems: String) {
+    fn add(&mut self, name: &str, next: Next) {
         let mark = self.free_mark();
-        let mut camera = Camera::new(name, CameraConfig::default(), mark, SystemTime::now());
-        camera.broken = true;
-        self.cameras.insert(name.to_owned(), camera);
-        self.handle(name, Event::Broken(problems));
-    }
-
-    pub(super) fn add(&mut self, name: &str, config: CameraConfig) {
-        let mark = self.free_mark();
+        let config = next.clone().unwrap_or_default();
         let enabled = config.enabled;
-        let camera = Camera::new(name, config, mark, SystemTime::now());
+        let mut camera = Camera::new(name, config, mark, SystemTime::now());
+        camera.broken = next.is_err();
         self.cameras.insert(name.to_owned(), camera);
-        if enabled {
-            self.handle(name, Event::Enable);
-        } else {
-            tracing::info!(camera = name, "disabled");
+        match next {
+            Err(problems) => self.handle(name, Event::Broken(problems)),
+            Ok(_) if enabled => self.handle(name, Event::Enable),
+            Ok(_) => tracing::info!(camera = name, "disabled"),
         }
     }
 
@@ -196,26 +217,10 @@ impl Supervisor {
             .unwrap_or_default()
     }
 
-    pub(super) fn change(&mut self, name: &str, config: CameraConfig) {
+    fn update(&mut self, name: &str, config: CameraConfig) {
         let Some(camera) = self.cameras.get_mut(name) else {
             return;
         };
-        if let Some(leaving) = &mut camera.leaving {
-            leaving.replacement = Some(Box::new(config));
-            return;
-        }
-        if camera.broken {
-            self.cameras.remove(name);
-            return self.add(name, config);
-        }
-        let restart = !crate::config::changes(&camera.config, &config)
-            .restart
-            .is_empty();
-        if camera.config.enabled && config.enabled && restart {
-            tracing::info!(camera = name, "restarting with its new configuration");
-            self.leave(name, Some(config));
-            return;
-        }
         let was_enabled = camera.config.enabled;
         camera.config = config;
         camera.health.set_limits(limits(&camera.config));
@@ -227,7 +232,7 @@ impl Supervisor {
             (true, true) => {
                 tracing::info!(camera = name, "changed while it runs");
                 let command = AnalysisCommand::Update {
-                    spec: Box::new(self.analysis_spec(name)),
+                    spec: Box::new(self.analysis_spec(name, None)),
                 };
                 self.tell_analysis_of(name, &command);
             }
@@ -235,13 +240,17 @@ impl Supervisor {
         }
     }
 
-    /// Begins the way out: capture first, then analysis, then the ring.
-    pub(super) fn leave(&mut self, name: &str, replacement: Option<CameraConfig>) {
+    /// Begins the way out: capture first, then analysis, then the ring. `next` is what comes in its place, under its name.
+    pub(super) fn leave(&mut self, name: &str, next: Option<Next>) {
         let Some(camera) = self.cameras.get_mut(name) else {
             return;
         };
+        if let Some(leaving) = &mut camera.leaving {
+            leaving.next = next;
+            return;
+        }
         camera.leaving = Some(Leaving {
-            replacement: replacement.map(Box::new),
+            next,
             detach_by: None,
         });
         self.handle(name, Event::Disable);
@@ -266,10 +275,10 @@ impl Supervisor {
             };
             drop(camera.monitor);
             self.run_dir.remove(&name);
-            if let Some(config) = camera.leaving.and_then(|l| l.replacement)
+            if let Some(next) = camera.leaving.and_then(|l| l.next)
                 && !self.ending
             {
-                self.add(&name, *config);
+                self.add(&name, next);
             }
         }
     }

@@ -78,6 +78,8 @@ pub enum Event {
     Broken(String),
     /// There is no memory for its ring.
     Refused(String),
+    /// Its frames need more memory than it was granted, so it has to ask again.
+    TooLarge,
     /// The position of the ring's head, read by the supervisor itself.
     Head(u64),
     /// A task has the camera to itself: no frame is missed meanwhile.
@@ -211,6 +213,7 @@ impl Health {
                     }
                 }
             }
+            Event::TooLarge => self.ask_again(),
             Event::Head(head) => {
                 self.head(head, now, wall);
                 None
@@ -284,6 +287,17 @@ impl Health {
                 None
             }
         }
+    }
+
+    /// No failure: nothing is counted, and nothing waited for.
+    fn ask_again(&mut self) -> Option<Action> {
+        if !matches!(self.phase, Phase::Running { .. }) {
+            return None;
+        }
+        self.phase = Phase::Stopping {
+            then: Then::Wait(Duration::ZERO),
+        };
+        Some(Action::Stop)
     }
 
     fn head(&mut self, position: u64, now: Instant, wall: SystemTime) {
@@ -669,6 +683,20 @@ mod tests {
         bench.tell(Event::Exited("exit".into()));
         assert_eq!(bench.state(), State::Failed);
         assert_eq!(bench.pass(30.0), Some(Action::Spawn));
+    }
+
+    #[test]
+    fn a_camera_with_larger_frames_than_assumed_asks_again_at_once() {
+        let mut bench = Bench::new();
+        bench.tell(Event::Enable);
+        assert_eq!(bench.tell(Event::TooLarge), Some(Action::Stop));
+        assert_eq!(bench.state(), State::Connecting);
+        assert_eq!(
+            bench.tell(Event::Exited("exit".into())),
+            Some(Action::Spawn)
+        );
+        assert_eq!(bench.health.reconnects(bench.now), 0);
+        assert_eq!(bench.health.reason(), None);
     }
 
     #[test]

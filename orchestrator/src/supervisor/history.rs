@@ -1,6 +1,6 @@
 //! What the supervisor writes into the store and takes from it: ids, object events, region grids.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use detection::{BBox, TrackChange};
@@ -29,10 +29,14 @@ impl History {
         }
     }
 
-    /// The first id a tracker of this camera may give. Each start of a tracker begins a new block.
-    pub fn first_id(&mut self, camera: &str) -> Option<u32> {
+    /// The first id a tracker of this camera may give. Each start of a tracker begins a new block. An error says that ids
+    /// could be given twice.
+    pub fn first_id(&mut self, camera: &str) -> store::Result<Option<u32>> {
+        if self.store.is_none() {
+            return Ok(None);
+        }
         let first = self.reserve(camera)?;
-        u32::try_from(first).ok()
+        Ok(u32::try_from(first).ok())
     }
 
     /// A track changed.
@@ -45,12 +49,12 @@ impl History {
         path_length: f64,
     ) {
         let id = i64::from(object.id);
-        if self
+        let few = self
             .reserved
             .get(camera)
-            .is_some_and(|end| id + RESERVE_AHEAD >= *end)
-        {
-            self.reserve(camera);
+            .is_some_and(|end| id + RESERVE_AHEAD >= *end);
+        if few && let Err(error) = self.reserve(camera) {
+            tracing::error!(camera, "object ids: {error}");
         }
         let Some(store) = &self.store else { return };
         let record = TrackRecord {
@@ -108,6 +112,17 @@ impl History {
         self.tell(|store| store.delete_grid(camera));
     }
 
+    /// Cameras of which ids, a grid or tasks are stored.
+    pub fn cameras(&self) -> BTreeSet<String> {
+        let Some(store) = &self.store else {
+            return BTreeSet::new();
+        };
+        store.cameras().unwrap_or_else(|error| {
+            tracing::warn!("{error}");
+            BTreeSet::new()
+        })
+    }
+
     /// These are all cameras there are; grids and tasks of others are left over from a configuration that has changed meanwhile.
     pub fn retain(&self, cameras: &[String]) {
         self.tell(|store| store.retain(cameras));
@@ -121,19 +136,12 @@ impl History {
         }
     }
 
-    fn reserve(&mut self, camera: &str) -> Option<i64> {
-        let store = self.store.as_ref()?;
+    fn reserve(&mut self, camera: &str) -> store::Result<i64> {
+        let store = self.store.as_ref().ok_or(store::Error::Closed)?;
         // Waits for the disk: once per camera and thousand objects.
-        match tokio::task::block_in_place(|| store.reserve_ids(camera)) {
-            Ok(first) => {
-                self.reserved.insert(camera.to_owned(), first + ID_BLOCK);
-                Some(first)
-            }
-            Err(error) => {
-                tracing::error!(camera, "object ids: {error}");
-                None
-            }
-        }
+        let first = tokio::task::block_in_place(|| store.reserve_ids(camera))?;
+        self.reserved.insert(camera.to_owned(), first + ID_BLOCK);
+        Ok(first)
     }
 
     fn tell(&self, write: impl FnOnce(&Store) -> store::Result<()>) {

@@ -374,7 +374,7 @@ impl Supervisor {
             cameras: self
                 .cameras
                 .values()
-                .filter(|c| c.leaving.as_ref().is_none_or(|l| l.replacement.is_some()))
+                .filter(|c| c.leaving.as_ref().is_none_or(|l| l.next.is_some()))
                 .map(|c| c.status(self.analysis_pid(c), now))
                 .collect(),
             processes: self.processes(),
@@ -430,6 +430,8 @@ impl Supervisor {
                     }
                     Notice::Stuck(reason) => {
                         tracing::error!(camera = name, "{reason}; it is replaced");
+                        // It still holds its socket, and a living writer's is not taken over.
+                        self.run_dir.remove(&name);
                         self.capture_gone(&name, reason);
                     }
                 }

@@ -3,6 +3,7 @@
 use super::link::{self, Input, Waker, report};
 use super::picture::Freeze;
 use super::protocol::{CaptureCommand, CaptureStats, FaultKind, Report};
+use super::room::Room;
 use anyhow::{Context, Result, bail};
 use gst::prelude::*;
 use std::process::ExitCode;
@@ -10,6 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
+use watchpost_pipelines::CameraConfig;
 use watchpost_pipelines::camera::{Role, Source};
 use watchpost_pipelines::capture::{self, Capture, CaptureEvent};
 use watchpost_pipelines::spec::CaptureSpec;
@@ -18,6 +20,8 @@ use watchpost_pipelines::spec::CaptureSpec;
 const FIGURES: Duration = Duration::from_secs(1);
 /// Frames per second no network camera has: a broken restream delivers old frames as fast as it can.
 const IMPOSSIBLE_RATE: f64 = 150.0;
+/// Where more are expected, it takes so many times as many.
+const IMPOSSIBLE_TIMES: f64 = 3.0;
 /// Seconds in a row with that rate before it is believed.
 const RATE_CHECKS: u32 = 3;
 /// From EOS to ending anyway.
@@ -44,11 +48,13 @@ struct Worker {
     capture: Capture,
     bus: gst::Bus,
     picture: Arc<Mutex<Freeze>>,
+    room: Option<Room>,
     frames: Arc<AtomicU64>,
     size: Option<(u32, u32)>,
     decoder: Option<String>,
     figures: Figures,
-    watch_rate: bool,
+    /// More frames per second than this source can have.
+    impossible_rate: Option<f64>,
     too_fast: u32,
     end_by: Option<Instant>,
 }
@@ -80,12 +86,17 @@ impl Worker {
             limit.clamp(0.0, 86_400.0),
         ))));
         let watched = (is_camera && limit > 0.0).then(|| picture.clone());
+        let room = spec
+            .frame_bytes
+            .zip(capture.sink())
+            .map(|(limit, sink)| Room::guard(sink, limit, waker));
         watch_frames(&capture, &frames, watched, waker);
         capture.start()?;
         Ok(Self {
             capture,
             bus,
             picture,
+            room,
             frames,
             size: None,
             decoder: None,
@@ -94,7 +105,7 @@ impl Worker {
                 received: 0,
                 written: 0,
             },
-            watch_rate: matches!(source, Some(Source::Rtsp(_) | Source::Test(_))),
+            impossible_rate: impossible_rate(&spec.camera),
             too_fast: 0,
             end_by: None,
         })
@@ -117,6 +128,9 @@ impl Worker {
                 },
                 Ok(Input::Wake) | Err(RecvTimeoutError::Timeout) => {}
                 Ok(Input::End) | Err(RecvTimeoutError::Disconnected) => self.finish(),
+            }
+            if let Some(bytes) = self.room.as_ref().and_then(Room::too_large) {
+                return report(&Report::TooLarge { bytes });
             }
             if self.end_by.is_some_and(|by| Instant::now() >= by) || !self.take_messages() {
                 return;
@@ -203,7 +217,8 @@ impl Worker {
             received,
             written,
         };
-        self.too_fast = if self.watch_rate && stats.source_fps > IMPOSSIBLE_RATE {
+        let too_fast = |limit| stats.source_fps > limit;
+        self.too_fast = if self.impossible_rate.is_some_and(too_fast) {
             self.too_fast + 1
         } else {
             0
@@ -229,6 +244,17 @@ impl Worker {
         }
         true
     }
+}
+
+/// More frames per second than the camera can be believed to have: 150, or three times what its configuration expects where
+/// that is more. Devices of this machine and files are as fast as they are.
+fn impossible_rate(camera: &CameraConfig) -> Option<f64> {
+    let expected = match camera.source_for(Role::Detect)? {
+        Source::Rtsp(_) => camera.detect.fps,
+        Source::Test(test) => test.fps.max(camera.detect.fps),
+        _ => return None,
+    };
+    Some((IMPOSSIBLE_TIMES * expected).max(IMPOSSIBLE_RATE))
 }
 
 /// Counts frames at the ring's door, and looks whether the picture changes.
@@ -293,4 +319,25 @@ fn tell_fault(fault: &capture::Fault) {
         },
         reason: fault.reason.clone(),
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_impossible_rate_is_far_beyond_what_is_expected() {
+        let camera = |source: serde_json::Value, fps: f64| -> CameraConfig {
+            let camera = serde_json::json!({"source": source, "detect": {"fps": fps}});
+            serde_json::from_value(camera).unwrap()
+        };
+        let limit = |source, fps| impossible_rate(&camera(source, fps));
+        let rtsp = || serde_json::json!({"rtsp": "rtsp://h/1"});
+        assert_eq!(limit(rtsp(), 5.0), Some(150.0));
+        assert_eq!(limit(rtsp(), 100.0), Some(300.0));
+        let fast = serde_json::json!({"test": {"scene": "walkers", "fps": 240}});
+        assert_eq!(limit(fast, 5.0), Some(720.0));
+        let file = serde_json::json!({"file": {"path": "/a.mp4", "realtime": false}});
+        assert_eq!(limit(file, 5.0), None);
+    }
 }

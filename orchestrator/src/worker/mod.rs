@@ -6,4 +6,5 @@ mod link;
 mod objects;
 mod picture;
 pub mod protocol;
+mod room;
 mod scene;

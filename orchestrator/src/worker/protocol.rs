@@ -223,6 +223,11 @@ pub enum Report {
         /// Height of its frames.
         height: u32,
     },
+    /// Capture: the frames are larger than what was granted; nothing was put into memory, and the worker is about to exit.
+    TooLarge {
+        /// Bytes of a frame.
+        bytes: u64,
+    },
     /// Capture: which decoder is at work.
     Decoder {
         /// Name of its element.
