@@ -1,8 +1,9 @@
 //! Who may ask what, where other machines can reach Watchpost; and the interface as it describes itself.
 
-use crate::support::{Watchpost, watchpost, write_config};
-use std::io::Write;
+use crate::support::{Watchpost, eventually, watchpost, write_config};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::process::Stdio;
+use std::time::Duration;
 
 const CAMERA: &str = "cameras:\n  a:\n    source: {test: {scene: walkers, width: 128, height: 96, fps: 5}}\n    detect: {width: 128, height: 96, fps: 5}\n";
 
@@ -120,4 +121,109 @@ fn the_interface_describes_itself_as_it_is() {
         assert_eq!(code, 400, "{path}: {body}");
         assert!(body.starts_with("{\"error\":"), "{path}: {body}");
     }
+}
+
+/// A port of 127.0.0.1 that nobody has at this moment.
+fn free_port() -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().port()
+}
+
+#[test]
+fn the_interface_changes_while_it_runs_and_open_connections_go_on() {
+    let mut watchpost = Watchpost::start(CAMERA);
+    watchpost.wait_streaming("a");
+    let before = std::fs::read_to_string(watchpost.config_file()).unwrap();
+    let mut stream = BufReader::new(watchpost.send("GET", "/api/events/stream", "", ""));
+    let mut line = String::new();
+    stream.read_line(&mut line).unwrap();
+    assert!(line.contains("200"), "{line}");
+
+    // Another port, and from now on only with a token.
+    let port = free_port();
+    let listen = |text: &str, http: &str| {
+        text.replace(
+            "http: {listen: \"127.0.0.1:0\"}",
+            &format!("http: {{{http}}}"),
+        )
+    };
+    let token = "tokens: [{token: \"first-token-1\", role: admin}]";
+    let http = format!("listen: \"127.0.0.1:{port}\", {token}");
+    std::fs::write(watchpost.config_file(), listen(&before, &http)).unwrap();
+    let old = watchpost.move_to(port);
+    eventually("the old port is closed", || {
+        std::net::TcpStream::connect(old).is_err()
+    });
+    let get = |watchpost: &Watchpost, token: &str| {
+        let header = format!("Authorization: Bearer {token}\r\n");
+        watchpost.request("GET", "/api/cameras/a", &header, "").0
+    };
+    assert_eq!(get(&watchpost, "guessed-token-1"), 401);
+    assert_eq!(get(&watchpost, "first-token-1"), 200);
+    // Who listened before listens on: nobody hung up.
+    stream
+        .get_ref()
+        .set_read_timeout(Some(Duration::from_millis(300)))
+        .unwrap();
+    let mut rest = Vec::new();
+    let end = stream.read_to_end(&mut rest);
+    assert!(end.is_err_and(|e| e.kind() == ErrorKind::WouldBlock));
+
+    // Another token, and the same port of all interfaces.
+    let token = "tokens: [{token: \"second-token-1\", role: admin}]";
+    let http = format!("listen: \"0.0.0.0:{port}\", {token}");
+    std::fs::write(watchpost.config_file(), listen(&before, &http)).unwrap();
+    eventually("it listens everywhere", || {
+        watchpost
+            .log()
+            .contains(&format!("listening on http://0.0.0.0:{port}"))
+    });
+    assert_eq!(get(&watchpost, "first-token-1"), 401);
+    assert_eq!(get(&watchpost, "second-token-1"), 200);
+
+    // Without credentials it would not be safe, so all stays as it is.
+    let http = format!("listen: \"0.0.0.0:{port}\"");
+    std::fs::write(watchpost.config_file(), listen(&before, &http)).unwrap();
+    eventually("that is refused", || {
+        watchpost
+            .log()
+            .contains("it needs http.tokens or http.users")
+    });
+    assert_eq!(get(&watchpost, ""), 401);
+    // A port somebody else has: it stays where it is, and says so.
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let http = format!("listen: \"{}\", {token}", taken.local_addr().unwrap());
+    std::fs::write(watchpost.config_file(), listen(&before, &http)).unwrap();
+    eventually("that is told", || {
+        watchpost
+            .log()
+            .contains(&format!("it stays 0.0.0.0:{port}"))
+    });
+    watchpost.move_to(port);
+    assert_eq!(get(&watchpost, "second-token-1"), 200);
+}
+
+#[test]
+fn more_is_not_allowed_over_http_than_the_file_allows() {
+    let watchpost = Watchpost::start(CAMERA);
+    let json = "Content-Type: application/json\r\n";
+    let mut config = watchpost.get("/api/config");
+    config["http"]["allow_local_sources"] = true.into();
+    let (code, answer) = watchpost.request("POST", "/api/config", json, &config.to_string());
+    assert_eq!(code, 403, "{answer}");
+    let launch = r#"{"source": {"launch": "videotestsrc"}}"#;
+    assert_eq!(
+        watchpost.request("PUT", "/api/cameras/b", json, launch).0,
+        403
+    );
+    // The file may, and it counts at once.
+    let text = std::fs::read_to_string(watchpost.config_file()).unwrap();
+    let text = text.replace("http: {", "http: {allow_local_sources: true, ");
+    std::fs::write(watchpost.config_file(), text).unwrap();
+    eventually("local sources are allowed", || {
+        watchpost
+            .request("PUT", "/api/cameras/b?dry_run=1", json, launch)
+            .0
+            == 200
+    });
 }

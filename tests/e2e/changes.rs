@@ -224,6 +224,70 @@ fn the_file_is_taken_over_when_it_changes_and_kept_out_while_it_is_wrong() {
 }
 
 #[test]
+fn a_camera_with_a_mistake_goes_on_as_it_was_and_the_others_can_be_changed() {
+    let watchpost = Watchpost::start(CAMERAS);
+    let still = watchpost.wait_streaming("still");
+    let good = std::fs::read_to_string(watchpost.config_file()).unwrap();
+    let is_as_it_was = || {
+        let now = watchpost.camera("still");
+        assert_eq!(now["capture_pid"], still["capture_pid"], "{now}");
+        assert_eq!(now["state"], "streaming", "{now}");
+    };
+    std::fs::write(watchpost.config_file(), good.replace("fps: 10", "fsp: 10")).unwrap();
+    eventually("the mistake is told", || {
+        let error = watchpost.get("/api/status")["config_error"].clone();
+        error
+            .as_str()
+            .is_some_and(|e| e.contains("cameras.still.detect.fsp"))
+    });
+    is_as_it_was();
+    // Nobody waits for whoever made the mistake.
+    let door = json!({"source": {"test": "walkers"}, "detect": {"width": 320, "height": 180}});
+    let (code, answer) = change(&watchpost, "PUT", "/api/cameras/door", &door);
+    assert_eq!(
+        (code, &answer["actions"]),
+        (200, &json!([{"action": "start", "camera": "door"}])),
+        "{answer}"
+    );
+    watchpost.wait_streaming("door");
+    // But another mistake is refused.
+    let patch = json!({"detect": {"fps": -1}});
+    assert_eq!(
+        change(&watchpost, "PATCH", "/api/cameras/door", &patch).0,
+        400
+    );
+    is_as_it_was();
+    let text = std::fs::read_to_string(watchpost.config_file()).unwrap();
+    assert!(text.contains("fsp: 10") && text.contains("door:"), "{text}");
+    // Repaired: nothing has changed, so nothing happens.
+    std::fs::write(watchpost.config_file(), text.replace("fsp: 10", "fps: 10")).unwrap();
+    eventually("all is well", || {
+        watchpost.get("/api/status")["config_error"].is_null()
+    });
+    is_as_it_was();
+
+    // A camera that goes and comes back with a mistake while its worker still stops is shown, and leaves nothing behind.
+    let wrong = "  door:\n    source: {test: walkers}\n    fsp: 1\n";
+    let (code, answer) = change(&watchpost, "DELETE", "/api/cameras/door", &Value::Null);
+    assert_eq!(code, 200, "{answer}");
+    let text = std::fs::read_to_string(watchpost.config_file()).unwrap();
+    std::fs::write(watchpost.config_file(), format!("{text}{wrong}")).unwrap();
+    watchpost.signal(Signal::HUP);
+    eventually("the mistake is shown", || {
+        let (code, body) = watchpost.request("GET", "/api/cameras/door", "", "");
+        code == 200 && body.contains("unknown key") && children(watchpost.pid()).len() == 2
+    });
+    assert!(!watchpost.socket("door").exists());
+    // It disappears like any other.
+    let (code, answer) = change(&watchpost, "DELETE", "/api/cameras/door", &Value::Null);
+    assert_eq!(code, 200, "{answer}");
+    eventually("it is gone", || {
+        watchpost.request("GET", "/api/cameras/door", "", "").0 == 404
+    });
+    is_as_it_was();
+}
+
+#[test]
 fn what_is_not_to_be_kept_lasts_until_the_next_start_and_secrets_stay_hidden() {
     let watchpost = Watchpost::start(&format!(
         "{CAMERAS}  far:\n    enabled: false\n    source: {{rtsp: \"rtsp://admin:geheim@127.0.0.1:1/x\"}}\n"

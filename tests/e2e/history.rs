@@ -135,4 +135,24 @@ fn events_and_grids_outlive_restarts_and_new_names() {
     let kept = watchpost.get("/api/cameras/new/grid");
     assert_eq!((&kept["grid"], &kept["frozen"]), (&grid, &json!(true)));
     assert_eq!(watchpost.request("GET", "/api/cameras/old", "", "").0, 404);
+
+    // Removed, and added again: what was learned is gone, what happened is not.
+    let camera = config["cameras"]["new"].to_string();
+    let path = "/api/cameras/new";
+    assert_eq!(watchpost.request("DELETE", path, JSON, "").0, 200);
+    eventually("it is gone", || {
+        watchpost.request("GET", path, "", "").0 == 404
+    });
+    assert_eq!(
+        watchpost.request("GET", "/api/cameras/new/grid", "", "").0,
+        404
+    );
+    let (code, answer) = watchpost.request("PUT", path, JSON, &camera);
+    assert_eq!(code, 200, "{answer}");
+    watchpost.wait_streaming("new");
+    let fresh = watchpost.get("/api/cameras/new/grid");
+    assert_ne!(fresh["grid"], grid, "{fresh}");
+    assert_ne!(fresh["frozen"], true, "{fresh}");
+    let events = watchpost.get("/api/events?camera=new&limit=1000");
+    assert!(ids(&first).iter().all(|id| ids(&events).contains(id)));
 }

@@ -5,6 +5,8 @@ mod bad_input;
 mod changes;
 mod faults;
 mod history;
+mod host;
+mod memory;
 mod rtsp;
 mod supervision;
 mod support;

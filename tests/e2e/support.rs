@@ -70,11 +70,36 @@ pub const PROGRAM: &str = env!("CARGO_BIN_EXE_watchpost");
 /// As [`watchpost`], from a copy of the program.
 pub fn watchpost_at(program: &Path) -> Command {
     let mut command = Command::new(program);
+    command.stdin(Stdio::null());
+    with_library(command)
+}
+
+/// A command that finds ONNX Runtime.
+fn with_library(mut command: Command) -> Command {
     if let Some(library) = onnxruntime().filter(|_| std::env::var_os("ORT_DYLIB_PATH").is_none()) {
         command.env("ORT_DYLIB_PATH", library);
     }
-    command.stdin(Stdio::null());
     command
+}
+
+/// `watchpost` after a shell's commands in a mount namespace of its own: what they mount nobody else sees. `None`, said
+/// plainly, where that is not allowed (it takes root).
+pub fn in_own_mounts(script: &str) -> Option<Command> {
+    let allowed = Command::new("unshare")
+        .args(["--mount", "true"])
+        .stderr(Stdio::null())
+        .status();
+    if !allowed.is_ok_and(|status| status.success()) {
+        eprintln!("SKIPPED: no mount namespace of its own to be had (run as root)");
+        return None;
+    }
+    let mut command = Command::new("unshare");
+    command
+        .args(["--mount", "sh", "-ec"])
+        .arg(format!("{script}\nexec \"$@\""))
+        .args(["sh", PROGRAM])
+        .stdin(Stdio::null());
+    Some(with_library(command))
 }
 
 impl Watchpost {
@@ -85,25 +110,30 @@ impl Watchpost {
 
     /// As [`Watchpost::start`], from a copy of the program.
     pub fn start_program(program: &Path, rest: &str) -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
-        write_config(folder.path(), rest);
-        Self::start_in(Arc::new(folder), program)
+        Self::start_by(watchpost_at(program), rest)
     }
 
     /// Ends it and starts it again in the same folder.
     pub fn start_again(mut self) -> Self {
         self.signal(rustix::process::Signal::TERM);
         assert_eq!(self.wait().code(), Some(0), "{}", self.log());
-        Self::start_in(
-            self.folder.clone(),
-            Path::new(env!("CARGO_BIN_EXE_watchpost")),
-        )
+        Self::start_in(self.folder.clone(), watchpost())
     }
 
-    fn start_in(folder: Arc<TempDir>, program: &Path) -> Self {
-        let mut child = watchpost_at(program)
+    /// As [`Watchpost::start`], by a command that ends in the program: with another environment, or with another view of
+    /// the machine. `$FILE` is the configuration file.
+    pub fn start_by(command: Command, rest: &str) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        write_config(folder.path(), rest);
+        Self::start_in(Arc::new(folder), command)
+    }
+
+    fn start_in(folder: Arc<TempDir>, mut command: Command) -> Self {
+        let file = folder.path().join("watchpost.yaml");
+        let mut child = command
+            .env("FILE", &file)
             .args(["run", "-c"])
-            .arg(folder.path().join("watchpost.yaml"))
+            .arg(&file)
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
@@ -135,6 +165,14 @@ impl Watchpost {
             folder,
             log,
         }
+    }
+
+    /// Asks at another port of 127.0.0.1 from now on, once it listens there. Answers with where it was asked before.
+    #[track_caller]
+    pub fn move_to(&mut self, port: u16) -> SocketAddr {
+        let new = SocketAddr::from(([127, 0, 0, 1], port));
+        eventually("it listens there", || TcpStream::connect(new).is_ok());
+        std::mem::replace(&mut self.address, new)
     }
 
     /// What it logged so far.

@@ -113,8 +113,8 @@ async fn serve(
     let signals = tokio::spawn(pass_on_signals(handle.clone(), Systemd::from_env())?);
     let table = screen.map(|screen| tokio::spawn(table::keep_drawing(handle.clone(), screen)));
     let systemd = Systemd::from_env();
-    let alive = tokio::spawn(systemd.clone().keep_alive(handle.clone()));
     systemd.ready();
+    let alive = tokio::spawn(systemd.keep_alive(handle.clone()));
     // As a task: what workers report is then mostly taken by the thread that has just read it.
     let supervised = tokio::spawn(supervisor.run(loaded)).await;
     alive.abort();
