@@ -25,6 +25,8 @@ pub struct CaptureSpec {
     /// the supervisor has granted the memory.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub frame_bytes: Option<u64>,
+    /// Folder of what outlives a run; the camera's files go below it.
+    pub data_dir: PathBuf,
     /// Decoders not to try again, since they failed for this camera.
     #[serde(default)]
     pub failed_decoders: Vec<String>,

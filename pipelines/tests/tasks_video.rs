@@ -36,6 +36,7 @@ fn setup(root: &Path) -> VideoSetup {
 fn lasting(seconds: f64) -> VideoParameters {
     VideoParameters {
         duration: Some(seconds),
+        until: None,
     }
 }
 

@@ -66,6 +66,7 @@ impl Supervisor {
                 .detect_size()
                 .is_none()
                 .then(|| budget::frame_bytes(&camera.config, camera.known_frame_bytes())),
+            data_dir: self.data_dir.clone(),
             failed_decoders: camera.failed_decoders.clone(),
         };
         camera.runs = run;

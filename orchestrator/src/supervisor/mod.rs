@@ -32,6 +32,7 @@ use crate::run_dir::RunDir;
 use crate::store::Store;
 use crate::worker::protocol::{AnalysisCommand, GridAction, Level, TaskRequest};
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::{mpsc, oneshot};
@@ -213,6 +214,7 @@ pub struct Supervisor {
     config_error: Option<String>,
     budget: Budget,
     run_dir: RunDir,
+    data_dir: PathBuf,
     history: History,
     started: SystemTime,
     cameras: BTreeMap<String, Camera>,
@@ -239,6 +241,7 @@ impl Supervisor {
             config_error: None,
             budget: Budget::of_system(),
             run_dir,
+            data_dir: crate::data_dir::choose(loaded.config.data_dir.as_deref()),
             history: History::new(store),
             started: SystemTime::now(),
             cameras: BTreeMap::new(),

@@ -187,10 +187,11 @@ impl Supervisor {
         };
         let before = camera.board.known.insert(status.task, status.clone());
         let before = before.map_or((TaskState::Idle, None), |b| (b.state, b.detail));
-        if before == (status.state, status.detail.clone()) {
-            return;
+        // How far a task at work has come is in its status; only what changes with it is an event.
+        let told = matches!(status.state, TaskState::Active) || before.1 == status.detail;
+        if before.0 != status.state || !told {
+            self.note_task(name, &status);
         }
-        self.note_task(name, &status);
     }
 
     fn note_task(&mut self, name: &str, status: &TaskStatus) {

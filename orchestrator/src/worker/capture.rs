@@ -1,31 +1,28 @@
-//! The capture worker: one camera's frames into its ring.
+//! The capture worker: one camera's frames into its ring and to its tasks.
 
+use super::exclusive::{Done, Next, Turn, in_background};
+use super::feeds::Feeds;
 use super::link::{self, Input, Waker, report};
-use super::picture::Freeze;
-use super::protocol::{CaptureCommand, CaptureStats, FaultKind, Report};
-use super::room::Room;
+use super::protocol::{CaptureCommand, Report, TaskRequest};
+use super::running::{End, Running, tell_fault};
+use super::tasks::{Tasks, time_of};
 use anyhow::{Context, Result, bail};
-use gst::prelude::*;
+use std::collections::VecDeque;
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
-use watchpost_pipelines::CameraConfig;
-use watchpost_pipelines::camera::{Role, Source};
-use watchpost_pipelines::capture::{self, Capture, CaptureEvent};
+use watchpost_pipelines::capture::{self, Setup};
 use watchpost_pipelines::spec::CaptureSpec;
+use watchpost_pipelines::tasks::{
+    Conflict, MediaFolder, Outcome, Parameters, Step, Taps, Task, TaskState,
+};
 
-/// How often figures are reported.
-const FIGURES: Duration = Duration::from_secs(1);
-/// Frames per second no network camera has: a broken restream delivers old frames as fast as it can.
-const IMPOSSIBLE_RATE: f64 = 150.0;
-/// Where more are expected, it takes so many times as many.
-const IMPOSSIBLE_TIMES: f64 = 3.0;
-/// Seconds in a row with that rate before it is believed.
-const RATE_CHECKS: u32 = 3;
 /// From EOS to ending anyway.
 const DRAIN: Duration = Duration::from_millis(600);
+/// Name of the live picture's ring beside the camera's own.
+pub const LIVE_SOCKET: &str = "live.sock";
+/// Tasks that may wait for their turn with the camera.
+const TURNS: usize = 8;
 
 /// Reads the specification, runs the camera until its input ends or something fails.
 pub fn run() -> Result<ExitCode> {
@@ -37,7 +34,7 @@ pub fn run() -> Result<ExitCode> {
     let spec: CaptureSpec = serde_json::from_str(&first).context("the specification")?;
     gst::init().context("GStreamer")?;
     gstshmring::plugin_register_static().context("plugin shmring")?;
-    match Worker::start(&spec, &waker) {
+    match Worker::start(spec, &waker) {
         Ok(mut worker) => worker.work(&inputs),
         Err(fault) => tell_fault(&fault),
     }
@@ -45,299 +42,432 @@ pub fn run() -> Result<ExitCode> {
 }
 
 struct Worker {
-    capture: Capture,
-    bus: gst::Bus,
-    picture: Arc<Mutex<Freeze>>,
-    room: Option<Room>,
-    frames: Arc<AtomicU64>,
-    size: Option<(u32, u32)>,
-    decoder: Option<String>,
-    figures: Figures,
-    /// More frames per second than this source can have.
-    impossible_rate: Option<f64>,
-    too_fast: u32,
+    spec: CaptureSpec,
+    waker: Waker,
+    /// What the camera serves when no task has it to itself.
+    setup: Setup,
+    /// None while a task has it to itself, or it changes hands.
+    running: Option<Running>,
+    /// Further sources of the camera.
+    feeds: Feeds,
+    tasks: Tasks,
+    turn: Option<Turn>,
+    queue: VecDeque<Parameters>,
     end_by: Option<Instant>,
 }
 
-/// Counters at the last report.
-struct Figures {
-    at: Instant,
-    received: u64,
-    written: u64,
-}
-
 impl Worker {
-    fn start(spec: &CaptureSpec, waker: &Waker) -> Result<Self, capture::Fault> {
-        let capture = capture::build(spec)?;
-        let bus = capture.pipeline().bus().expect("a pipeline has a bus");
-        let on_bus = waker.clone();
-        bus.set_sync_handler(move |_, _| {
-            on_bus.wake();
-            gst::BusSyncReply::Pass
-        });
-        let source = spec.camera.source_for(Role::Detect);
-        let is_camera = matches!(
-            source,
-            Some(Source::Rtsp(_) | Source::V4l2(_) | Source::Libcamera(_) | Source::Test(_))
-        );
-        let frames = Arc::new(AtomicU64::new(0));
-        let limit = spec.camera.freeze_timeout;
-        let picture = Arc::new(Mutex::new(Freeze::new(Duration::from_secs_f64(
-            limit.clamp(0.0, 86_400.0),
-        ))));
-        let watched = (is_camera && limit > 0.0).then(|| picture.clone());
-        let room = spec
-            .frame_bytes
-            .zip(capture.sink())
-            .map(|(limit, sink)| Room::guard(sink, limit, waker));
-        watch_frames(&capture, &frames, watched, waker);
-        capture.start()?;
+    fn start(spec: CaptureSpec, waker: &Waker) -> Result<Self, capture::Fault> {
+        let capture = capture::build(&spec)?;
+        for text in capture.not_applied() {
+            tracing::info!("not applied: {text}");
+        }
+        let running = Running::new(capture, &spec, waker);
+        running.capture().start()?;
+        let live_socket = spec.socket_path.with_file_name(LIVE_SOCKET);
+        let folder = MediaFolder::new(&spec.data_dir, &spec.name);
+        let tasks = Tasks::new(&spec.camera, live_socket, folder, waker);
         Ok(Self {
-            capture,
-            bus,
-            picture,
-            room,
-            frames,
-            size: None,
-            decoder: None,
-            figures: Figures {
-                at: Instant::now(),
-                received: 0,
-                written: 0,
-            },
-            impossible_rate: impossible_rate(&spec.camera),
-            too_fast: 0,
+            setup: Setup::standing(&spec.camera),
+            feeds: Feeds::new(&spec, waker),
+            waker: waker.clone(),
+            running: Some(running),
+            tasks,
+            turn: None,
+            queue: VecDeque::new(),
             end_by: None,
+            spec,
         })
     }
 
     fn work(&mut self, inputs: &Receiver<Input>) {
         loop {
-            let mut wait = FIGURES.saturating_sub(self.figures.at.elapsed());
-            if let Some(by) = self.end_by {
-                wait = wait.min(by.saturating_duration_since(Instant::now()));
-            }
-            match inputs.recv_timeout(wait) {
+            match inputs.recv_timeout(self.patience()) {
                 Ok(Input::Line(line)) => match serde_json::from_str(&line) {
                     Ok(CaptureCommand::Stop) => self.finish(),
-                    Ok(CaptureCommand::Task { id, .. }) => report(&Report::TaskAnswer {
-                        id,
-                        answer: Err("not yet".into()),
-                    }),
+                    Ok(CaptureCommand::Task { id, request }) => {
+                        let task = request.task();
+                        let answer = self.request(request).map(|()| self.tasks.status(task));
+                        report(&Report::TaskAnswer { id, answer });
+                    }
                     Err(error) => tracing::error!("unknown command: {error}"),
                 },
                 Ok(Input::Wake) | Err(RecvTimeoutError::Timeout) => {}
                 Ok(Input::End) | Err(RecvTimeoutError::Disconnected) => self.finish(),
             }
-            if let Some(bytes) = self.room.as_ref().and_then(Room::too_large) {
-                return report(&Report::TooLarge { bytes });
-            }
-            if self.end_by.is_some_and(|by| Instant::now() >= by) || !self.take_messages() {
+            if let Err(end) = self.look() {
+                if self.end_by.is_none() {
+                    end.tell();
+                }
+                // Files that were begun are closed with what there is.
+                self.tasks.stop_all();
+                let deadline = *self.end_by.get_or_insert_with(|| Instant::now() + DRAIN);
+                while self.tasks.is_writing() && Instant::now() < deadline {
+                    let _ = inputs.recv_timeout(Duration::from_millis(20));
+                    self.tasks.take_news();
+                }
                 return;
             }
-            self.look();
-            if self.figures.at.elapsed() >= FIGURES && !self.tell_figures() {
+            if self.end_by.is_some_and(|by| Instant::now() >= by) {
                 return;
             }
         }
     }
 
-    /// What is on its way still reaches the ring.
+    /// How long nothing has to be done unless something happens.
+    fn patience(&self) -> Duration {
+        let mut wait = Duration::from_secs(1);
+        if let Some(running) = &self.running {
+            wait = running.figures_due_in();
+        }
+        if let Some(by) = self.end_by {
+            wait = wait.min(by.saturating_duration_since(Instant::now()));
+        }
+        if let Some(turn) = &self.turn {
+            wait = wait.min(turn.due_in());
+        }
+        if self.tasks.is_waiting() {
+            wait = wait.min(Duration::from_millis(50));
+        }
+        wait
+    }
+
+    /// What is on its way still reaches the ring, and what is being written is closed.
     fn finish(&mut self) {
         if self.end_by.is_none() {
             self.end_by = Some(Instant::now() + DRAIN);
-            self.capture.finish();
-        }
-    }
-
-    /// Whether to go on.
-    fn take_messages(&mut self) -> bool {
-        while let Some(message) = self.bus.pop() {
-            match self.capture.handle(&message) {
-                Some(CaptureEvent::Ended) => {
-                    if self.end_by.is_none() {
-                        report(&Report::Fault {
-                            kind: FaultKind::Ended,
-                            reason: "the source has ended (loop is false)".into(),
-                        });
-                    }
-                    return false;
-                }
-                Some(CaptureEvent::Failed(fault)) => {
-                    tell_fault(&fault);
-                    return false;
-                }
-                Some(CaptureEvent::Warning(text)) => tracing::warn!("{text}"),
-                None => {}
+            self.tasks.stop_all();
+            match &self.running {
+                Some(running) => running.capture().finish(),
+                // A task has the camera; there is no ring to fill.
+                None => self.end_by = Some(Instant::now() + DRAIN / 2),
             }
         }
-        true
     }
 
-    /// Tells what became known since the last look.
-    fn look(&mut self) {
-        if self.frames.load(Ordering::Relaxed) == 0 {
+    /// Takes what has happened since the last look.
+    fn look(&mut self) -> Result<(), End> {
+        let in_turn = self.turn.is_some();
+        if let Some(running) = &mut self.running {
+            match running.take_messages() {
+                // The camera of a turn fails its step only.
+                Some(end) if in_turn => {
+                    if let Some(turn) = &mut self.turn {
+                        turn.failed(&end.reason());
+                    }
+                }
+                Some(end) => return Err(end),
+                None => {}
+            }
+            running.look();
+            if running.figures_due_in().is_zero()
+                && let Some(end) = running.tell_figures()
+                && !in_turn
+            {
+                return Err(end);
+            }
+        }
+        for (task, result) in self.tasks.take_news() {
+            if self.end_by.is_none() {
+                self.task_ended(task, result);
+            }
+        }
+        if self.end_by.is_none() {
+            self.start_waiting();
+            self.feeds.look(|task| self.tasks.is_under_way(task));
+            self.take_turns()?;
+        }
+        Ok(())
+    }
+
+    fn request(&mut self, request: TaskRequest) -> Result<(), String> {
+        if self.end_by.is_some() {
+            return Err("the camera is stopping".into());
+        }
+        match request {
+            TaskRequest::Start(parameters) => self.ask(parameters),
+            TaskRequest::Pause(task) => self.tasks.pause(task),
+            TaskRequest::Resume(task) => {
+                if self.tasks.resume(task)? {
+                    self.tasks.again(task);
+                }
+                Ok(())
+            }
+            TaskRequest::Stop(task) => {
+                self.queue.retain(|waiting| waiting.task() != task);
+                if let Some(turn) = self.turn.as_mut().filter(|turn| turn.task() == task) {
+                    turn.cancelled = true;
+                }
+                self.tasks.stop(task);
+                Ok(())
+            }
+        }
+    }
+
+    fn ask(&mut self, parameters: Parameters) -> Result<(), String> {
+        let task = parameters.task();
+        if self.tasks.is_under_way(task) {
+            return match task {
+                Task::Live => Ok(()),
+                Task::Photo | Task::RawPhoto => Err(format!("{task}: one is being taken already")),
+                _ => Err(format!("{task} is under way already; stop it first")),
+            };
+        }
+        if let Parameters::Video(video) = &parameters
+            && video.is_over()
+        {
+            return Err("video: its time is over".into());
+        }
+        if self.feeds.serve(task) || self.setup.serves(&parameters.uses()) {
+            self.tasks
+                .ask(parameters, "waiting for the camera's first picture");
+            return Ok(());
+        }
+        if task == Task::Live {
+            return Err("live cannot have the camera to itself".into());
+        }
+        if let Err(conflicts) = Setup::alone(&self.spec.camera, &parameters.uses()) {
+            let reasons: Vec<_> = conflicts.iter().map(Conflict::to_string).collect();
+            return Err(format!("{task}: {}", reasons.join("; ")));
+        }
+        if self.queue.len() >= TURNS {
+            return Err(format!(
+                "{TURNS} tasks wait for the camera already; ask again later"
+            ));
+        }
+        self.tasks
+            .ask(parameters.clone(), "waiting for its turn with the camera");
+        self.queue.push_back(parameters);
+        self.show_queue();
+        Ok(())
+    }
+
+    /// Tells everyone in the queue their place.
+    fn show_queue(&mut self) {
+        let ahead = usize::from(self.turn.is_some());
+        for (index, parameters) in self.queue.iter().enumerate() {
+            let place = index + ahead;
+            if place > 0 {
+                let text = format!("waiting for its turn with the camera, {place} before it");
+                self.tasks
+                    .show(parameters.task(), TaskState::Waiting, Some(text));
+            }
+        }
+    }
+
+    /// Where a task takes its frames from, once there are any.
+    fn taps_of(running: Option<&Running>, feeds: &Feeds, task: Task) -> Option<Taps> {
+        match feeds.taps(task) {
+            Some(taps) => taps,
+            None => running?.taps(),
+        }
+    }
+
+    /// Starts what was asked for and waits for a picture only.
+    fn start_waiting(&mut self) {
+        if self.turn.is_some() {
             return;
         }
-        let pad = self.capture.sink().and_then(|sink| sink.static_pad("sink"));
-        let size = pad.and_then(|pad| pad.current_caps()).and_then(|caps| {
-            let structure = caps.structure(0)?;
-            let side = |name| u32::try_from(structure.get::<i32>(name).ok()?).ok();
-            Some((side("width")?, side("height")?))
-        });
-        if size != self.size
-            && let Some((width, height)) = size
-        {
-            self.size = size;
-            report(&Report::RingReady { width, height });
+        for task in Task::ALL {
+            if !self.tasks.waits_for_a_picture(task)
+                || self.queue.iter().any(|waiting| waiting.task() == task)
+            {
+                continue;
+            }
+            let Some(taps) = Self::taps_of(self.running.as_ref(), &self.feeds, task) else {
+                continue;
+            };
+            if let Err(reason) = self.tasks.start(task, &taps, false) {
+                self.tasks.end(task, Err(reason));
+            }
         }
-        if self.decoder.is_none()
-            && let Some(name) = self.capture.decoder()
-        {
-            self.decoder = Some(name.clone());
-            report(&Report::Decoder { name });
+        if let Some(taps) = Self::taps_of(self.running.as_ref(), &self.feeds, Task::Video) {
+            self.tasks.pre_record(&taps);
         }
     }
 
-    /// Whether to go on.
-    fn tell_figures(&mut self) -> bool {
-        let passed = self.figures.at.elapsed().as_secs_f64();
-        let (received, written) = (
-            self.capture.frames().received,
-            self.frames.load(Ordering::Relaxed),
-        );
-        let stats = CaptureStats {
-            source_fps: received.saturating_sub(self.figures.received) as f64 / passed,
-            camera_fps: written.saturating_sub(self.figures.written) as f64 / passed,
-            written,
-            dropped: self.capture.sink().map(drops).unwrap_or_default(),
+    fn task_ended(&mut self, task: Task, result: Result<(), String>) {
+        let Some(turn) = self.turn.as_mut().filter(|turn| turn.task() == task) else {
+            return;
         };
-        self.figures = Figures {
-            at: Instant::now(),
-            received,
-            written,
-        };
-        let too_fast = |limit| stats.source_fps > limit;
-        self.too_fast = if self.impossible_rate.is_some_and(too_fast) {
-            self.too_fast + 1
-        } else {
-            0
-        };
-        let rate = stats.source_fps;
-        report(&Report::Capture(stats));
-        if self.too_fast >= RATE_CHECKS {
-            report(&Report::Fault {
-                kind: FaultKind::Rate,
-                reason: format!(
-                    "{rate:.0} frames per second come from it, more than any camera has"
-                ),
-            });
-            return false;
+        if turn.step() == Some(Step::RunTask) {
+            match result {
+                Ok(()) => turn.done(),
+                Err(reason) => turn.failed(&reason),
+            }
         }
-        let frozen = self.picture.lock().ok().and_then(|p| p.frozen_for());
-        if let Some(time) = frozen {
-            report(&Report::Fault {
-                kind: FaultKind::Frozen,
-                reason: format!("the picture has not changed for {} s", time.as_secs()),
-            });
-            return false;
+    }
+
+    /// Goes on with the task that has the camera to itself, or gives it to the next one.
+    fn take_turns(&mut self) -> Result<(), End> {
+        if self.turn.is_none() {
+            // A camera that has not started yet is not taken away.
+            if self
+                .running
+                .as_ref()
+                .is_none_or(|running| running.taps().is_none())
+            {
+                return Ok(());
+            }
+            let Some(parameters) = self.queue.pop_front() else {
+                return Ok(());
+            };
+            let time = time_of(&parameters);
+            self.turn = Some(Turn::begin(parameters, time));
+            self.show_queue();
         }
-        true
+        loop {
+            let Some(turn) = &mut self.turn else {
+                return Ok(());
+            };
+            match turn.next() {
+                Next::Wait => {
+                    let started =
+                        matches!(turn.step(), Some(Step::StartForTask | Step::StartForLive))
+                            && self.running.as_ref().is_some_and(|r| r.taps().is_some());
+                    if !started {
+                        return Ok(());
+                    }
+                    turn.done();
+                }
+                Next::Camera(camera) => self.running = Some(*camera),
+                Next::Begin(step) => self.begin(step),
+                Next::Over(outcome) => return self.turn_over(outcome),
+            }
+        }
+    }
+
+    /// Begins a step of the turn at hand.
+    fn begin(&mut self, step: Step) {
+        let Some(turn) = &mut self.turn else { return };
+        let task = turn.task();
+        tracing::info!("{task} has the camera to itself: {step}");
+        let detail = Some(format!("it has the camera to itself: {step}"));
+        self.tasks.show(task, TaskState::Exclusive, detail);
+        match step {
+            Step::PauseLive => {
+                report(&Report::Exclusive { active: true });
+                turn.begun(step, None);
+                turn.done();
+            }
+            // The encoder of the live picture, and what else takes frames.
+            Step::StopLiveEncoder => {
+                self.tasks.detach(task);
+                turn.begun(step, None);
+                turn.done();
+            }
+            Step::StopCamera | Step::StopAfterTask => {
+                let camera = self.running.take();
+                let doing = in_background(&self.waker, move || {
+                    drop(camera);
+                    Ok(Done::Nothing)
+                });
+                turn.begun(step, Some(doing));
+            }
+            Step::ConfigureForTask | Step::ConfigureForLive => {
+                let (spec, waker) = (self.spec.clone(), self.waker.clone());
+                let uses = turn.parameters.uses();
+                let doing = in_background(&self.waker, move || {
+                    let capture = if step == Step::ConfigureForLive {
+                        capture::build(&spec)
+                    } else {
+                        build_alone(&spec, &uses)
+                    };
+                    let capture = capture.map_err(|fault| fault.reason)?;
+                    let running = Running::new(capture, &spec, &waker);
+                    Ok(Done::Camera(Box::new(running)))
+                });
+                turn.begun(step, Some(doing));
+            }
+            Step::StartForTask | Step::StartForLive => {
+                turn.begun(step, None);
+                let started = self
+                    .running
+                    .as_ref()
+                    .map(|running| running.capture().start());
+                if let Some(Err(fault)) = started {
+                    turn.failed(&fault.reason);
+                }
+            }
+            Step::RunTask if turn.cancelled => {
+                turn.begun(step, None);
+                turn.done();
+            }
+            Step::RunTask => {
+                turn.begun(step, None);
+                let taps = self.running.as_ref().and_then(Running::taps);
+                let taps = taps.ok_or_else(|| "no picture came".to_owned());
+                if let Err(reason) = taps.and_then(|taps| self.tasks.start(task, &taps, true)) {
+                    turn.failed(&reason);
+                }
+            }
+            Step::StopTaskEncoder => {
+                // It has ended by itself, and its files are closed.
+                turn.begun(step, None);
+                turn.done();
+            }
+            Step::StartLiveEncoder => {
+                turn.begun(step, None);
+                let (running, feeds) = (self.running.as_ref(), &self.feeds);
+                self.tasks
+                    .attach(&|task| Self::taps_of(running, feeds, task));
+                turn.done();
+            }
+            Step::ResumeLive => {
+                report(&Report::Exclusive { active: false });
+                turn.begun(step, None);
+                turn.done();
+            }
+        }
+    }
+
+    fn turn_over(&mut self, outcome: Outcome) -> Result<(), End> {
+        let Some(turn) = self.turn.take() else {
+            return Ok(());
+        };
+        let task = turn.task();
+        tracing::info!("{task} has given the camera back: {}", turn.trace());
+        match outcome {
+            Outcome::Live(failure) => {
+                self.tasks.end(
+                    task,
+                    failure.map_or(Ok(()), |failure| Err(failure.to_string())),
+                );
+                self.show_queue();
+                Ok(())
+            }
+            Outcome::Failed(failures) => {
+                let reasons: Vec<_> = failures.iter().map(ToString::to_string).collect();
+                let reason = format!(
+                    "the camera did not come back from {task}: {}",
+                    reasons.join("; ")
+                );
+                self.tasks.end(task, Err(reason.clone()));
+                Err(End::Failed(capture::Fault {
+                    kind: capture::FaultKind::Source,
+                    reason,
+                    decoder: None,
+                }))
+            }
+        }
     }
 }
 
-/// More frames per second than the camera can be believed to have: 150, or three times what its configuration expects where
-/// that is more. Devices of this machine and files are as fast as they are.
-fn impossible_rate(camera: &CameraConfig) -> Option<f64> {
-    let expected = match camera.source_for(Role::Detect)? {
-        Source::Rtsp(_) => camera.detect.fps,
-        Source::Test(test) => test.fps.max(camera.detect.fps),
-        _ => return None,
+/// The camera for these uses alone, without a ring.
+fn build_alone(
+    spec: &CaptureSpec,
+    uses: &[watchpost_pipelines::tasks::Use],
+) -> Result<capture::Capture, capture::Fault> {
+    let permanent = |reason: String| capture::Fault {
+        kind: capture::FaultKind::Permanent,
+        reason,
+        decoder: None,
     };
-    Some((IMPOSSIBLE_TIMES * expected).max(IMPOSSIBLE_RATE))
-}
-
-/// Counts frames at the ring's door, and looks whether the picture changes.
-fn watch_frames(
-    capture: &Capture,
-    frames: &Arc<AtomicU64>,
-    picture: Option<Arc<Mutex<Freeze>>>,
-    waker: &Waker,
-) {
-    let Some(pad) = capture.sink().and_then(|sink| sink.static_pad("sink")) else {
-        return;
-    };
-    let (frames, waker) = (frames.clone(), waker.clone());
-    pad.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
-        if frames.fetch_add(1, Ordering::Relaxed) == 0 {
-            waker.wake();
-        }
-        if let (Some(picture), Some(buffer)) = (&picture, info.buffer())
-            && let Ok(map) = buffer.map_readable()
-            && let Ok(mut picture) = picture.try_lock()
-        {
-            picture.look(&map, Instant::now());
-        }
-        gst::PadProbeReturn::Ok
-    });
-}
-
-/// The ring's counters of frames it did not take.
-fn drops(sink: &gst::Element) -> std::collections::BTreeMap<String, u64> {
-    let mut drops = std::collections::BTreeMap::new();
-    if sink.find_property("stats").is_none() {
-        return drops;
-    }
-    let Some(stats) = sink.property::<Option<gst::Structure>>("stats") else {
-        return drops;
-    };
-    for (name, value) in stats.iter() {
-        if let Some(reason) = name.as_str().strip_prefix("dropped-")
-            && let Ok(count) = value.get::<u64>()
-        {
-            drops.insert(reason.to_owned(), count);
-        }
-    }
-    drops
-}
-
-fn tell_fault(fault: &capture::Fault) {
-    if let Some(name) = fault
-        .decoder
-        .clone()
-        .filter(|_| fault.kind == capture::FaultKind::Decode)
-    {
-        report(&Report::DecoderFailed { name });
-    }
-    report(&Report::Fault {
-        kind: match fault.kind {
-            capture::FaultKind::Auth => FaultKind::Auth,
-            capture::FaultKind::Source => FaultKind::Source,
-            capture::FaultKind::Decode => FaultKind::Decode,
-            capture::FaultKind::Memory => FaultKind::Memory,
-            capture::FaultKind::Permanent => FaultKind::Permanent,
-        },
-        reason: fault.reason.clone(),
-    });
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_impossible_rate_is_far_beyond_what_is_expected() {
-        let camera = |source: serde_json::Value, fps: f64| -> CameraConfig {
-            let camera = serde_json::json!({"source": source, "detect": {"fps": fps}});
-            serde_json::from_value(camera).unwrap()
-        };
-        let limit = |source, fps| impossible_rate(&camera(source, fps));
-        let rtsp = || serde_json::json!({"rtsp": "rtsp://h/1"});
-        assert_eq!(limit(rtsp(), 5.0), Some(150.0));
-        assert_eq!(limit(rtsp(), 100.0), Some(300.0));
-        let fast = serde_json::json!({"test": {"scene": "walkers", "fps": 240}});
-        assert_eq!(limit(fast, 5.0), Some(720.0));
-        let file = serde_json::json!({"file": {"path": "/a.mp4", "realtime": false}});
-        assert_eq!(limit(file, 5.0), None);
-    }
+    let setup = Setup::alone(&spec.camera, uses).map_err(|conflicts| {
+        let reasons: Vec<_> = conflicts.iter().map(Conflict::to_string).collect();
+        permanent(reasons.join("; "))
+    })?;
+    let source = spec.camera.primary_source();
+    let source = source.ok_or_else(|| permanent("the camera has no source".into()))?;
+    capture::build_from(source, &setup, &spec.camera, &spec.failed_decoders, None)
 }

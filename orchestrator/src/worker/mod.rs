@@ -2,9 +2,13 @@
 
 pub mod analysis;
 pub mod capture;
+mod exclusive;
+mod feeds;
 mod link;
 mod objects;
 mod picture;
 pub mod protocol;
 mod room;
+mod running;
 mod scene;
+mod tasks;

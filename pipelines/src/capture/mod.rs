@@ -67,7 +67,7 @@ struct Shared {
     tail: gst::glib::WeakRef<gst::Element>,
     encoded: Mutex<Option<Tap>>,
     /// Whether anybody wants pictures.
-    decode: bool,
+    decode: Arc<AtomicBool>,
     /// A repeated file has not been sought in yet.
     beginning: AtomicBool,
     wanted: Decoder,
@@ -96,7 +96,6 @@ pub fn build(spec: &CaptureSpec) -> Result<Capture, Fault> {
         &spec.camera,
         &spec.failed_decoders,
         Some(sink),
-        true,
     )
 }
 
@@ -110,18 +109,16 @@ pub fn build_into(
         .primary_source()
         .ok_or_else(|| Fault::permanent("the camera has no source"))?;
     let setup = Setup::standing(camera);
-    build_from(source, &setup, camera, failed_decoders, Some(sink), true)
+    build_from(source, &setup, camera, failed_decoders, Some(sink))
 }
 
-/// Builds the pipeline of one of a camera's sources. Without a sink it only feeds tasks; with `decode` false only those that
-/// take what the camera encoded.
+/// Builds the pipeline of one of a camera's sources. Without a sink it only feeds tasks.
 pub fn build_from(
     source: &Source,
     setup: &Setup,
     camera: &CameraConfig,
     failed_decoders: &[String],
     sink: Option<gst::Element>,
-    decode: bool,
 ) -> Result<Capture, Fault> {
     let source = source::build(source, setup, camera)?;
     let pipeline = gst::Pipeline::new();
@@ -152,7 +149,7 @@ pub fn build_from(
         pipeline: pipeline.downgrade(),
         tail: tail[0].downgrade(),
         encoded: Mutex::new(None),
-        decode,
+        decode: Arc::new(AtomicBool::new(true)),
         beginning: AtomicBool::new(source.repeat),
         wanted: camera.decoder,
         failed: failed_decoders.to_vec(),
@@ -402,17 +399,13 @@ fn link(
     if encoded.is_some() {
         elements.insert(elements.len() - 1, element("tee")?);
     }
-    let branching = elements.len().saturating_sub(2);
-    if encoded.is_some() && !shared.decode {
-        elements.pop();
-    }
     pipeline.add_many(&elements).map_err(internal)?;
-    let end = (encoded.is_none() || shared.decode).then_some(tail);
-    let path: Vec<&gst::Element> = elements.iter().chain(end).collect();
+    let path: Vec<&gst::Element> = elements.iter().chain([tail]).collect();
     gst::Element::link_many(&path).map_err(internal)?;
-    if let Some((tap, sink)) = encoded {
+    if let (Some((tap, sink)), [.., tee, decoder]) = (encoded, elements.as_slice()) {
+        decode_when_wanted(decoder, shared);
         pipeline.add(&sink).map_err(internal)?;
-        elements[branching].link(&sink).map_err(internal)?;
+        tee.link(&sink).map_err(internal)?;
         sink.sync_state_with_parent().map_err(internal)?;
         *shared.encoded.lock().expect("no panic while held") = Some(tap);
     }
@@ -434,6 +427,29 @@ fn link(
     }
 }
 
+/// Keeps a stream from its decoder while nobody wants pictures; when somebody does again, they begin with a key frame.
+fn decode_when_wanted(decoder: &gst::Element, shared: &Shared) {
+    let pad = decoder
+        .static_pad("sink")
+        .expect("decoders have a sink pad");
+    let wanted = shared.decode.clone();
+    let gap = AtomicBool::new(false);
+    pad.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
+        if !wanted.load(Ordering::Relaxed) {
+            gap.store(true, Ordering::Relaxed);
+            return gst::PadProbeReturn::Handled;
+        }
+        let is_delta = info
+            .buffer()
+            .is_some_and(|buffer| buffer.flags().contains(gst::BufferFlags::DELTA_UNIT));
+        if is_delta && gap.load(Ordering::Relaxed) {
+            return gst::PadProbeReturn::Handled;
+        }
+        gap.store(false, Ordering::Relaxed);
+        gst::PadProbeReturn::Ok
+    });
+}
+
 /// A pad nobody takes from would stop the demuxer; a sink of its own would wait for its first frame and stop it too.
 fn discard(pad: &gst::Pad) {
     let data = gst::PadProbeType::BUFFER | gst::PadProbeType::BUFFER_LIST;
@@ -449,6 +465,11 @@ impl Capture {
     /// The element that fills the ring; none where only tasks are fed.
     pub fn sink(&self) -> Option<&gst::Element> {
         self.sink.as_ref()
+    }
+
+    /// Whether pictures are wanted, or only what the camera encoded; they are, unless it is said otherwise.
+    pub fn decode(&self, wanted: bool) {
+        self.shared.decode.store(wanted, Ordering::Relaxed);
     }
 
     /// What the configuration asks of the camera and does not reach it, for people.

@@ -3,11 +3,13 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::merge::Use;
+use super::series::SeriesPosition;
 
 /// Something a camera does.
 #[derive(
@@ -66,7 +68,7 @@ impl Task {
 
 impl fmt::Display for Task {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
+        f.pad(self.as_str())
     }
 }
 
@@ -244,6 +246,9 @@ pub struct SeriesParameters {
     /// Go on after Watchpost was started again. A worker that died is another matter: the series always survives that.
     #[serde(default)]
     pub continue_on_start: bool,
+    /// Where it is: set by Watchpost, to go on from there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub position: Option<SeriesPosition>,
 }
 
 impl SeriesParameters {
@@ -295,9 +300,19 @@ pub struct VideoParameters {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0.1, max = 604_800))]
     pub duration: Option<f64>,
+    /// When it stops, seconds since 1970.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub until: Option<f64>,
 }
 
 impl VideoParameters {
+    /// Whether the time when it stops has passed.
+    pub fn is_over(&self) -> bool {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        self.until
+            .is_some_and(|until| until <= now.unwrap_or_default().as_secs_f64())
+    }
+
     fn check(&self) -> Result<(), String> {
         match self.duration {
             Some(duration) if !(0.1..=604_800.0).contains(&duration) => Err(format!(

@@ -31,7 +31,7 @@ impl Camera {
         let camera = CameraConfig::from_source(Source::Launch(line.to_owned()));
         let source = camera.primary_source().unwrap();
         let setup = capture::Setup::standing(&camera);
-        let capture = capture::build_from(source, &setup, &camera, &[], None, true).unwrap();
+        let capture = capture::build_from(source, &setup, &camera, &[], None).unwrap();
         capture.start().unwrap();
         let camera = Self { capture };
         let deadline = Instant::now() + PATIENCE;
@@ -69,10 +69,13 @@ impl Camera {
     }
 }
 
+/// An event, and when it came.
+type Told = (Instant, TaskEvent);
+
 /// The events of a task.
 #[derive(Clone, Default)]
 pub struct Log {
-    events: Arc<(Mutex<Vec<(Instant, TaskEvent)>>, Condvar)>,
+    events: Arc<(Mutex<Vec<Told>>, Condvar)>,
 }
 
 impl fmt::Debug for Log {

@@ -1,0 +1,176 @@
+//! Further sources of a camera: one for recordings and photos, one for the live picture, connected as long as a task
+//! takes frames from them. Sources that several roles name are one connection.
+
+use super::link::Waker;
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+use watchpost_pipelines::camera::{CameraConfig, Role, Source};
+use watchpost_pipelines::capture::{self, Capture, CaptureEvent, Setup};
+use watchpost_pipelines::spec::CaptureSpec;
+use watchpost_pipelines::tasks::{Taps, Task};
+
+/// How long a source stays connected after the last task.
+const IDLE: Duration = Duration::from_secs(10);
+/// From a failure to the next attempt.
+const RETRY: Duration = Duration::from_secs(5);
+
+/// The sources beside the one that is always at work.
+pub struct Feeds {
+    camera: CameraConfig,
+    failed_decoders: Vec<String>,
+    waker: Waker,
+    /// By the role that is named first.
+    feeds: BTreeMap<Role, Feed>,
+}
+
+struct Feed {
+    source: Source,
+    /// None while nobody needs it, and until the next attempt.
+    capture: Option<(Capture, gst::Bus)>,
+    needed: Instant,
+    try_at: Instant,
+}
+
+impl Feeds {
+    /// None connected yet.
+    pub fn new(spec: &CaptureSpec, waker: &Waker) -> Self {
+        let camera = &spec.camera;
+        let primary = camera.primary_source();
+        let now = Instant::now();
+        let mut feeds: BTreeMap<Role, Feed> = BTreeMap::new();
+        for role in [Role::Record, Role::Live] {
+            let source = camera
+                .source_for(role)
+                .filter(|source| Some(*source) != primary);
+            if let Some(source) = source
+                && feeds.values().all(|feed| feed.source != *source)
+            {
+                let feed = Feed {
+                    source: source.clone(),
+                    capture: None,
+                    needed: now,
+                    try_at: now,
+                };
+                feeds.insert(role, feed);
+            }
+        }
+        Self {
+            camera: camera.clone(),
+            failed_decoders: spec.failed_decoders.clone(),
+            waker: waker.clone(),
+            feeds,
+        }
+    }
+
+    /// The feed a task takes its frames from; none where that is the source at work.
+    fn of(&self, task: Task) -> Option<Role> {
+        let role = match task {
+            Task::Live => Role::Live,
+            Task::Photo | Task::RawPhoto | Task::Series | Task::Video => Role::Record,
+            Task::Detect => return None,
+        };
+        let source = self.camera.source_for(role)?;
+        let (role, _) = self.feeds.iter().find(|(_, feed)| feed.source == *source)?;
+        Some(*role)
+    }
+
+    /// Whether a task is served from here, without touching the source at work.
+    pub fn serve(&self, task: Task) -> bool {
+        self.of(task).is_some()
+    }
+
+    /// Where a task takes its frames from, once there are any; the outer `None` says that it is not from here.
+    pub fn taps(&self, task: Task) -> Option<Option<Taps>> {
+        let feed = self.feeds.get(&self.of(task)?)?;
+        let taps = feed.capture.as_ref().map(|(capture, _)| capture.taps());
+        Some(taps.filter(|taps| {
+            let of_pictures = taps.main.caps().is_some();
+            let of_camera = taps
+                .encoded
+                .as_ref()
+                .is_some_and(|tap| tap.caps().is_some());
+            of_pictures || (task == Task::Video && of_camera)
+        }))
+    }
+
+    /// Connects what is needed, lets go of what is not, and takes what the pipelines have told.
+    pub fn look(&mut self, under_way: impl Fn(Task) -> bool) {
+        let now = Instant::now();
+        let mut users: BTreeMap<Role, (bool, bool)> = BTreeMap::new();
+        for task in Task::ALL {
+            let pre_records = task == Task::Video && self.camera.tasks.video.pre_record > 0.0;
+            if let Some(role) = self.of(task)
+                && (under_way(task) || pre_records)
+            {
+                let (needed, pictures) = users.entry(role).or_default();
+                *needed = true;
+                *pictures |= task != Task::Video;
+            }
+        }
+        for (role, feed) in &mut self.feeds {
+            let (needed, pictures) = users.get(role).copied().unwrap_or_default();
+            if needed {
+                feed.needed = now;
+            }
+            if let Some((capture, bus)) = &feed.capture {
+                // Recordings take what the camera encoded; nobody else looks.
+                capture.decode(pictures);
+                let mut failure = None;
+                while let Some(message) = bus.pop() {
+                    match capture.handle(&message) {
+                        Some(CaptureEvent::Failed(fault)) => failure = Some(fault.reason),
+                        Some(CaptureEvent::Ended) => failure = Some("the source has ended".into()),
+                        Some(CaptureEvent::Warning(text)) => tracing::warn!("{text}"),
+                        None => {}
+                    }
+                }
+                if let Some(reason) = failure {
+                    tracing::warn!("source for {}: {reason}", role.as_str());
+                    feed.capture = None;
+                    feed.try_at = now + RETRY;
+                } else if now.duration_since(feed.needed) > IDLE {
+                    feed.capture = None;
+                }
+            } else if needed && now >= feed.try_at {
+                match connect(
+                    &feed.source,
+                    &self.camera,
+                    &self.failed_decoders,
+                    &self.waker,
+                ) {
+                    Ok(capture) => feed.capture = Some(capture),
+                    Err(fault) => {
+                        tracing::warn!("source for {}: {}", role.as_str(), fault.reason);
+                        feed.try_at = now + RETRY;
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn connect(
+    source: &Source,
+    camera: &CameraConfig,
+    failed_decoders: &[String],
+    waker: &Waker,
+) -> Result<(Capture, gst::Bus), capture::Fault> {
+    let capture = capture::build_from(
+        source,
+        &Setup::standing(camera),
+        camera,
+        failed_decoders,
+        None,
+    )?;
+    let bus = {
+        use gst::prelude::*;
+        capture.pipeline().bus().expect("a pipeline has a bus")
+    };
+    let on_bus = waker.clone();
+    bus.set_sync_handler(move |_, _| {
+        on_bus.wake();
+        gst::BusSyncReply::Pass
+    });
+    capture.start()?;
+    Ok((capture, bus))
+}

@@ -1,0 +1,492 @@
+//! The tasks of one camera: started, paused, resumed and stopped, each a pipeline of its own that takes frames from the
+//! camera's taps. Here is known which run and how they are; what they do is in `watchpost_pipelines::tasks`.
+
+use super::link::{Waker, report};
+use super::protocol::Report;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use watchpost_pipelines::camera::{CameraConfig, Source};
+use watchpost_pipelines::tasks::{
+    EncoderSetup, Events, LiveSetup, LiveTask, MediaFolder, Parameters, PhotoSetup, PhotoTask,
+    PreRecorder, Profile, RawPhotoTask, RawSetup, SeriesSetup, SeriesTask, Stream, Taps, Task,
+    TaskEvent, TaskState, TaskStatus, VideoSetup, VideoTask, photo,
+};
+
+/// A task at work. Letting go of one ends it, but for photos, which end by themselves.
+enum Work {
+    Live(LiveTask),
+    Photo,
+    RawPhoto,
+    Series(SeriesTask),
+    Video(VideoTask),
+}
+
+/// A task that was asked for.
+struct Entry {
+    /// Tells its events from those of an earlier one.
+    run: u64,
+    /// None while it waits or rests, or is ending.
+    work: Option<Work>,
+    /// It was told to end and has not said yet that it has.
+    ending: bool,
+    parameters: Parameters,
+    status: TaskStatus,
+}
+
+/// What a task told.
+pub struct News {
+    task: Task,
+    run: u64,
+    event: TaskEvent,
+}
+
+/// How a task ended.
+pub type Ending = (Task, Result<(), String>);
+
+/// The tasks of a camera.
+pub struct Tasks {
+    camera: CameraConfig,
+    live_socket: PathBuf,
+    folder: MediaFolder,
+    entries: BTreeMap<Task, Entry>,
+    pre_recorder: Option<PreRecorder>,
+    next_run: u64,
+    news: Receiver<News>,
+    sender: Sender<News>,
+    waker: Waker,
+}
+
+/// Seconds since 1970.
+fn now() -> f64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.unwrap_or_default().as_secs_f64()
+}
+
+impl Tasks {
+    /// None at work yet.
+    pub fn new(
+        camera: &CameraConfig,
+        live_socket: PathBuf,
+        folder: MediaFolder,
+        waker: &Waker,
+    ) -> Self {
+        let (sender, news) = channel();
+        Self {
+            camera: camera.clone(),
+            live_socket,
+            folder,
+            entries: BTreeMap::new(),
+            pre_recorder: None,
+            next_run: 0,
+            news,
+            sender,
+            waker: waker.clone(),
+        }
+    }
+
+    /// How a task is.
+    pub fn status(&self, task: Task) -> TaskStatus {
+        let entry = self.entries.get(&task);
+        entry.map_or_else(|| idle(task), |entry| entry.status.clone())
+    }
+
+    /// Whether it was asked for and has not ended.
+    pub fn is_under_way(&self, task: Task) -> bool {
+        self.status(task).state.is_under_way()
+    }
+
+    /// Notes that a task was asked for.
+    pub fn ask(&mut self, parameters: Parameters, detail: &str) {
+        let task = parameters.task();
+        self.next_run += 1;
+        let parameters = with_end(parameters);
+        let entry = Entry {
+            run: self.next_run,
+            work: None,
+            ending: false,
+            status: TaskStatus {
+                state: TaskState::Waiting,
+                since: now(),
+                detail: Some(detail.to_owned()),
+                files: 0,
+                parameters: Some(parameters.clone()),
+                task,
+            },
+            parameters,
+        };
+        report(&Report::Task(entry.status.clone()));
+        self.entries.insert(task, entry);
+    }
+
+    /// Starts what was asked for.
+    pub fn start(&mut self, task: Task, taps: &Taps, exclusive: bool) -> Result<(), String> {
+        let Some(entry) = self.entries.get(&task) else {
+            return Ok(());
+        };
+        let (run, parameters) = (entry.run, entry.parameters.clone());
+        let events = self.events(task, run);
+        let work = match &parameters {
+            Parameters::Live(_) => {
+                LiveTask::start(self.live_setup(), Some(taps), events).map(Work::Live)
+            }
+            Parameters::Photo(_) => {
+                PhotoTask::start(taps, self.photo_setup(), events).map(|_| Work::Photo)
+            }
+            Parameters::RawPhoto(_) => {
+                RawPhotoTask::start(taps, self.raw_setup(), events).map(|_| Work::RawPhoto)
+            }
+            Parameters::Series(series) => {
+                let setup = SeriesSetup {
+                    photo: self.photo_setup(),
+                    raw: self.raw_setup(),
+                };
+                SeriesTask::start(Some(taps), setup, series, series.position, events)
+                    .map(Work::Series)
+            }
+            Parameters::Video(video) => {
+                let setup = VideoSetup {
+                    folder: self.folder.clone(),
+                    encoder: self.encoder_setup(),
+                };
+                let mut video = video.clone();
+                video.duration = video.until.map(|until| (until - now()).max(0.1));
+                let before = self.pre_recorder.as_ref().filter(|_| !exclusive);
+                VideoTask::start(taps, setup, &video, before, events).map(Work::Video)
+            }
+            Parameters::Detect(_) => Err("detection is not a task of the capture worker".into()),
+        }?;
+        if let Some(entry) = self.entries.get_mut(&task) {
+            entry.work = Some(work);
+        }
+        let state = if exclusive {
+            TaskState::Exclusive
+        } else {
+            TaskState::Active
+        };
+        self.show(task, state, None);
+        Ok(())
+    }
+
+    /// Lets it rest until [`Tasks::resume`].
+    pub fn pause(&mut self, task: Task) -> Result<(), String> {
+        let entry = self.entries.get_mut(&task);
+        let Some(entry) = entry.filter(|entry| entry.status.state.is_under_way()) else {
+            return Err(format!("{task} is not under way, so it cannot be paused"));
+        };
+        match &entry.work {
+            Some(Work::Series(series)) => series.pause(),
+            // The file is complete; going on begins another.
+            Some(Work::Video(video)) => {
+                video.finish();
+                self.next_run += 1;
+                entry.run = self.next_run;
+                entry.work = None;
+            }
+            _ => return Err(format!("{task} cannot be paused; stop it instead")),
+        }
+        self.show(task, TaskState::Paused, None);
+        Ok(())
+    }
+
+    /// Goes on with what was paused. True where it has to be started again.
+    pub fn resume(&mut self, task: Task) -> Result<bool, String> {
+        let entry = self.entries.get(&task);
+        let Some(entry) = entry.filter(|entry| entry.status.state == TaskState::Paused) else {
+            return Err(format!("{task} is not paused"));
+        };
+        match &entry.work {
+            Some(Work::Series(series)) => {
+                series.resume();
+                self.show(task, TaskState::Active, None);
+                Ok(false)
+            }
+            _ => Ok(true),
+        }
+    }
+
+    /// Ends it. What does not run ends at once, the others say when they have.
+    pub fn stop(&mut self, task: Task) {
+        let Some(entry) = self.entries.get_mut(&task) else {
+            return;
+        };
+        match entry.work.take() {
+            // It ends by itself, with its frame or its patience.
+            Some(work @ (Work::Photo | Work::RawPhoto)) => entry.work = Some(work),
+            // Letting go of it ends it.
+            Some(work) => {
+                entry.ending = true;
+                drop(work);
+            }
+            None if !entry.ending && entry.status.state.is_under_way() => self.end(task, Ok(())),
+            None => {}
+        }
+    }
+
+    /// Ends everything: the worker is about to exit.
+    pub fn stop_all(&mut self) {
+        self.pre_recorder = None;
+        for task in Task::ALL {
+            self.stop(task);
+        }
+    }
+
+    /// Whether files are still being finished.
+    pub fn is_writing(&self) -> bool {
+        let writing = |entry: &Entry| entry.ending || entry.work.is_some();
+        let mut entries = self.entries.iter();
+        entries.any(|(task, entry)| *task != Task::Live && writing(entry))
+    }
+
+    /// Whether it was asked for and needs nothing more than a picture to start with.
+    pub fn waits_for_a_picture(&self, task: Task) -> bool {
+        let entry = self.entries.get(&task);
+        entry.is_some_and(|entry| entry.work.is_none() && entry.status.state == TaskState::Waiting)
+    }
+
+    /// Whether any does.
+    pub fn is_waiting(&self) -> bool {
+        Task::ALL
+            .into_iter()
+            .any(|task| self.waits_for_a_picture(task))
+    }
+
+    /// Has it started anew, by [`Tasks::start`].
+    pub fn again(&mut self, task: Task) {
+        self.show(task, TaskState::Waiting, None);
+    }
+
+    /// The camera is there: everything that rests for want of it goes on.
+    pub fn attach(&mut self, taps_of: &dyn Fn(Task) -> Option<Taps>) {
+        for task in Task::ALL {
+            let Some(entry) = self.entries.get(&task) else {
+                continue;
+            };
+            if entry.status.detail.as_deref() != Some(AWAY) {
+                continue;
+            }
+            let taps = taps_of(task);
+            match (&entry.work, &taps) {
+                (Some(Work::Live(live)), Some(taps)) => live.attach(taps),
+                (Some(Work::Series(series)), taps) => series.set_taps(taps.as_ref()),
+                (Some(_), _) => {}
+                (None, _) => {
+                    self.again(task);
+                    continue;
+                }
+            }
+            self.show(task, TaskState::Active, None);
+        }
+    }
+
+    /// The encoder that works before a recording is asked for.
+    pub fn pre_record(&mut self, taps: &Taps) {
+        if self.camera.tasks.video.pre_record <= 0.0 || self.pre_recorder.is_some() {
+            return;
+        }
+        let events: Events = Arc::new(|event| match event {
+            TaskEvent::Warning(text) => tracing::warn!("pre-recording: {text}"),
+            TaskEvent::Failed(reason) => tracing::error!("pre-recording: {reason}"),
+            _ => {}
+        });
+        match PreRecorder::start(taps, &self.encoder_setup(), events) {
+            Ok(recorder) => self.pre_recorder = Some(recorder),
+            Err(reason) => tracing::error!("pre-recording: {reason}"),
+        }
+    }
+
+    /// Another task is to have the camera for itself: viewers see a notice, recordings end their file, series miss shots.
+    pub fn detach(&mut self, but: Task) {
+        self.pre_recorder = None;
+        for task in Task::ALL.into_iter().filter(|task| *task != but) {
+            let Some(entry) = self.entries.get_mut(&task) else {
+                continue;
+            };
+            if entry.status.state != TaskState::Active {
+                continue;
+            }
+            match &entry.work {
+                Some(Work::Live(live)) => {
+                    live.show_notice(&format!("paused: {but} has the camera"));
+                }
+                Some(Work::Series(series)) => series.set_taps(None),
+                Some(Work::Video(video)) => {
+                    video.finish();
+                    self.next_run += 1;
+                    entry.run = self.next_run;
+                    entry.work = None;
+                }
+                // Its frame comes before the camera stops, or its patience ends.
+                _ => continue,
+            }
+            self.show(task, TaskState::Paused, Some(AWAY.into()));
+        }
+    }
+
+    /// Takes what the tasks have told since the last look; answers with those that have ended.
+    pub fn take_news(&mut self) -> Vec<Ending> {
+        let mut endings = Vec::new();
+        while let Ok(News { task, run, event }) = self.news.try_recv() {
+            if let TaskEvent::File(file) = event {
+                // Also of one that has been replaced meanwhile.
+                if let Some(entry) = self.entries.get_mut(&task) {
+                    entry.status.files += 1;
+                }
+                report(&Report::File(file));
+                continue;
+            }
+            let Some(entry) = self.entries.get_mut(&task).filter(|entry| entry.run == run) else {
+                continue;
+            };
+            match event {
+                TaskEvent::File(_) => {}
+                TaskEvent::Progress(text) => {
+                    let state = entry.status.state;
+                    self.show(task, state, Some(text));
+                }
+                TaskEvent::Series(position) => {
+                    if let Parameters::Series(series) = &mut entry.parameters {
+                        series.position = Some(position);
+                    }
+                    entry.status.parameters = Some(entry.parameters.clone());
+                    report(&Report::Task(entry.status.clone()));
+                }
+                TaskEvent::Warning(text) => tracing::warn!("{task}: {text}"),
+                TaskEvent::Ended => endings.push((task, Ok(()))),
+                TaskEvent::Failed(reason) => endings.push((task, Err(reason))),
+            }
+        }
+        for (task, ending) in &endings {
+            self.end(*task, ending.clone());
+        }
+        endings
+    }
+
+    /// A task is over.
+    pub fn end(&mut self, task: Task, ending: Result<(), String>) {
+        if let Some(entry) = self.entries.get_mut(&task) {
+            entry.work = None;
+            entry.ending = false;
+            let (state, detail) = match ending {
+                Ok(()) => (TaskState::Idle, None),
+                Err(reason) => (TaskState::Error, Some(reason)),
+            };
+            self.show(task, state, detail);
+        }
+    }
+
+    /// Shows where a task is.
+    pub fn show(&mut self, task: Task, state: TaskState, detail: Option<String>) {
+        let Some(entry) = self.entries.get_mut(&task) else {
+            return;
+        };
+        if entry.status.state != state {
+            entry.status.since = now();
+        }
+        (entry.status.state, entry.status.detail) = (state, detail);
+        report(&Report::Task(entry.status.clone()));
+    }
+
+    fn events(&self, task: Task, run: u64) -> Events {
+        let (sender, waker) = (self.sender.clone(), self.waker.clone());
+        Arc::new(move |event| {
+            // Whoever listened is about to exit.
+            let _ = sender.send(News { task, run, event });
+            waker.wake();
+        })
+    }
+
+    /// The size a task scales to: none where the camera itself is configured for it.
+    fn scaled(&self, profile: &Profile) -> Option<watchpost_pipelines::tasks::Size> {
+        match self.camera.primary_source() {
+            Some(Source::Libcamera(_)) => None,
+            Some(Source::V4l2(_)) if profile.stream == Stream::Main => None,
+            _ => profile.size,
+        }
+    }
+
+    fn live_setup(&self) -> LiveSetup {
+        let profile = &self.camera.profiles.live;
+        LiveSetup {
+            socket: self.live_socket.clone(),
+            stream: profile.stream,
+            size: self.scaled(profile),
+            config: self.camera.tasks.live.clone(),
+        }
+    }
+
+    fn photo_setup(&self) -> PhotoSetup {
+        let profile = &self.camera.profiles.photo;
+        PhotoSetup {
+            folder: self.folder.clone(),
+            stream: profile.stream,
+            size: self.scaled(profile),
+            quality: self.camera.tasks.photo.quality,
+            patience: photo::PATIENCE,
+        }
+    }
+
+    fn raw_setup(&self) -> RawSetup {
+        let model = match self.camera.primary_source() {
+            Some(Source::Libcamera(source)) => source.camera.clone(),
+            Some(source) => source.kind().to_owned(),
+            None => String::new(),
+        };
+        RawSetup {
+            folder: self.folder.clone(),
+            make: "Raspberry Pi".into(),
+            model,
+            transform: self.camera.profiles.raw_photo.transform,
+            patience: photo::PATIENCE,
+        }
+    }
+
+    fn encoder_setup(&self) -> EncoderSetup {
+        let profile = &self.camera.profiles.video;
+        EncoderSetup {
+            config: self.camera.tasks.video.clone(),
+            stream: Some(profile.stream),
+            size: self.scaled(profile),
+        }
+    }
+}
+
+/// What the status of a task says that rests since another has the camera.
+const AWAY: &str = "another task has the camera to itself";
+
+fn idle(task: Task) -> TaskStatus {
+    TaskStatus {
+        task,
+        state: TaskState::Idle,
+        since: now(),
+        detail: None,
+        files: 0,
+        parameters: None,
+    }
+}
+
+/// A recording that ends after a while ends at a time, so that it can be begun again without becoming longer.
+fn with_end(parameters: Parameters) -> Parameters {
+    match parameters {
+        Parameters::Video(mut video) => {
+            let end = video.duration.map(|duration| now() + duration);
+            video.until = video.until.or(end);
+            Parameters::Video(video)
+        }
+        other => other,
+    }
+}
+
+/// Time a task may take that has the camera to itself; those without an end of their own are ended by request.
+pub fn time_of(parameters: &Parameters) -> Duration {
+    const NO_END: Duration = Duration::from_secs(10 * 365 * 86_400);
+    match parameters {
+        Parameters::Photo(_) | Parameters::RawPhoto(_) => photo::PATIENCE + Duration::from_secs(20),
+        Parameters::Video(video) => video.duration.map_or(NO_END, |seconds| {
+            Duration::from_secs_f64(seconds) + Duration::from_secs(20)
+        }),
+        Parameters::Live(_) | Parameters::Series(_) | Parameters::Detect(_) => NO_END,
+    }
+}
