@@ -69,6 +69,9 @@ impl Plan {
             let filter = make("capsfilter", "libgstreamer1.0-0")?;
             filter.set_property("caps", &stream.caps);
             let mut chain = vec![filter];
+            if self.streams.len() > 1 {
+                chain.push(queue()?);
+            }
             if let Some(direction) = stream.flip {
                 let flip = make("videoflip", "gstreamer1.0-plugins-good")?;
                 set(&flip, "video-direction", direction)?;
@@ -106,6 +109,16 @@ impl Built {
         }
         Ok(())
     }
+}
+
+/// libcamerasrc has one thread for all its pads: without one of its own, a stream whose sink waits for its first frame
+/// would keep the others from theirs. One buffer, since those of the camera are few.
+fn queue() -> Result<gst::Element, Refusal> {
+    let queue = make("queue", "libgstreamer1.0-0")?;
+    queue.set_property("max-size-buffers", 1u32);
+    queue.set_property("max-size-bytes", 0u32);
+    queue.set_property("max-size-time", 0u64);
+    Ok(queue)
 }
 
 fn make(factory: &str, package: &str) -> Result<gst::Element, Refusal> {

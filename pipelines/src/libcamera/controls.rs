@@ -152,7 +152,8 @@ pub(super) fn setting(
             });
         }
     };
-    let text = text(spec, value, known, false)
+    let asked = Asked { name, known };
+    let text = text(spec, value, &asked, false)
         .map_err(|problem| Refusal::new(key.clone(), format!("control {name}: {problem}")))?;
     // What the element would not take must not wait for the element to say so.
     if glib::Value::deserialize_with_pspec(&text, spec).is_err() {
@@ -166,18 +167,24 @@ fn is_camel_case(name: &str) -> bool {
         && name.chars().all(|c| c.is_ascii_alphanumeric())
 }
 
+/// A control that is asked for.
+struct Asked<'a> {
+    name: &'a str,
+    known: Option<&'a Control>,
+}
+
 /// A value as GStreamer reads it; with its type inside a list, which is read without knowing what it is for.
 fn text(
     spec: &glib::ParamSpec,
     value: &ControlValue,
-    known: Option<&Control>,
+    asked: &Asked<'_>,
     inside: bool,
 ) -> Result<String, String> {
     if let Some(array) = spec.downcast_ref::<gst::ParamSpecArray>() {
-        return list_text(array, value, known);
+        return list_text(array, value, asked);
     }
     if let Some(class) = glib::EnumClass::with_type(spec.value_type()) {
-        return word(&class, value);
+        return word(&class, value, asked.name);
     }
     let typed = |kind: &str, number: String| match inside {
         true => format!("({kind}){number}"),
@@ -190,7 +197,7 @@ fn text(
             _ => Err(format!("is {value}, expected true or false")),
         };
     }
-    let range = known.and_then(|control| control.range);
+    let range = asked.known.and_then(|control| control.range);
     if kind == glib::Type::F32 || kind == glib::Type::F64 {
         let number = match value {
             ControlValue::Integer(value) => *value as f64,
@@ -206,8 +213,8 @@ fn text(
     let (name, types_range) = match kind {
         glib::Type::I32 => ("int", (f64::from(i32::MIN), f64::from(i32::MAX))),
         glib::Type::U32 => ("uint", (0.0, f64::from(u32::MAX))),
-        glib::Type::U8 => ("uchar", (0.0, 255.0)),
-        glib::Type::I64 => ("int64", (i64::MIN as f64, i64::MAX as f64)),
+        glib::Type::U8 => ("guchar", (0.0, 255.0)),
+        glib::Type::I64 => ("gint64", (i64::MIN as f64, i64::MAX as f64)),
         _ => return Err(format!("has type {kind}, which cannot be configured")),
     };
     let whole = match value {
@@ -235,7 +242,7 @@ fn inside_range(number: f64, (min, max): (f64, f64)) -> Result<(), String> {
 fn list_text(
     spec: &gst::ParamSpecArray,
     value: &ControlValue,
-    known: Option<&Control>,
+    asked: &Asked<'_>,
 ) -> Result<String, String> {
     let ControlValue::List(values) = value else {
         return Err(format!("is {value}, expected a list"));
@@ -244,26 +251,26 @@ fn list_text(
         return Err("cannot be configured: the element does not say what its list is of".into());
     };
     let innermost = element.downcast_ref::<gst::ParamSpecArray>().is_none();
-    let len = known.map_or(0, |control| control.len);
+    let len = asked.known.map_or(0, |control| control.len);
     if innermost && len > 0 && values.len() != len {
         return Err(format!("is {value}, expected {len} numbers"));
     }
     let texts: Result<Vec<String>, String> = values
         .iter()
-        .map(|value| text(element, value, known, true))
+        .map(|value| text(element, value, asked, true))
         .collect();
     Ok(format!("<{}>", texts?.join(", ")))
 }
 
 /// A word of an enumeration, or its number. `AfModeContinuous` and `Continuous` are `continuous`.
-fn word(class: &glib::EnumClass, value: &ControlValue) -> Result<String, String> {
+fn word(class: &glib::EnumClass, value: &ControlValue, control: &str) -> Result<String, String> {
     let simple = |text: &str| -> String {
         text.chars()
             .filter(char::is_ascii_alphanumeric)
             .map(|c| c.to_ascii_lowercase())
             .collect()
     };
-    let control = simple(class.type_().name());
+    let control = simple(control);
     let found = match value {
         ControlValue::Integer(number) => class
             .values()

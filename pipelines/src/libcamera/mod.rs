@@ -2,9 +2,9 @@
 //! libcamera can do it.
 //!
 //! ```text
-//! libcamerasrc .src   -> capsfilter (-> videoflip)    first stream: main, or the only one there is
-//!              .src_0 -> capsfilter (-> videoflip)    lores
-//!              .src_1 -> capsfilter                   raw
+//! libcamerasrc .src   -> capsfilter (-> queue) (-> videoflip)    first stream: main, or the only one there is
+//!              .src_0 -> capsfilter -> queue (-> videoflip)      lores
+//!              .src_1 -> capsfilter -> queue                     raw
 //! ```
 //!
 //! [`build`] does it all. In its parts: [`Abilities::find`] looks at the installed element, [`plan`] turns a merged configuration into what the element is

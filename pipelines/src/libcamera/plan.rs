@@ -469,6 +469,9 @@ impl Plan {
                 pad_name(i),
                 stream.caps.to_string().replace('"', "\\\"")
             ));
+            if self.streams.len() > 1 {
+                line.push_str(" ! queue max-size-buffers=1");
+            }
             if let Some(flip) = stream.flip {
                 line.push_str(&format!(" ! videoflip video-direction={flip}"));
             }
