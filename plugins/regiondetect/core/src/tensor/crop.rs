@@ -3,7 +3,7 @@
 use crate::regions::Placement;
 
 use super::kernels::{Conversion, Kernels, Row, SLACK};
-use super::taps::{self, Taps};
+use super::taps::{self, Grain, Taps};
 use super::{ChannelOrder, ChromaSite, Layout, Picture, PixelFormat, TensorMut, TensorSpec};
 
 /// Picture pixels per input pixel, across and down.
@@ -66,8 +66,8 @@ impl Default for Cropper {
     fn default() -> Self {
         Self {
             kernels: Kernels::detect(),
-            luma_taps: Taps::default(),
-            chroma_taps: Taps::default(),
+            luma_taps: Taps::new(Grain::Samples),
+            chroma_taps: Taps::new(Grain::Pairs),
             luma: Vec::new(),
             chroma: Vec::new(),
             packed: Vec::new(),
@@ -90,12 +90,7 @@ impl Cropper {
         mut out: TensorMut,
     ) {
         assert_eq!(out.len(), spec.len(), "memory for one image of {spec:?}");
-        // One picture over the whole input is the usual case, and needs no padding below it.
-        let covered = matches!(placements, [only] if spans(picture, only, spec)
-            .is_some_and(|(across, down)| across.len() == spec.width && down.len() == spec.height));
-        if !covered {
-            pad(spec, &mut out);
-        }
+        pad(picture, placements, spec, &mut out);
         for placement in placements {
             self.place(picture, placement, spec, &mut out);
         }
@@ -342,29 +337,80 @@ fn store(values: &[Vec<f32>; 3], spec: &TensorSpec, offset: usize, out: &mut Ten
     }
 }
 
-fn pad(spec: &TensorSpec, out: &mut TensorMut) {
-    fn fill<T: Copy>(spec: &TensorSpec, out: &mut [T], cast: impl Fn(f32) -> T) {
+/// Padding wherever no placement shows picture.
+fn pad(picture: &Picture, placements: &[Placement], spec: &TensorSpec, out: &mut TensorMut) {
+    let Some(rows) = spec.len().checked_div(3 * spec.width) else {
+        return;
+    };
+    // A placement's outputs in this row, if it has any.
+    let shown = |placement: &Placement, row: usize| {
+        let (across, down) = spans(picture, placement, spec)?;
+        (down.from..down.to)
+            .contains(&row)
+            .then_some(across.from..across.to)
+    };
+    let mut row = 0;
+    while row < rows {
+        // The rows from here on that show the same placements.
+        let mut end = rows;
+        for placement in placements {
+            if let Some((_, down)) = spans(picture, placement, spec) {
+                let edges = [down.from, down.to].into_iter().filter(|edge| *edge > row);
+                end = edges.fold(end, usize::min);
+            }
+        }
+        let mut from = 0;
+        while from < spec.width {
+            let across = || placements.iter().filter_map(|p| shown(p, row));
+            if let Some(over) = across().find(|columns| columns.contains(&from)) {
+                from = over.end;
+                continue;
+            }
+            let starts = across().map(|columns| columns.start);
+            let next = starts.filter(|start| *start > from).min();
+            let to = next.unwrap_or(spec.width);
+            pad_rows(spec, row..end, from..to, out);
+            from = to;
+        }
+        row = end;
+    }
+}
+
+fn pad_rows(
+    spec: &TensorSpec,
+    rows: std::ops::Range<usize>,
+    columns: std::ops::Range<usize>,
+    out: &mut TensorMut,
+) {
+    fn fill<T: Copy>(
+        spec: &TensorSpec,
+        rows: std::ops::Range<usize>,
+        columns: std::ops::Range<usize>,
+        out: &mut [T],
+        cast: impl Fn(f32) -> T,
+    ) {
         let grey = f32::from(spec.padding);
         let values = [0, 1, 2].map(|c| cast(grey * spec.scale[c] + spec.bias[c]));
-        match spec.layout {
-            Layout::Nchw => {
-                for (plane, value) in out.chunks_exact_mut(spec.width * spec.height).zip(values) {
-                    plane.fill(value);
+        for row in rows {
+            let pixels = row * spec.width + columns.start..row * spec.width + columns.end;
+            match spec.layout {
+                Layout::Nchw => {
+                    let planes = out.chunks_exact_mut(spec.width * spec.height);
+                    for (plane, value) in planes.zip(values) {
+                        plane[pixels.clone()].fill(value);
+                    }
                 }
-            }
-            Layout::Nhwc => {
-                for pixel in out.chunks_exact_mut(3) {
-                    pixel.copy_from_slice(&values);
+                Layout::Nhwc => {
+                    for pixel in out[3 * pixels.start..3 * pixels.end].chunks_exact_mut(3) {
+                        pixel.copy_from_slice(&values);
+                    }
                 }
             }
         }
     }
-    if spec.is_empty() {
-        return;
-    }
     match out {
-        TensorMut::F32(out) => fill(spec, out, |v| v),
-        TensorMut::F16(out) => fill(spec, out, half::f16::from_f32),
-        TensorMut::U8(out) => fill(spec, out, |v| (v + 0.5) as u8),
+        TensorMut::F32(out) => fill(spec, rows, columns, out, |v| v),
+        TensorMut::F16(out) => fill(spec, rows, columns, out, half::f16::from_f32),
+        TensorMut::U8(out) => fill(spec, rows, columns, out, |v| (v + 0.5) as u8),
     }
 }

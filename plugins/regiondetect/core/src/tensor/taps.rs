@@ -9,23 +9,51 @@ pub(super) const ROW_UNIT: i32 = 1 << 7;
 ///
 /// Invariant, which the kernels' reads rely on: `index[i] + 1 < samples` for every i, both lists are of one length, and the
 /// indices of a block of outputs begin with the smallest and span no more than `spread`.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Taps {
+    grain: Grain,
     index: Vec<i32>,
+    /// Where in its block's vector an output's left sample is; see [`Taps::pick`].
+    pick: Vec<i32>,
     /// Both weights as 16-bit halves, the left one low.
     weight: Vec<u32>,
     first: usize,
     samples: usize,
     spread: i32,
+    exact: bool,
+}
+
+/// What a word of 32 bits holds of a line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Grain {
+    /// Two neighbouring samples.
+    Samples,
+    /// A sample of u and one of v.
+    Pairs,
 }
 
 /// Outputs that are computed together; [`Taps::spread`] is about such blocks.
 pub(super) const BLOCK: usize = 8;
 
 impl Taps {
+    /// Tables for lines of this kind.
+    pub fn new(grain: Grain) -> Self {
+        Self {
+            grain,
+            index: Vec::new(),
+            pick: Vec::new(),
+            weight: Vec::new(),
+            first: 0,
+            samples: 0,
+            spread: 0,
+            exact: false,
+        }
+    }
+
     /// Positions `start + i * step` for `count` outputs in a line of `length` samples.
     pub fn set(&mut self, start: f64, step: f64, count: usize, length: usize) {
         self.index.clear();
+        self.pick.clear();
         self.weight.clear();
         let last = (length.max(1) - 1) as f64;
         let at = |i: usize| (start + i as f64 * step).clamp(0.0, last);
@@ -33,14 +61,24 @@ impl Taps {
         for i in 0..count {
             let position = at(i);
             let left = position as usize;
-            let right = ((position - left as f64) * f64::from(UNIT)).round() as i32;
+            let right = ((position - left as f64) * f64::from(UNIT) + 0.5) as i32;
             self.index.push((left - self.first) as i32);
             self.weight
                 .push((UNIT - right) as u32 | (right as u32) << 16);
         }
-        let blocks = self.index.chunks(BLOCK);
-        let spread = blocks.map(|block| block[block.len() - 1] - block[0]).max();
-        self.spread = spread.unwrap_or(0);
+        self.spread = 0;
+        for block in self.index.chunks(BLOCK) {
+            self.spread = self.spread.max(block[block.len() - 1] - block[0]);
+            let grain = self.grain;
+            self.pick
+                .extend(block.iter().map(|left| match left - block[0] {
+                    relative if grain == Grain::Pairs => relative,
+                    relative => relative.rotate_right(1),
+                }));
+        }
+        let whole = |weight: &u32| *weight == UNIT as u32;
+        let in_turn = |pair: &[i32]| pair[1] == pair[0] + 1;
+        self.exact = self.weight.iter().all(whole) && self.index.windows(2).all(in_turn);
         let last = self.index.last().map_or(0, |left| *left as usize);
         self.samples = last + 2;
     }
@@ -58,6 +96,17 @@ impl Taps {
     /// How far apart the left neighbours within a block of outputs are at most.
     pub fn spread(&self) -> i32 {
         self.spread
+    }
+
+    /// Every output is a sample, and the next output the next sample.
+    pub fn is_exact(&self) -> bool {
+        self.exact
+    }
+
+    /// Where outputs' left samples are, counted from the first one of their block: of pairs the place itself; of samples
+    /// half the place, and the highest bit says that it was odd.
+    pub fn pick(&self) -> &[i32] {
+        &self.pick
     }
 
     /// Left neighbours, counted from the first sample read.
@@ -96,7 +145,7 @@ mod tests {
 
     #[test]
     fn every_tap_lies_inside_the_samples_it_asks_for() {
-        let mut taps = Taps::default();
+        let mut taps = Taps::new(Grain::Samples);
         for (start, step, count, length) in [
             (0.0, 1.0, 10, 10),
             (-3.0, 0.5, 40, 8),

@@ -7,7 +7,7 @@
 use std::arch::x86_64::*;
 
 use super::{Conversion, Row};
-use crate::tensor::taps::{BLOCK, Taps};
+use crate::tensor::taps::{BLOCK, Taps, UNIT};
 
 #[target_feature(enable = "avx2,fma")]
 pub(super) fn blend(upper: &[u8], lower: &[u8], weight: i16, out: &mut [i16]) {
@@ -24,19 +24,36 @@ pub(super) fn blend_pairs(upper: [&[u8]; 2], lower: [&[u8]; 2], weight: i16, out
 /// `row.check()` has passed, and every output is as long as what it returned.
 #[target_feature(enable = "avx2,fma")]
 pub(super) unsafe fn convert(row: &Row, conversion: &Conversion, out: [&mut [f32]; 3]) {
+    // SAFETY: handed on.
+    unsafe {
+        match conversion.u_first {
+            true => convert_rows::<true>(row, conversion, out),
+            false => convert_rows::<false>(row, conversion, out),
+        }
+    }
+}
+
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+unsafe fn convert_rows<const U_FIRST: bool>(
+    row: &Row,
+    conversion: &Conversion,
+    out: [&mut [f32]; 3],
+) {
     let whole = out[0].len() / BLOCK * BLOCK;
     let factors = Factors::new(conversion);
     let sampler = Sampler::new(row);
     let [first, second, third] = out;
     for i in (0..whole).step_by(BLOCK) {
         // SAFETY: a block of outputs begins at `i`; `check` has passed.
-        let [y, u, v] = unsafe { sampler.block(i) };
-        let y = factors.luma(y);
+        let sample = unsafe { sampler.block(i) };
+        let values = factors.values::<U_FIRST>(sample);
+        let [a, b, c] = factors.within_range(values);
         // SAFETY: `i + 8 <= whole`, and every output is at least that long.
         unsafe {
-            _mm256_storeu_ps(first.as_mut_ptr().add(i), factors.value(0, y, u, v));
-            _mm256_storeu_ps(second.as_mut_ptr().add(i), factors.value(1, y, u, v));
-            _mm256_storeu_ps(third.as_mut_ptr().add(i), factors.value(2, y, u, v));
+            _mm256_storeu_ps(first.as_mut_ptr().add(i), a);
+            _mm256_storeu_ps(second.as_mut_ptr().add(i), b);
+            _mm256_storeu_ps(third.as_mut_ptr().add(i), c);
         }
     }
     super::convert(row, conversion, [first, second, third], whole);
@@ -44,40 +61,46 @@ pub(super) unsafe fn convert(row: &Row, conversion: &Conversion, out: [&mut [f32
 
 /// # Safety
 ///
-/// `row.check()` has passed, and the output is three times as long as what it returned.
+/// `row.check()` has passed, the output is three times as long as what it returned.
 #[target_feature(enable = "avx2,fma")]
 pub(super) unsafe fn convert_bytes(row: &Row, conversion: &Conversion, out: &mut [u8]) {
+    // SAFETY: handed on.
+    unsafe {
+        match conversion.u_first {
+            true => convert_pixels::<true>(row, conversion, out),
+            false => convert_pixels::<false>(row, conversion, out),
+        }
+    }
+}
+
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+unsafe fn convert_pixels<const U_FIRST: bool>(row: &Row, conversion: &Conversion, out: &mut [u8]) {
     let whole = out.len() / 3 / BLOCK * BLOCK;
     let factors = Factors::new(conversion);
     let sampler = Sampler::new(row);
-    // Four words of three bytes and a spare one -> twelve bytes, in each half.
-    let squeeze = _mm256_setr_epi8(
-        0, 1, 2, 4, 5, 6, 8, 9, 10, 12, 13, 14, -1, -1, -1, -1, //
-        0, 1, 2, 4, 5, 6, 8, 9, 10, 12, 13, 14, -1, -1, -1, -1,
+    // Four bytes of each channel -> four pixels, in each half.
+    let order = _mm256_setr_epi8(
+        0, 4, 8, 1, 5, 9, 2, 6, 10, 3, 7, 11, -1, -1, -1, -1, //
+        0, 4, 8, 1, 5, 9, 2, 6, 10, 3, 7, 11, -1, -1, -1, -1,
     );
     for (i, pixels) in (0..whole)
         .step_by(BLOCK)
         .zip(out.chunks_exact_mut(3 * BLOCK))
     {
         // SAFETY: a block of outputs begins at `i`; `check` has passed.
-        let [y, u, v] = unsafe { sampler.block(i) };
-        let y = factors.luma(y);
-        let (first, second, third) = (
-            factors.byte(0, y, u, v),
-            factors.byte(1, y, u, v),
-            factors.byte(2, y, u, v),
+        let sample = unsafe { sampler.block(i) };
+        let values = factors.values::<U_FIRST>(sample);
+        // Packing cuts to 0..=255.
+        let [first, second, third] = values.map(|values| _mm256_cvtps_epi32(values));
+        let channels = _mm256_packus_epi16(
+            _mm256_packs_epi32(first, second),
+            _mm256_packs_epi32(third, third),
         );
-        let words = _mm256_or_si256(
-            first,
-            _mm256_or_si256(
-                _mm256_slli_epi32::<8>(second),
-                _mm256_slli_epi32::<16>(third),
-            ),
-        );
-        let words = _mm256_shuffle_epi8(words, squeeze);
+        let pixels_of = _mm256_shuffle_epi8(channels, order);
         let (low, high) = (
-            _mm256_castsi256_si128(words),
-            _mm256_extracti128_si256::<1>(words),
+            _mm256_castsi256_si128(pixels_of),
+            _mm256_extracti128_si256::<1>(pixels_of),
         );
         // Twelve bytes each; the four that are stored beyond the first are then written over.
         // SAFETY: `pixels` has 24 bytes: 16 from 0 on, 8 from 12 on and 4 from 20 on are inside.
@@ -93,10 +116,9 @@ pub(super) unsafe fn convert_bytes(row: &Row, conversion: &Conversion, out: &mut
 
 /// [`Conversion`], eight times each.
 struct Factors {
-    luma: [__m256; 2],
+    luma: [__m256; 3],
     chroma: [[__m256; 3]; 3],
-    scale: [__m256; 3],
-    bias: [__m256; 3],
+    range: [[__m256; 2]; 3],
 }
 
 impl Factors {
@@ -104,39 +126,48 @@ impl Factors {
     #[target_feature(enable = "avx2,fma")]
     fn new(conversion: &Conversion) -> Self {
         Self {
-            luma: [conversion.luma, conversion.black].map(|v| _mm256_set1_ps(v)),
+            luma: conversion.luma.map(|v| _mm256_set1_ps(v)),
             chroma: conversion.chroma.map(|c| c.map(|v| _mm256_set1_ps(v))),
-            scale: conversion.scale.map(|v| _mm256_set1_ps(v)),
-            bias: conversion.bias.map(|v| _mm256_set1_ps(v)),
+            range: conversion.range.map(|c| c.map(|v| _mm256_set1_ps(v))),
         }
     }
 
+    /// Three channels of eight outputs, not yet cut to their ranges.
     #[inline]
     #[target_feature(enable = "avx2,fma")]
-    fn luma(&self, y: __m256) -> __m256 {
-        _mm256_fmadd_ps(y, self.luma[0], self.luma[1])
+    fn values<const U_FIRST: bool>(&self, [y, u, v]: [__m256; 3]) -> [__m256; 3] {
+        let [
+            [first_u, first_v, first],
+            [from_u, from_v, second],
+            [third_u, third_v, third],
+        ] = self.chroma;
+        let (first, third) = match U_FIRST {
+            true => (
+                _mm256_fmadd_ps(u, first_u, first),
+                _mm256_fmadd_ps(v, third_v, third),
+            ),
+            false => (
+                _mm256_fmadd_ps(v, first_v, first),
+                _mm256_fmadd_ps(u, third_u, third),
+            ),
+        };
+        let second = _mm256_fmadd_ps(u, from_u, _mm256_fmadd_ps(v, from_v, second));
+        [
+            _mm256_fmadd_ps(y, self.luma[0], first),
+            _mm256_fmadd_ps(y, self.luma[1], second),
+            _mm256_fmadd_ps(y, self.luma[2], third),
+        ]
     }
 
     #[inline]
     #[target_feature(enable = "avx2,fma")]
-    fn value(&self, channel: usize, y: __m256, u: __m256, v: __m256) -> __m256 {
-        let [from_u, from_v, offset] = self.chroma[channel];
-        let chroma = _mm256_fmadd_ps(u, from_u, _mm256_fmadd_ps(v, from_v, offset));
-        let colour = _mm256_add_ps(y, chroma);
-        let colour = _mm256_min_ps(
-            _mm256_max_ps(colour, _mm256_setzero_ps()),
-            _mm256_set1_ps(255.0),
-        );
-        _mm256_fmadd_ps(colour, self.scale[channel], self.bias[channel])
-    }
-
-    /// The value as whole numbers of 0..=255.
-    #[inline]
-    #[target_feature(enable = "avx2,fma")]
-    fn byte(&self, channel: usize, y: __m256, u: __m256, v: __m256) -> __m256i {
-        let rounded = _mm256_cvtps_epi32(self.value(channel, y, u, v));
-        let positive = _mm256_max_epi32(rounded, _mm256_setzero_si256());
-        _mm256_min_epi32(positive, _mm256_set1_epi32(255))
+    fn within_range(&self, [a, b, c]: [__m256; 3]) -> [__m256; 3] {
+        let [first, second, third] = self.range;
+        [
+            _mm256_min_ps(_mm256_max_ps(a, first[0]), first[1]),
+            _mm256_min_ps(_mm256_max_ps(b, second[0]), second[1]),
+            _mm256_min_ps(_mm256_max_ps(c, third[0]), third[1]),
+        ]
     }
 }
 
@@ -144,6 +175,7 @@ impl Factors {
 struct Sampler<'a> {
     luma: Line<'a>,
     chroma: Line<'a>,
+    exact_luma: bool,
     near_luma: bool,
     near_chroma: bool,
 }
@@ -151,6 +183,7 @@ struct Sampler<'a> {
 /// Samples and the tables of where outputs lie between them.
 struct Line<'a> {
     index: &'a [i32],
+    pick: &'a [i32],
     weight: &'a [u32],
     samples: &'a [i16],
 }
@@ -159,12 +192,14 @@ impl<'a> Sampler<'a> {
     fn new(row: &Row<'a>) -> Self {
         let line = |taps: &'a Taps, samples: &'a [i16]| Line {
             index: taps.index(),
+            pick: taps.pick(),
             weight: taps.weight(),
             samples,
         };
         Self {
             luma: line(row.luma_taps, row.luma),
             chroma: line(row.chroma_taps, row.chroma),
+            exact_luma: row.luma_taps.is_exact(),
             // Sixteen luma samples are in a vector, or eight pairs of chroma; the right neighbours come with a second one.
             near_luma: row.luma_taps.spread() <= 15,
             near_chroma: row.chroma_taps.spread() <= 7,
@@ -181,9 +216,10 @@ impl<'a> Sampler<'a> {
     unsafe fn block(&self, i: usize) -> [__m256; 3] {
         // SAFETY: handed on; the spreads are those that each form asks for.
         let (y, u, v) = unsafe {
-            let y = match self.near_luma {
-                true => near_luma(&self.luma, i),
-                false => far_luma(&self.luma, i),
+            let y = match (self.exact_luma, self.near_luma) {
+                (true, _) => exact_luma(&self.luma, i),
+                (_, true) => near_luma(&self.luma, i),
+                (_, false) => far_luma(&self.luma, i),
             };
             let (u, v) = match self.near_chroma {
                 true => near_chroma(&self.chroma, i),
@@ -201,30 +237,45 @@ impl<'a> Sampler<'a> {
 
 /// # Safety
 ///
+/// As for [`Sampler::block`], and the taps are exact.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+unsafe fn exact_luma(line: &Line, i: usize) -> __m256i {
+    // SAFETY: the outputs are the samples: eight of them are inside the row from the first one's on.
+    let samples = unsafe {
+        let base = *line.index.get_unchecked(i) as usize;
+        _mm_loadu_si128(line.samples.as_ptr().add(base).cast())
+    };
+    _mm256_slli_epi32::<{ UNIT.ilog2() as i32 }>(_mm256_cvtepi16_epi32(samples))
+}
+
+/// # Safety
+///
 /// As for [`Sampler::block`], and the taps' spread is at most 15.
 #[inline]
 #[target_feature(enable = "avx2,fma")]
 unsafe fn near_luma(line: &Line, i: usize) -> __m256i {
     // SAFETY: the tables have eight entries from `i` on. The block's first index is its smallest, and 17 samples from
     // there on are inside the row: it has at least `SLACK` more than the largest index.
-    let (relative, weight, even, odd) = unsafe {
-        let base = *line.index.get_unchecked(i);
-        let relative = _mm256_loadu_si256(line.index.as_ptr().add(i).cast());
-        let relative = _mm256_sub_epi32(relative, _mm256_set1_epi32(base));
-        let samples = line.samples.as_ptr().add(base as usize);
+    let (pick, weight, even, odd) = unsafe {
+        let base = *line.index.get_unchecked(i) as usize;
+        let samples = line.samples.as_ptr().add(base);
         (
-            relative,
+            _mm256_loadu_si256(line.pick.as_ptr().add(i).cast()),
             _mm256_loadu_si256(line.weight.as_ptr().add(i).cast()),
             _mm256_loadu_si256(samples.cast()),
             _mm256_loadu_si256(samples.add(1).cast()),
         )
     };
-    // Words of two samples, beginning at even places in one vector and at odd ones in the other.
-    let word = _mm256_srli_epi32::<1>(relative);
-    let even = _mm256_permutevar8x32_epi32(even, word);
-    let odd = _mm256_permutevar8x32_epi32(odd, word);
-    let is_odd = _mm256_castsi256_ps(_mm256_slli_epi32::<31>(relative));
-    let pairs = _mm256_blendv_ps(_mm256_castsi256_ps(even), _mm256_castsi256_ps(odd), is_odd);
+    // Words of two samples, beginning at even places in one vector and at odd ones in the other: the permutation goes by
+    // the lowest bits of what is picked, the blend by the highest.
+    let even = _mm256_permutevar8x32_epi32(even, pick);
+    let odd = _mm256_permutevar8x32_epi32(odd, pick);
+    let pairs = _mm256_blendv_ps(
+        _mm256_castsi256_ps(even),
+        _mm256_castsi256_ps(odd),
+        _mm256_castsi256_ps(pick),
+    );
     _mm256_madd_epi16(_mm256_castps_si256(pairs), weight)
 }
 
@@ -250,21 +301,19 @@ unsafe fn far_luma(line: &Line, i: usize) -> __m256i {
 #[target_feature(enable = "avx2,fma")]
 unsafe fn near_chroma(line: &Line, i: usize) -> (__m256i, __m256i) {
     // SAFETY: the tables have eight entries from `i` on. Nine pairs from the block's smallest index on are inside the row.
-    let (relative, weight, left, right) = unsafe {
-        let base = *line.index.get_unchecked(i);
-        let relative = _mm256_loadu_si256(line.index.as_ptr().add(i).cast());
-        let relative = _mm256_sub_epi32(relative, _mm256_set1_epi32(base));
-        let samples = line.samples.as_ptr().add(2 * base as usize);
+    let (pick, weight, left, right) = unsafe {
+        let base = *line.index.get_unchecked(i) as usize;
+        let samples = line.samples.as_ptr().add(2 * base);
         (
-            relative,
+            _mm256_loadu_si256(line.pick.as_ptr().add(i).cast()),
             _mm256_loadu_si256(line.weight.as_ptr().add(i).cast()),
             _mm256_loadu_si256(samples.cast()),
             _mm256_loadu_si256(samples.add(2).cast()),
         )
     };
     // A word holds u and v.
-    let left = _mm256_permutevar8x32_epi32(left, relative);
-    let right = _mm256_permutevar8x32_epi32(right, relative);
+    let left = _mm256_permutevar8x32_epi32(left, pick);
+    let right = _mm256_permutevar8x32_epi32(right, pick);
     weigh(left, right, weight)
 }
 

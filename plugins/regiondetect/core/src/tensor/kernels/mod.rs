@@ -1,4 +1,4 @@
-//! The inner loops: in a plain form for any machine, for AVX2 and for NEON, chosen when the program runs.
+//! The inner loops: in a plain form for any machine, for AVX2, SSE4.1 and NEON, chosen when the program runs.
 
 #![allow(unsafe_code)]
 
@@ -6,6 +6,8 @@
 mod avx2;
 #[cfg(target_arch = "aarch64")]
 mod neon;
+#[cfg(target_arch = "x86_64")]
+mod sse41;
 
 use super::colour::Coefficients;
 use super::taps::{ROW_UNIT, Taps, UNIT};
@@ -16,12 +18,14 @@ pub(super) const SLACK: usize = 32;
 /// From samples (weighted by [`ROW_UNIT`] and [`UNIT`]) to tensor values.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Conversion {
-    luma: f32,
-    black: f32,
-    /// Per output channel: factor of u, factor of v, their summand.
+    /// Per output channel: factor of y, scale included.
+    luma: [f32; 3],
+    /// Factor of u, factor of v, and what is added. The first channel and the last depend on one of u and v only.
     chroma: [[f32; 3]; 3],
-    scale: [f32; 3],
-    bias: [f32; 3],
+    /// The values of the darkest and the brightest colour, the lesser first.
+    range: [[f32; 2]; 3],
+    /// The first channel depends on u, the last on v.
+    u_first: bool,
 }
 
 impl Conversion {
@@ -48,20 +52,33 @@ impl Conversion {
         } else {
             [red, green, blue]
         };
+        let black = c.black * c.luma;
         Self {
-            luma: c.luma * unit,
-            black: -c.black * c.luma,
-            chroma,
-            scale,
-            bias,
+            luma: scale.map(|scale| c.luma * unit * scale),
+            chroma: [0, 1, 2].map(|i| {
+                let [u, v, offset] = chroma[i].map(|factor| factor * scale[i]);
+                [u, v, offset - black * scale[i] + bias[i]]
+            }),
+            range: [0, 1, 2].map(|i| {
+                let (dark, bright) = (bias[i], 255.0 * scale[i] + bias[i]);
+                [dark.min(bright), dark.max(bright)]
+            }),
+            u_first: chroma[0][1] == 0.0,
         }
+    }
+
+    /// Values are the bytes of the colours.
+    fn is_bytes(&self) -> bool {
+        self.range == [[0.0, 255.0]; 3]
     }
 
     #[inline(always)]
     fn value(&self, channel: usize, y: f32, u: f32, v: f32) -> f32 {
         let [from_u, from_v, offset] = self.chroma[channel];
-        let colour = (y + (u * from_u + (v * from_v + offset))).clamp(0.0, 255.0);
-        colour * self.scale[channel] + self.bias[channel]
+        let [low, high] = self.range[channel];
+        let value = y * self.luma[channel] + (u * from_u + (v * from_v + offset));
+        // Unlike `clamp` this takes any numbers.
+        value.max(low).min(high)
     }
 }
 
@@ -73,6 +90,9 @@ pub(super) enum Kernels {
     /// For x86-64 with AVX2 and FMA.
     #[cfg(target_arch = "x86_64")]
     Avx2,
+    /// For x86-64 with SSE4.1.
+    #[cfg(target_arch = "x86_64")]
+    Sse41,
     /// For 64-bit Arm with NEON.
     #[cfg(target_arch = "aarch64")]
     Neon,
@@ -81,40 +101,44 @@ pub(super) enum Kernels {
 impl Kernels {
     /// The fastest this machine can run.
     pub fn detect() -> Self {
+        Self::available().next().unwrap_or(Self::Plain)
+    }
+
+    /// All that this machine can run, the fastest first.
+    fn available() -> impl Iterator<Item = Self> {
         #[cfg(target_arch = "x86_64")]
-        if std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("fma")
-        {
-            return Self::Avx2;
-        }
+        let fast = {
+            use std::arch::is_x86_feature_detected as has;
+            [
+                (has!("avx2") && has!("fma")).then_some(Self::Avx2),
+                has!("sse4.1").then_some(Self::Sse41),
+            ]
+        };
         #[cfg(target_arch = "aarch64")]
-        if std::arch::is_aarch64_feature_detected!("neon") {
-            return Self::Neon;
-        }
-        Self::Plain
+        let fast = [std::arch::is_aarch64_feature_detected!("neon").then_some(Self::Neon)];
+        #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+        let fast = [];
+        fast.into_iter().flatten().chain([Self::Plain])
     }
 
     /// `out[i] = upper[i] * (ROW_UNIT - weight) + lower[i] * weight`.
     pub fn blend(self, upper: &[u8], lower: &[u8], weight: i32, out: &mut [i16]) {
         match self {
-            // NEON is part of the base instruction set there: the compiler vectorises the plain loop.
-            #[cfg(target_arch = "aarch64")]
-            Self::Neon => blend(upper, lower, weight as i16, out),
-            Self::Plain => blend(upper, lower, weight as i16, out),
             #[cfg(target_arch = "x86_64")]
-            // SAFETY: `detect` is the only maker of this variant outside tests, which ask for the features themselves.
+            // SAFETY: only `available` makes this variant, where the machine has the features.
             Self::Avx2 => unsafe { avx2::blend(upper, lower, weight as i16, out) },
+            // The compiler vectorises the plain loop with what every machine of a kind has.
+            _ => blend(upper, lower, weight as i16, out),
         }
     }
 
     /// Blends two planes into pairs: `out[2 * i]` from the first, `out[2 * i + 1]` from the second.
     pub fn blend_pairs(self, upper: [&[u8]; 2], lower: [&[u8]; 2], weight: i32, out: &mut [i16]) {
         match self {
-            #[cfg(target_arch = "aarch64")]
-            Self::Neon => blend_pairs(upper, lower, weight as i16, out),
-            Self::Plain => blend_pairs(upper, lower, weight as i16, out),
             #[cfg(target_arch = "x86_64")]
             // SAFETY: as above.
             Self::Avx2 => unsafe { avx2::blend_pairs(upper, lower, weight as i16, out) },
+            _ => blend_pairs(upper, lower, weight as i16, out),
         }
     }
 
@@ -127,6 +151,9 @@ impl Kernels {
             #[cfg(target_arch = "x86_64")]
             // SAFETY: as above; `check` has passed, and the outputs are as long as the row.
             Self::Avx2 => unsafe { avx2::convert(row, conversion, out) },
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: as above; `check` has passed, and the outputs are as long as the row.
+            Self::Sse41 => unsafe { sse41::convert(row, conversion, out) },
             #[cfg(target_arch = "aarch64")]
             // SAFETY: as above; `check` has passed, and the outputs are as long as the row.
             Self::Neon => unsafe { neon::convert(row, conversion, out) },
@@ -140,7 +167,15 @@ impl Kernels {
         match self {
             #[cfg(target_arch = "x86_64")]
             // SAFETY: as above; `check` has passed, and the output is as long as the row.
-            Self::Avx2 => unsafe { avx2::convert_bytes(row, conversion, out) },
+            Self::Avx2 if conversion.is_bytes() => unsafe {
+                avx2::convert_bytes(row, conversion, out)
+            },
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: as above; `check` has passed, and the output is as long as the row.
+            Self::Sse41 => unsafe { sse41::convert_bytes(row, conversion, out) },
+            #[cfg(target_arch = "aarch64")]
+            // SAFETY: as above; `check` has passed, and the output is as long as the row.
+            Self::Neon => unsafe { neon::convert_bytes(row, conversion, out) },
             _ => convert_bytes(row, conversion, out, 0),
         }
     }
@@ -203,7 +238,6 @@ fn convert(row: &Row, conversion: &Conversion, out: [&mut [f32]; 3], from: usize
     let [first, second, third] = out;
     for i in from..first.len() {
         let [y, u, v] = row.sample(i);
-        let y = y * conversion.luma + conversion.black;
         first[i] = conversion.value(0, y, u, v);
         second[i] = conversion.value(1, y, u, v);
         third[i] = conversion.value(2, y, u, v);
@@ -214,7 +248,6 @@ fn convert(row: &Row, conversion: &Conversion, out: [&mut [f32]; 3], from: usize
 fn convert_bytes(row: &Row, conversion: &Conversion, out: &mut [u8], from: usize) {
     for (i, pixel) in out.chunks_exact_mut(3).enumerate().skip(from) {
         let [y, u, v] = row.sample(i);
-        let y = y * conversion.luma + conversion.black;
         for (channel, byte) in pixel.iter_mut().enumerate() {
             // `as` cuts to 0..=255.
             *byte = (conversion.value(channel, y, u, v) + 0.5) as u8;
@@ -225,39 +258,44 @@ fn convert_bytes(row: &Row, conversion: &Conversion, out: &mut [u8], from: usize
 #[cfg(test)]
 mod tests {
     use super::super::colour::Colour;
+    use super::super::taps::Grain;
     use super::*;
 
-    /// The plain and the fast form of one row; they may differ by what fused rounding changes.
+    /// What every form makes of rows of some widths, sizes and starts, and of the same conversion.
     #[test]
     fn the_fast_loops_agree_with_the_plain_ones() {
-        let fast = Kernels::detect();
-        if fast == Kernels::Plain {
+        let fast: Vec<_> = Kernels::available()
+            .filter(|kernels| *kernels != Kernels::Plain)
+            .collect();
+        if fast.is_empty() {
             println!("skipped: this machine has no faster loops to compare");
-            return;
         }
         let mut seed = 1_u32;
         let mut byte = || {
             seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
             (seed >> 24) as u8
         };
-        let cases = [
+        let sizes = [
             (40, 16, 2.4),
             (300, 416, 0.7),
             (7, 3, 1.9),
             (64, 8, 1.0),
+            (420, 413, 1.0),
             (700, 416, 1.6),
             (800, 415, 1.9),
             (500, 100, 4.9),
         ];
-        for (width, count, step) in cases {
+        for (start, (width, count, step)) in [0.3, 2.0].iter().flat_map(|s| sizes.map(|c| (*s, c)))
+        {
             let rows: Vec<Vec<u8>> = (0..6)
                 .map(|_| (0..width).map(|_| byte()).collect())
                 .collect();
-            let (mut luma_taps, mut chroma_taps) = (Taps::default(), Taps::default());
-            luma_taps.set(0.3, step, count, width);
+            let mut luma_taps = Taps::new(Grain::Samples);
+            let mut chroma_taps = Taps::new(Grain::Pairs);
+            luma_taps.set(start, step, count, width);
             chroma_taps.set(-0.2, step / 2.0, count, width);
-            let mut results = Vec::new();
-            for kernels in [Kernels::Plain, fast] {
+            let v_first = count % 2 == 0;
+            let made = |kernels: Kernels| {
                 let mut luma = vec![0; width + 1 + SLACK];
                 kernels.blend(&rows[0], &rows[1], 77, &mut luma[..width]);
                 luma[width] = luma[width - 1];
@@ -274,32 +312,30 @@ mod tests {
                     chroma: &chroma,
                     chroma_taps: &chroma_taps,
                 };
-                let conversion = Conversion::new(
-                    &Colour::default().coefficients(),
-                    false,
-                    true,
-                    [1.0 / 57.0, 1.0, 0.5],
-                    [-2.0, 0.0, 7.0],
-                );
+                let conversion = |scale, bias| {
+                    let colour = Colour::default().coefficients();
+                    Conversion::new(&colour, v_first, true, scale, bias)
+                };
                 let mut out = [vec![0.0; count], vec![0.0; count], vec![0.0; count]];
-                let [a, b, c] = &mut out;
-                kernels.convert(&row, &conversion, [a, b, c]);
-                let mut bytes = vec![0; 3 * count];
-                kernels.convert_bytes(&row, &conversion, &mut bytes);
-                results.push((luma, chroma, out, bytes));
-            }
-            assert_eq!(results[0].0, results[1].0);
-            assert_eq!(results[0].1, results[1].1);
-            for (plain, fast) in results[0].3.iter().zip(&results[1].3) {
-                assert!(plain.abs_diff(*fast) <= 1, "{plain} and {fast}");
-            }
-            for (plain, fast) in results[0]
-                .2
-                .iter()
-                .flatten()
-                .zip(results[1].2.iter().flatten())
-            {
-                assert!((plain - fast).abs() < 1e-3, "{plain} and {fast}");
+                let scaled = conversion([1.0 / 57.0, 1.0, 0.5], [-2.0, 0.0, 7.0]);
+                let rows = out.each_mut().map(|row| &mut row[..]);
+                kernels.convert(&row, &scaled, rows);
+                let mut bytes = [vec![0; 3 * count], vec![0; 3 * count]];
+                kernels.convert_bytes(&row, &conversion([1.0; 3], [0.0; 3]), &mut bytes[0]);
+                kernels.convert_bytes(&row, &scaled, &mut bytes[1]);
+                (luma, chroma, out, bytes)
+            };
+            let plain = made(Kernels::Plain);
+            for kernels in &fast {
+                let fast = made(*kernels);
+                assert_eq!((&plain.0, &plain.1), (&fast.0, &fast.1), "{kernels:?}");
+                // They may differ by what fused rounding changes.
+                for (plain, fast) in plain.2.iter().flatten().zip(fast.2.iter().flatten()) {
+                    assert!((plain - fast).abs() < 1e-3, "{kernels:?}: {plain}, {fast}");
+                }
+                for (plain, fast) in plain.3.iter().flatten().zip(fast.3.iter().flatten()) {
+                    assert!(plain.abs_diff(*fast) <= 1, "{kernels:?}: {plain}, {fast}");
+                }
             }
         }
     }

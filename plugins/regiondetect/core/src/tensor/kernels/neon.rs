@@ -15,28 +15,93 @@ const STEP: usize = 4;
 /// `row.check()` has passed, and every output is as long as what it returned.
 #[target_feature(enable = "neon")]
 pub(super) unsafe fn convert(row: &Row, conversion: &Conversion, mut out: [&mut [f32]; 3]) {
-    // Sixteen luma samples are in a table, or eight pairs of chroma; the last one of them is only a right neighbour.
-    let near = row.luma_taps.spread() <= 14 && row.chroma_taps.spread() <= 6;
-    let whole = if near { out[0].len() / STEP * STEP } else { 0 };
-    let [luma, black] = [conversion.luma, conversion.black].map(|v| vdupq_n_f32(v));
-    let factors = conversion.chroma.map(|c| c.map(|v| vdupq_n_f32(v)));
-    let scale = conversion.scale.map(|v| vdupq_n_f32(v));
-    let bias = conversion.bias.map(|v| vdupq_n_f32(v));
+    let whole = whole_steps(row, out[0].len(), STEP);
+    let factors = Factors::new(conversion);
     for i in (0..whole).step_by(STEP) {
-        // SAFETY: four outputs begin at `i`; `check` has passed, and the spreads were looked at above.
-        let ([y], [u, v]) = unsafe { (luma_at(row, i), chroma_at(row, i)) };
-        let y = vfmaq_f32(black, y, luma);
+        // SAFETY: four outputs begin at `i`; `check` has passed, and the spreads were looked at.
+        let sample = unsafe { sample(row, i) };
         for (channel, out) in out.iter_mut().enumerate() {
-            let [from_u, from_v, offset] = factors[channel];
-            let chroma = vfmaq_f32(vfmaq_f32(offset, v, from_v), u, from_u);
-            let colour = vaddq_f32(y, chroma);
-            let colour = vminq_f32(vmaxq_f32(colour, vdupq_n_f32(0.0)), vdupq_n_f32(255.0));
-            let value = vfmaq_f32(bias[channel], colour, scale[channel]);
             // SAFETY: `i + 4 <= whole`, and every output is at least that long.
-            unsafe { vst1q_f32(out.as_mut_ptr().add(i), value) };
+            unsafe { vst1q_f32(out.as_mut_ptr().add(i), factors.value(channel, sample)) };
         }
     }
     super::convert(row, conversion, out, whole);
+}
+
+/// # Safety
+///
+/// `row.check()` has passed, and the output is three times as long as what it returned.
+#[target_feature(enable = "neon")]
+pub(super) unsafe fn convert_bytes(row: &Row, conversion: &Conversion, out: &mut [u8]) {
+    let whole = whole_steps(row, out.len() / 3, 2 * STEP);
+    let factors = Factors::new(conversion);
+    for i in (0..whole).step_by(2 * STEP) {
+        // SAFETY: eight outputs begin at `i`; `check` has passed, and the spreads were looked at.
+        let (low, high) = unsafe { (sample(row, i), sample(row, i + STEP)) };
+        // Narrowing cuts to 0..=255.
+        let [first, second, third] = [0, 1, 2].map(|channel| {
+            let [low, high] = [low, high]
+                .map(|sample| vqmovn_s32(vcvtnq_s32_f32(factors.value(channel, sample))));
+            vqmovun_s16(vcombine_s16(low, high))
+        });
+        // SAFETY: `i + 8 <= whole`, and the output is three times as long.
+        unsafe {
+            vst3_u8(
+                out.as_mut_ptr().add(3 * i),
+                uint8x8x3_t(first, second, third),
+            )
+        };
+    }
+    super::convert_bytes(row, conversion, out, whole);
+}
+
+/// How many of so many outputs can be made in steps of this size.
+fn whole_steps(row: &Row, count: usize, step: usize) -> usize {
+    // Sixteen luma samples are in a table, or eight pairs of chroma; the last one of them is only a right neighbour.
+    let near = row.luma_taps.spread() <= 14 && row.chroma_taps.spread() <= 6;
+    if near { count / step * step } else { 0 }
+}
+
+/// [`Conversion`], four times each.
+struct Factors {
+    luma: [float32x4_t; 3],
+    chroma: [[float32x4_t; 3]; 3],
+    range: [[float32x4_t; 2]; 3],
+}
+
+impl Factors {
+    #[inline]
+    #[target_feature(enable = "neon")]
+    fn new(conversion: &Conversion) -> Self {
+        Self {
+            luma: conversion.luma.map(|v| vdupq_n_f32(v)),
+            chroma: conversion.chroma.map(|c| c.map(|v| vdupq_n_f32(v))),
+            range: conversion.range.map(|c| c.map(|v| vdupq_n_f32(v))),
+        }
+    }
+
+    #[inline]
+    #[target_feature(enable = "neon")]
+    fn value(&self, channel: usize, [y, u, v]: [float32x4_t; 3]) -> float32x4_t {
+        let [from_u, from_v, offset] = self.chroma[channel];
+        let [low, high] = self.range[channel];
+        let chroma = vfmaq_f32(vfmaq_f32(offset, v, from_v), u, from_u);
+        let value = vfmaq_f32(chroma, y, self.luma[channel]);
+        vminq_f32(vmaxq_f32(value, low), high)
+    }
+}
+
+/// Luma, u and v of four outputs.
+///
+/// # Safety
+///
+/// `row.check()` has passed, `i + 4` is not beyond what it returned, and the taps' spreads are at most 14 and 6.
+#[inline]
+#[target_feature(enable = "neon")]
+unsafe fn sample(row: &Row, i: usize) -> [float32x4_t; 3] {
+    // SAFETY: handed on.
+    let ([y], [u, v]) = unsafe { (luma_at(row, i), chroma_at(row, i)) };
+    [y, u, v]
 }
 
 /// Sums of neighbouring products: a sample and its right neighbour, weighed.
