@@ -6,28 +6,13 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use regiondetect_core::motion::{Luma, LumaLayout, MotionDetector, MotionSettings};
 use regiondetect_core::regions::FrameSize;
 
-/// A textured picture with two people-sized bars at a place that depends on `n`.
-fn frame(width: usize, height: usize, n: usize) -> Vec<u8> {
-    let mut plane: Vec<u8> = (0..width * height)
-        .map(|i| {
-            ((i % width) * 7 / 16 + (i / width) * 3 / 8 + ((i * 2_654_435_761) >> 24) % 16) as u8
-                / 2
-                + 40
-        })
-        .collect();
-    for person in 0..2 {
-        let x = (n * 8 + person * width / 2) % (width - 80);
-        for y in height / 3..height / 3 + height / 4 {
-            plane[y * width + x..][..60].fill(230);
-        }
-    }
-    plane
-}
+#[path = "scene/mod.rs"]
+mod scene;
 
 fn motion(c: &mut Criterion) {
     let mut group = c.benchmark_group("motion");
     for (name, width, height) in [("720p", 1280, 720), ("1080p", 1920, 1080)] {
-        let frames: Vec<_> = (0..16).map(|n| frame(width, height, n)).collect();
+        let frames: Vec<_> = (0..16).map(|n| scene::frame(width, height, n)).collect();
         let size = FrameSize::new(width as i32, height as i32);
         for (layout, format, step) in [
             ("planar", LumaLayout::PLANE, 1),

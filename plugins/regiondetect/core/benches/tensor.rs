@@ -10,20 +10,17 @@ use regiondetect_core::tensor::{
     TensorSpec,
 };
 
+#[path = "scene/mod.rs"]
+mod scene;
+
 const WIDTH: usize = 1920;
 const HEIGHT: usize = 1080;
 
-fn noise(length: usize) -> Vec<u8> {
-    let mut seed = 7_u32;
-    let mut next = || {
-        seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        (seed >> 24) as u8
-    };
-    (0..length).map(|_| next()).collect()
-}
-
 fn crop_to_tensor(c: &mut Criterion) {
-    let (luma, chroma) = (noise(WIDTH * HEIGHT), noise(WIDTH * HEIGHT / 2));
+    let (luma, chroma) = (
+        scene::noise(WIDTH * HEIGHT),
+        scene::noise(WIDTH * HEIGHT / 2),
+    );
     let spec = TensorSpec {
         width: 416,
         height: 416,
