@@ -281,45 +281,21 @@ impl Tracker {
                 let iou = o.bbox().iou(&s.bbox);
                 return if iou < p.place_iou { 0.0 } else { iou };
             }
-            let iou = o
-                .bbox()
-                .grown(p.second_growth)
-                .iou(&s.bbox.grown(p.second_growth));
-            if iou < p.second_iou {
-                0.0
-            } else {
-                p.mix(iou, o, s)
-            }
+            p.mix_grown(p.second_growth, p.second_iou, o, s)
         });
         // Lost and hasty ones, by a wide gate.
         self.pass(time, picture, |o, s| {
             if !o.confirmed() || o.resting || !s.high {
                 return 0.0;
             }
-            let iou = o
-                .bbox()
-                .grown(p.third_growth)
-                .iou(&s.bbox.grown(p.third_growth));
-            if iou < p.third_iou {
-                0.0
-            } else {
-                p.mix(iou, o, s)
-            }
+            p.mix_grown(p.third_growth, p.third_iou, o, s)
         });
         // Objects not believed yet.
         self.pass(time, picture, |o, s| {
             if o.confirmed() || !s.high {
                 return 0.0;
             }
-            let iou = o
-                .bbox()
-                .grown(p.third_growth)
-                .iou(&s.bbox.grown(p.third_growth));
-            if iou < p.tentative_iou {
-                0.0
-            } else {
-                p.mix(iou, o, s)
-            }
+            p.mix_grown(p.third_growth, p.tentative_iou, o, s)
         });
     }
 
@@ -782,6 +758,16 @@ struct Gates {
 }
 
 impl Gates {
+    /// The score of a pair whose boxes, grown by this share, overlap at least so much; 0 for others.
+    fn mix_grown(&self, growth: f32, least: f32, o: &Object, s: &Seen) -> f32 {
+        let iou = o.bbox().grown(growth).iou(&s.bbox.grown(growth));
+        if iou < least {
+            0.0
+        } else {
+            self.mix(iou, o, s)
+        }
+    }
+
     fn mix(&self, iou: f32, o: &Object, s: &Seen) -> f32 {
         if o.resting {
             return iou;

@@ -3,7 +3,7 @@
 use detection::BBox;
 
 use super::yolo::{best_above, logit_floor, push_class};
-use super::{DecodeError, Sink, TensorView};
+use super::{DecodeError, Sink, TensorView, output_at};
 
 /// How four numbers are a box.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,12 +65,7 @@ impl Boxes {
         image: usize,
         sink: &mut Sink,
     ) -> Result<Option<f32>, DecodeError> {
-        let output = |index: usize| {
-            let found = outputs.len();
-            outputs
-                .get(index)
-                .ok_or(DecodeError::Missing { index, found })
-        };
+        let output = |index| output_at(outputs, index);
         match *self {
             Self::Listed {
                 rows,

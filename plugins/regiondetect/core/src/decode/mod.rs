@@ -119,6 +119,17 @@ impl<'a> TensorView<'a> {
     }
 }
 
+/// The output with this number.
+fn output_at<'a, 'b>(
+    outputs: &'b [TensorView<'a>],
+    index: usize,
+) -> Result<&'b TensorView<'a>, DecodeError> {
+    let found = outputs.len();
+    outputs
+        .get(index)
+        .ok_or(DecodeError::Missing { index, found })
+}
+
 /// How the outputs are laid out.
 #[derive(Debug, Clone, PartialEq)]
 enum Heads {

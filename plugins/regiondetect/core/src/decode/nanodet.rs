@@ -4,7 +4,7 @@ use detection::BBox;
 
 use super::grid::Level;
 use super::yolo::{best_above, logit_floor};
-use super::{DecodeError, Sink, TensorView};
+use super::{DecodeError, Sink, TensorView, output_at};
 
 /// Distances of one side: 0..=7 cells.
 const DISTANCES: usize = 8;
@@ -62,12 +62,7 @@ impl NanoDet {
         image: usize,
         sink: &mut Sink,
     ) -> Result<Option<f32>, DecodeError> {
-        let output = |index: usize| {
-            let found = outputs.len();
-            outputs
-                .get(index)
-                .ok_or(DecodeError::Missing { index, found })
-        };
+        let output = |index| output_at(outputs, index);
         match &self.heads {
             Some((class_heads, box_heads)) => {
                 let heads = class_heads.iter().zip(box_heads);

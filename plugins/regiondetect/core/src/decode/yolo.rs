@@ -3,7 +3,7 @@
 use detection::BBox;
 
 use super::grid::Level;
-use super::{DecodeError, Scratch, Sink, TensorView};
+use super::{DecodeError, Scratch, Sink, TensorView, output_at};
 
 /// Boxes of one class that overlap by more than this are one object.
 const NMS_IOU: f32 = 0.5;
@@ -64,9 +64,7 @@ impl Yolo {
         scratch: &mut Scratch,
         sink: &mut Sink,
     ) -> Result<Option<f32>, DecodeError> {
-        let output = outputs
-            .first()
-            .ok_or(DecodeError::Missing { index: 0, found: 0 })?;
+        let output = output_at(outputs, 0)?;
         match self {
             Self::Objectness {
                 rows,
