@@ -210,6 +210,63 @@ fn the_grid_learns_freezes_travels_and_resets() {
 }
 
 #[test]
+fn the_grid_has_bounds_that_travel_with_it() {
+    let bench = Bench::new(&[]);
+    let element = bench.element();
+    let bounds = || element.property::<String>("grid-bounds");
+    let changes = element.property::<u64>("region-grid-changes");
+    assert_eq!(bounds(), "");
+    element.set_property("grid-bounds", "0.1, 0.6");
+    assert_eq!(bounds(), "0.1,0.6");
+    assert!(element.property::<u64>("region-grid-changes") > changes);
+    let json = element.property::<String>("region-grid");
+    for nonsense in ["0.6,0.1", "0.1", "a,b", "0,1", "0.1,NaN", "0.1,0.2,0.3"] {
+        element.set_property("grid-bounds", nonsense);
+        assert_eq!(bounds(), "0.1,0.6", "{nonsense} changed nothing");
+    }
+    element.emit_by_name::<()>("reset-region-grid", &[]);
+    assert_eq!(bounds(), "0.1,0.6", "bounds stay");
+    element.set_property("grid-bounds", "");
+    assert_eq!(bounds(), "");
+    assert!(element.emit_by_name::<bool>("import-region-grid", &[&json]));
+    assert_eq!(bounds(), "0.1,0.6");
+}
+
+#[test]
+fn another_library_than_the_loaded_one_is_a_warning_that_names_both() {
+    let bench = Bench::new(&[]);
+    let model = bench.element().property::<String>("model");
+    let run = |library: &str| {
+        let line = format!(
+            "videotestsrc num-buffers=1 ! regiondetect model={model} onnxruntime={library} ! fakesink"
+        );
+        let pipeline = gst::parse::launch(&line).unwrap();
+        let bus = pipeline.bus().unwrap();
+        pipeline.set_state(gst::State::Playing).unwrap();
+        let message = bus.timed_pop_filtered(
+            gst::ClockTime::from_seconds(60),
+            &[
+                gst::MessageType::Warning,
+                gst::MessageType::Error,
+                gst::MessageType::Eos,
+            ],
+        );
+        pipeline.set_state(gst::State::Null).unwrap();
+        match message.unwrap().view() {
+            gst::MessageView::Warning(warning) => Some(warning.error().message().to_owned()),
+            gst::MessageView::Eos(_) => None,
+            other => panic!("{other:?}"),
+        }
+    };
+    let warning = run("/nowhere/libother.so").expect("a warning");
+    assert!(warning.contains("/nowhere/libother.so"), "{warning}");
+    let loaded = warning.split_once("has loaded ").unwrap().1;
+    let loaded = loaded.split_once(" already").unwrap().0;
+    assert!(std::path::Path::new(loaded).exists(), "{warning}");
+    assert_eq!(run(loaded), None, "the same one is fine");
+}
+
+#[test]
 fn settings_can_be_changed_while_frames_flow() {
     let mut bench = Bench::new(&[]);
     let count = |buffer: &gst::BufferRef| detection_meta::detections(buffer, FRAME).count();

@@ -72,6 +72,28 @@ pub struct Bounds {
     pub max: f64,
 }
 
+impl std::str::FromStr for Bounds {
+    type Err = GridError;
+
+    /// Reads `MIN,MAX`.
+    fn from_str(text: &str) -> Result<Self, GridError> {
+        let number = |text: &str| text.trim().parse().ok();
+        let bounds = text
+            .split_once(',')
+            .and_then(|(min, max)| number(min).zip(number(max)))
+            .map(|(min, max)| Self { min, max })
+            .ok_or_else(|| GridError::BoundsText(text.to_owned()))?;
+        check_bounds(bounds)?;
+        Ok(bounds)
+    }
+}
+
+impl std::fmt::Display for Bounds {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{},{}", self.min, self.max)
+    }
+}
+
 /// Why a grid could not be imported.
 #[derive(Debug, thiserror::Error)]
 pub enum GridError {
@@ -107,6 +129,11 @@ pub enum GridError {
         /// Largest size given.
         max: f64,
     },
+    /// A text that is no bounds.
+    #[error(
+        "region grid bounds {0:?}: expected MIN,MAX as shares of the frame's width, such as 0.1,0.6"
+    )]
+    BoundsText(String),
     /// A cell holds numbers that cannot have been learned.
     #[error("region grid cell x={x}, y={y}: {what} is {value}; {allowed}")]
     Value {
@@ -191,8 +218,14 @@ impl RegionGrid {
         if let Some(bounds) = bounds {
             check_bounds(bounds)?;
         }
+        self.changes += u64::from(self.bounds != bounds);
         self.bounds = bounds;
         Ok(())
+    }
+
+    /// What learned sizes are held within when they are used.
+    pub fn bounds(&self) -> Option<Bounds> {
+        self.bounds
     }
 
     /// Forgets everything learned; frozen and bounds stay.

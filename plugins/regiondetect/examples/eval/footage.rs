@@ -66,7 +66,14 @@ pub struct Outcome {
     pub inferences: u64,
     /// Inferences by reason since the start.
     pub reasons: String,
-    /// Time of the detector without inference, mean per frame since the start.
+    /// What decoding the model's outputs took, mean per inference since the start.
+    pub decode_ms: f64,
+}
+
+/// A pipeline's way through all its frames.
+pub struct Run {
+    pub frames: Vec<Outcome>,
+    /// CPU time per frame of everything but inference: of the thread that all elements run in, and of decoding.
     pub own_ms: f64,
 }
 
@@ -122,13 +129,13 @@ pub fn median(frames: &[Frame]) -> Option<Frame> {
 
 fn chain(model: &Path, properties: &str) -> String {
     format!(
-        "motiondetect ! regiondetect name=detect model={} classes=person {properties} ! objecttrack ! appsink name=sink sync=false max-buffers=1",
+        "queue max-size-buffers=2 ! motiondetect ! regiondetect name=detect model={} classes=person {properties} ! objecttrack ! appsink name=sink sync=false max-buffers=1",
         model.display()
     )
 }
 
 /// Our elements over the clip.
-pub fn run_clip(clip: &Path, model: &Path, properties: &str) -> Result<Vec<Outcome>, String> {
+pub fn run_clip(clip: &Path, model: &Path, properties: &str) -> Result<Run, String> {
     let line = format!(
         "filesrc location={} ! decodebin ! videoconvert ! video/x-raw,format=I420 ! {}",
         clip.display(),
@@ -138,11 +145,7 @@ pub fn run_clip(clip: &Path, model: &Path, properties: &str) -> Result<Vec<Outco
 }
 
 /// Our elements over frames at 5 per second.
-pub fn run_frames(
-    frames: &[Frame],
-    model: &Path,
-    properties: &str,
-) -> Result<Vec<Outcome>, String> {
+pub fn run_frames(frames: &[Frame], model: &Path, properties: &str) -> Result<Run, String> {
     let first = frames.first().ok_or("no frames")?;
     let line = format!(
         "appsrc name=src format=time block=true max-buffers=2 caps=video/x-raw,format=I420,width={},height={},framerate=5/1 ! {}",
@@ -174,8 +177,9 @@ pub fn run_frames(
     })
 }
 
-fn outcomes(pipeline: &gst::Pipeline) -> Result<Vec<Outcome>, String> {
+fn outcomes(pipeline: &gst::Pipeline) -> Result<Run, String> {
     let detect = pipeline.by_name("detect").ok_or("no regiondetect")?;
+    let cpu = CpuTime::of(pipeline)?;
     let mut outcomes = Vec::new();
     pull(pipeline, |sample| {
         let buffer = sample.buffer().ok_or("sample without a buffer")?;
@@ -204,11 +208,59 @@ fn outcomes(pipeline: &gst::Pipeline) -> Result<Vec<Outcome>, String> {
                 format!("{reason} {}", count.unwrap_or(0))
             })
             .join(", "),
-            own_ms: stats.get("own-ms").unwrap_or(0.0),
+            decode_ms: stats.get("decode-ms").unwrap_or(0.0),
         });
         Ok(())
     })?;
-    Ok(outcomes)
+    let frames = outcomes.len().max(1) as f64;
+    let decode_ms = outcomes
+        .last()
+        .map_or(0.0, |last| last.decode_ms * last.inferences as f64 / frames);
+    Ok(Run {
+        own_ms: cpu.milliseconds() / frames + decode_ms,
+        frames: outcomes,
+    })
+}
+
+/// CPU time of the thread that brings frames to the sink, from its first frame to the end of the stream.
+#[derive(Default)]
+struct CpuTime {
+    first: std::sync::OnceLock<u64>,
+    last: std::sync::OnceLock<u64>,
+}
+
+impl CpuTime {
+    fn of(pipeline: &gst::Pipeline) -> Result<std::sync::Arc<Self>, String> {
+        let pad = pipeline.by_name("sink").and_then(|s| s.static_pad("sink"));
+        let time = std::sync::Arc::new(Self::default());
+        let seen = std::sync::Arc::clone(&time);
+        let kinds = gst::PadProbeType::BUFFER | gst::PadProbeType::EVENT_DOWNSTREAM;
+        pad.ok_or("no sink")?.add_probe(kinds, move |_, info| {
+            match &info.data {
+                Some(gst::PadProbeData::Buffer(_)) => {
+                    seen.first.get_or_init(thread_time);
+                }
+                Some(gst::PadProbeData::Event(event)) if event.type_() == gst::EventType::Eos => {
+                    seen.last.get_or_init(thread_time);
+                }
+                _ => {}
+            }
+            gst::PadProbeReturn::Ok
+        });
+        Ok(time)
+    }
+
+    fn milliseconds(&self) -> f64 {
+        let at = |time: &std::sync::OnceLock<u64>| time.get().copied().unwrap_or(0);
+        at(&self.last).saturating_sub(at(&self.first)) as f64 / 1e6
+    }
+}
+
+/// Nanoseconds this thread has been on a core; 0 where the kernel does not say.
+fn thread_time() -> u64 {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    let first = text.split_whitespace().next();
+    first.and_then(|number| number.parse().ok()).unwrap_or(0)
 }
 
 fn launch(line: &str) -> Result<gst::Pipeline, String> {

@@ -49,6 +49,8 @@ pub struct EngineOptions {
 #[derive(Debug)]
 pub struct Engine {
     model: Arc<Model>,
+    /// The library of ONNX Runtime it runs in.
+    library: PathBuf,
     queue: Arc<Queue>,
 }
 
@@ -70,18 +72,20 @@ impl Engine {
                 path: options.model.clone(),
                 error,
             })?;
+        // A process has one library, so that the one that was named makes no difference from here on.
+        let library = library::runtime(options.onnxruntime.take().as_deref())?.path;
         // Held while loading, so that elements that start together load a model once.
         let mut engines = lock(&ENGINES);
         engines.retain(|_, engine| engine.strong_count() > 0);
         if let Some(engine) = engines.get(&options).and_then(Weak::upgrade) {
             return Ok(engine);
         }
-        let engine = Arc::new(Self::load(&options)?);
+        let engine = Arc::new(Self::load(&options, library)?);
         engines.insert(options, Arc::downgrade(&engine));
         Ok(engine)
     }
 
-    fn load(options: &EngineOptions) -> Result<Self, EngineError> {
+    fn load(options: &EngineOptions, library: PathBuf) -> Result<Self, EngineError> {
         let (sessions, threads) = layout(options);
         let inference = Inference::open(options, threads)?;
         let model = Arc::clone(inference.model());
@@ -97,7 +101,25 @@ impl Engine {
         };
         let queue = Queue::new(&model, inputs, sessions, most);
         worker::start(&queue, inference, Box::new(opener));
-        Ok(Self { model, queue })
+        Ok(Self {
+            model,
+            library,
+            queue,
+        })
+    }
+
+    /// What there is to say to somebody who named another library of ONNX Runtime than the one in use.
+    pub fn other_library(&self, named: Option<&Path>) -> Option<String> {
+        let same = |a: &Path, b: &Path| {
+            let real = |path: &Path| std::fs::canonicalize(path).ok();
+            a == b || (real(a).is_some() && real(a) == real(b))
+        };
+        let named = named.filter(|named| !same(named, &self.library))?;
+        Some(format!(
+            "onnxruntime={} is not used: this process has loaded {} already, and one process has one ONNX Runtime",
+            shown(named),
+            shown(&self.library)
+        ))
     }
 
     /// The model: its family, input and labels.

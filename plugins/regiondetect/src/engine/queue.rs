@@ -67,8 +67,7 @@ struct Results {
     arrived: usize,
     found: Vec<Vec<Detection>>,
     error: Option<String>,
-    inference_time: Duration,
-    queue_time: Duration,
+    times: FrameTimes,
 }
 
 #[derive(Debug)]
@@ -176,21 +175,28 @@ impl Queue {
     }
 
     /// Takes back the inputs of jobs that were run, and tells their clients.
-    pub fn finish(&self, jobs: &mut Vec<Job>, outcome: Result<Duration, String>, started: Instant) {
+    pub fn finish(
+        &self,
+        jobs: &mut Vec<Job>,
+        outcome: Result<FrameTimes, String>,
+        started: Instant,
+    ) {
         let mut state = lock(&self.state);
         state.stats.runs += 1;
         state.stats.inferences += jobs.len() as u64;
         if let Ok(took) = outcome {
-            state.stats.inference_time += took;
+            state.stats.inference_time += took.inference;
         }
         let share = jobs.len().max(1) as u32;
         for job in jobs.drain(..) {
             let queue_time = started.saturating_duration_since(job.queued);
             state.stats.queue_time += queue_time;
-            let outcome = outcome.as_ref().map(|took| *took / share);
-            let left = job
-                .reply
-                .deliver(job.frame, job.index, job.found, queue_time, outcome);
+            let outcome = outcome.as_ref().map(|took| FrameTimes {
+                inference: took.inference / share,
+                decode: took.decode / share,
+                queue: queue_time,
+            });
+            let left = job.reply.deliver(job.frame, job.index, job.found, outcome);
             state.spare.extend(left);
             state.free.push(job.input);
         }
@@ -290,8 +296,7 @@ impl Reply {
         frame: u64,
         index: usize,
         mut found: Vec<Detection>,
-        queue_time: Duration,
-        outcome: Result<Duration, &String>,
+        outcome: Result<FrameTimes, &String>,
     ) -> Option<Vec<Detection>> {
         let mut results = lock(&self.state);
         // The client has given up on that frame.
@@ -300,12 +305,11 @@ impl Reply {
         }
         match outcome {
             Ok(took) => {
-                results.inference_time += took;
+                results.times += took;
                 std::mem::swap(&mut results.found[index], &mut found);
             }
             Err(error) => results.error = Some(error.clone()),
         }
-        results.queue_time += queue_time;
         results.arrived += 1;
         if results.arrived == results.expected {
             self.done.notify_one();
@@ -319,8 +323,18 @@ impl Reply {
 pub struct FrameTimes {
     /// Time the model ran.
     pub inference: Duration,
+    /// Time it took to make detections of what came out of it.
+    pub decode: Duration,
     /// Time inputs waited for a session, all together.
     pub queue: Duration,
+}
+
+impl std::ops::AddAssign for FrameTimes {
+    fn add_assign(&mut self, other: Self) {
+        self.inference += other.inference;
+        self.decode += other.decode;
+        self.queue += other.queue;
+    }
 }
 
 /// One camera's place in an engine.
@@ -374,8 +388,7 @@ impl Client {
             results.expected = count;
             results.arrived = 0;
             results.error = None;
-            results.inference_time = Duration::ZERO;
-            results.queue_time = Duration::ZERO;
+            results.times = FrameTimes::default();
             results
                 .found
                 .resize_with(count.max(results.found.len()), Vec::new);
@@ -410,10 +423,7 @@ impl Client {
         for (index, detections) in results.found[..count].iter().enumerate() {
             found(index, detections);
         }
-        Ok(FrameTimes {
-            inference: results.inference_time,
-            queue: results.queue_time,
-        })
+        Ok(results.times)
     }
 
     fn give_up(&self) -> RunError {

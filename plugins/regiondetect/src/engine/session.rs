@@ -16,7 +16,7 @@ use regiondetect_core::tensor::{Layout, TensorMut};
 
 use super::library::{self, Runtime};
 use super::provider::Provider;
-use super::{EngineError, EngineOptions};
+use super::{EngineError, EngineOptions, FrameTimes};
 
 /// Memory for images of a model's input.
 #[derive(Debug)]
@@ -122,12 +122,12 @@ impl Inference {
         &self.model
     }
 
-    /// Runs up to a batch of inputs; `found` gets the detections of each. Returns the time the model took.
+    /// Runs up to a batch of inputs; `found` gets the detections of each. Returns what it took.
     pub fn run<'a>(
         &mut self,
         inputs: impl ExactSizeIterator<Item = &'a Input> + Clone,
         mut found: impl FnMut(usize, &mut dyn FnMut(f32, &mut Vec<Detection>) -> Result<(), String>),
-    ) -> Result<std::time::Duration, String> {
+    ) -> Result<FrameTimes, String> {
         let count = inputs.len();
         let images = match self.model.input.batch {
             Batch::Fixed(n) => n,
@@ -152,7 +152,7 @@ impl Inference {
         };
         let start = Instant::now();
         let outputs = run(&mut self.session, &self.model.input, input, images)?;
-        let took = start.elapsed();
+        let inference = start.elapsed();
         let views = views(&outputs, &mut self.converted)?;
         for image in 0..count {
             found(image, &mut |min_score, out| {
@@ -161,7 +161,11 @@ impl Inference {
                     .map_err(|error| error.to_string())
             });
         }
-        Ok(took)
+        Ok(FrameTimes {
+            inference,
+            decode: start.elapsed() - inference,
+            ..FrameTimes::default()
+        })
     }
 }
 

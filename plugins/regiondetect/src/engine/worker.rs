@@ -4,9 +4,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::EngineError;
 use super::queue::{Job, Queue};
 use super::session::Inference;
+use super::{EngineError, FrameTimes};
 
 /// Makes a session more.
 type Opener = Box<dyn Fn() -> Result<Inference, EngineError> + Send>;
@@ -52,7 +52,7 @@ fn spawn_worker(queue: &Arc<Queue>, mut inference: Inference) -> bool {
         .is_ok()
 }
 
-fn run(inference: &mut Inference, jobs: &mut [Job]) -> Result<std::time::Duration, String> {
+fn run(inference: &mut Inference, jobs: &mut [Job]) -> Result<FrameTimes, String> {
     let mut failed = None;
     let mut found: Vec<_> = jobs
         .iter_mut()

@@ -98,6 +98,10 @@ impl ObjectImpl for RegionDetect {
                 let frozen = value.get().expect("type checked by GObject");
                 lock(&self.grid).set_frozen(frozen);
             }
+            "grid-bounds" => {
+                let text: Option<String> = value.get().expect("type checked by GObject");
+                self.set_grid_bounds(text.as_deref().unwrap_or_default().trim());
+            }
             name => {
                 lock(&self.settings).set(name, value);
                 self.changed
@@ -111,6 +115,12 @@ impl ObjectImpl for RegionDetect {
             "region-grid" => lock(&self.grid).to_json().to_value(),
             "region-grid-changes" => lock(&self.grid).changes().to_value(),
             "freeze-grid" => lock(&self.grid).is_frozen().to_value(),
+            "grid-bounds" => {
+                let bounds = lock(&self.grid).bounds();
+                bounds
+                    .map_or_else(String::new, |b| b.to_string())
+                    .to_value()
+            }
             "model-labels" => {
                 let engine = lock(&self.engine);
                 let labels = engine.as_ref().map(|engine| {
@@ -223,6 +233,9 @@ impl BaseTransformImpl for RegionDetect {
             .map_err(|text| gst::error_msg!(gst::ResourceError::Settings, ("{text}")))?;
         let engine = Engine::open(&options)
             .map_err(|error| gst::error_msg!(gst::ResourceError::OpenRead, ("{error}")))?;
+        if let Some(other) = engine.other_library(options.onnxruntime.as_deref()) {
+            gst::element_imp_warning!(self, gst::LibraryError::Settings, ("{other}"));
+        }
         let model = engine.model();
         let labels = match settings.labels.as_deref().filter(|path| !path.is_empty()) {
             None => model.labels.clone(),
@@ -331,6 +344,17 @@ impl RegionDetect {
                 gst::element_imp_warning!(self, gst::LibraryError::Settings, ("{error}"));
                 false
             }
+        }
+    }
+
+    /// Bounds that cannot be read change nothing.
+    fn set_grid_bounds(&self, text: &str) {
+        let bounds = match text {
+            "" => Ok(None),
+            text => text.parse().map(Some),
+        };
+        if let Err(error) = bounds.and_then(|bounds| lock(&self.grid).set_bounds(bounds)) {
+            gst::element_imp_warning!(self, gst::LibraryError::Settings, ("{error}"));
         }
     }
 
@@ -491,7 +515,7 @@ impl RegionDetect {
                 },
             )?;
             blocked = begin.elapsed().saturating_sub(busy);
-            stats.add(&times);
+            stats.engine += times;
             stats.frames_looked_at += 1;
             stats.inferences += plan.inputs().len() as u64;
             for input in plan.inputs() {

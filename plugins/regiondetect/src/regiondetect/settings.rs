@@ -112,7 +112,7 @@ pub(super) static PROPERTIES: LazyLock<Vec<glib::ParamSpec>> = LazyLock::new(|| 
             "onnxruntime",
             "ONNX Runtime",
             "Library file of ONNX Runtime; without it ORT_DYLIB_PATH, the system's, or what `make setup` installed. The \
-             first element of a process decides",
+             first element of a process decides; others get a warning if they name another",
         )
         .mutable_ready()
         .build(),
@@ -233,6 +233,15 @@ pub(super) static PROPERTIES: LazyLock<Vec<glib::ParamSpec>> = LazyLock::new(|| 
             .blurb("Use the region grid but do not learn")
             .mutable_playing()
             .build(),
+        string(
+            "grid-bounds",
+            "Grid bounds",
+            "Sizes of regions that learned ones are held within: MIN,MAX as shares of the frame's width (0.001 to 16); \
+             empty: none. They are part of the region grid",
+        )
+        .default_value(Some(""))
+        .mutable_playing()
+        .build(),
         string("model-labels", "Model labels", "Names of the model's classes, separated by line ends; once it is loaded")
             .read_only()
             .build(),

@@ -35,20 +35,13 @@ pub(super) struct Stats {
     pub timeouts: u64,
     /// Frames without detections because their buffer could not be read.
     pub unreadable: u64,
-    /// Time the model ran for this element.
-    pub inference_time: Duration,
-    /// Time its inputs waited for a session.
-    pub queue_time: Duration,
+    /// What the engine did for this element.
+    pub engine: FrameTimes,
     /// Everything but waiting and inference.
     pub own_time: Duration,
 }
 
 impl Stats {
-    pub fn add(&mut self, times: &FrameTimes) {
-        self.inference_time += times.inference;
-        self.queue_time += times.queue;
-    }
-
     /// Adds what one frame came to.
     pub fn absorb(&mut self, frame: &Self) {
         self.frames += frame.frames;
@@ -62,8 +55,7 @@ impl Stats {
         self.deferred += frame.deferred;
         self.timeouts += frame.timeouts;
         self.unreadable += frame.unreadable;
-        self.inference_time += frame.inference_time;
-        self.queue_time += frame.queue_time;
+        self.engine += frame.engine;
         self.own_time += frame.own_time;
     }
 
@@ -84,9 +76,13 @@ impl Stats {
             .field("dropped-unreadable", self.unreadable)
             .field(
                 "inference-ms",
-                milliseconds(self.inference_time, self.inferences),
+                milliseconds(self.engine.inference, self.inferences),
             )
-            .field("queue-ms", milliseconds(self.queue_time, self.inferences))
+            .field(
+                "decode-ms",
+                milliseconds(self.engine.decode, self.inferences),
+            )
+            .field("queue-ms", milliseconds(self.engine.queue, self.inferences))
             .field("own-ms", milliseconds(self.own_time, self.frames));
         for (name, count) in REASONS.iter().zip(self.by_reason) {
             builder = builder.field(*name, count);
