@@ -129,6 +129,13 @@ enum Hold {
     Frame(#[allow(dead_code)] Frame),
 }
 
+// Memory is mapped and let go of in any thread.
+const _: () = {
+    const fn any_thread<T: Send + Sync>() {}
+    any_thread::<WriteSlot>();
+    any_thread::<Frame>();
+};
+
 /// The first `size` bytes of a slot as memory, which gives the slot back when nobody has it any more. When upstream has
 /// written to it, readers are told that a frame is coming.
 pub fn slot_memory(allocator: &SlotAllocator, mut slot: WriteSlot, size: usize) -> gst::Memory {

@@ -95,12 +95,7 @@ fn a_killed_reader_costs_nobody_a_frame_and_gives_its_slots_back() {
         victim.kill();
         assert_eq!(received_of(&writer, &healthy, 50), 50);
     }
-    wait_until("the dead are forgotten", || {
-        writer
-            .stats("ring")
-            .get::<gst::Array>("readers")
-            .is_ok_and(|r| r.len() == 1)
-    });
+    wait_for_readers(&writer, 1);
     assert_eq!(count(&writer.stats("ring"), "dropped-no-slot"), 0);
 }
 

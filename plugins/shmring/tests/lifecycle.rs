@@ -100,12 +100,7 @@ fn a_reader_can_be_stopped_while_it_waits_for_a_frame() {
         pull(&reader, "out");
         set(&reader, gst::State::Null);
     }
-    wait_until("all have gone", || {
-        writer
-            .stats("ring")
-            .get::<gst::Array>("readers")
-            .is_ok_and(|r| r.is_empty())
-    });
+    wait_for_readers(&writer, 0);
 }
 
 #[test]

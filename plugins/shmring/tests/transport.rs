@@ -20,16 +20,6 @@ fn pair(place: &Place, sink: &str, src: &str) -> (Pipeline, Pipeline) {
     (writer, reader)
 }
 
-/// Waits until a reader is there, so that nothing that is sent next can be missed.
-fn wait_for_readers(writer: &Pipeline, n: usize) {
-    wait_until("readers connect", || {
-        writer
-            .stats("ring")
-            .get::<gst::Array>("readers")
-            .is_ok_and(|r| r.len() == n)
-    });
-}
-
 fn video_caps(format: &str, width: i32, height: i32) -> gst::Caps {
     gst::Caps::builder("video/x-raw")
         .field("format", format)

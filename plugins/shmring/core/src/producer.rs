@@ -293,15 +293,19 @@ impl Producer {
         }
     }
 
-    /// Wakes readers that sleep and want to know when a frame is about to be published, at most so many: each of them
-    /// then waits awake on a processor of its own.
-    pub fn notify<C: Deref<Target = Control>>(&mut self, links: &[Link<C>], most: usize) {
-        let called =
-            |link: &&Link<C>| link.control.waiting.load(Ordering::Relaxed) == Call::Notice as u32;
-        for link in links.iter().filter(called).take(most) {
-            link.control.waiting.store(0, Ordering::Relaxed);
-            link.control.wake.wake();
-            self.wakes += 1;
+    /// Wakes readers that sleep and want to know when a frame is about to be published: each then waits awake on a
+    /// processor of its own. Nobody, if more sleep than there are `processors`: they would be in each other's way.
+    pub fn notify<C: Deref<Target = Control>>(&mut self, links: &[Link<C>], processors: usize) {
+        let waiting = |link: &Link<C>| link.control.waiting.load(Ordering::Relaxed);
+        if links.iter().filter(|link| waiting(link) != 0).count() > processors {
+            return;
+        }
+        for link in links {
+            if waiting(link) == Call::Notice as u32 {
+                link.control.waiting.store(0, Ordering::Relaxed);
+                link.control.wake.wake();
+                self.wakes += 1;
+            }
         }
     }
 

@@ -110,6 +110,16 @@ impl Drop for Pipeline {
     }
 }
 
+/// Waits until so many readers are there, so that nothing that is sent next can be missed.
+pub fn wait_for_readers(writer: &Pipeline, n: usize) {
+    wait_until("readers connect", || {
+        writer
+            .stats("ring")
+            .get::<gst::Array>("readers")
+            .is_ok_and(|r| r.len() == n)
+    });
+}
+
 /// A value of a statistics structure.
 #[track_caller]
 pub fn count(stats: &gst::Structure, field: &str) -> u64 {
