@@ -320,6 +320,7 @@ fn a_recording_survives_kill_9_up_to_the_last_fragment() {
             bytes.windows(4).filter(|word| word == b"moof").count() >= 3
         })
     });
+    gst::init().unwrap();
     let media = MediaFolder::new(root.path(), "front");
     assert_eq!(
         media.adopt(),
@@ -343,6 +344,7 @@ fn a_recording_survives_kill_9_up_to_the_last_fragment() {
     assert_eq!(file.task, Task::Video);
     let film = check(root.path(), file);
     assert!(film.times.last().unwrap() > &1.0, "{film:?}");
+    assert!(file.thumbnail.is_some());
     assert_eq!(part(), None);
     assert_eq!(media.adopt(), (vec![], vec![]), "nothing is left to adopt");
 }

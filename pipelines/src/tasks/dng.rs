@@ -57,13 +57,15 @@ pub(crate) struct Values<'a> {
     pub values: &'a [u16],
 }
 
-/// Black of a sensor for values of so many bits; 0 where the sensor is not known.
-pub(crate) fn black_level(model: &str, bits: u32) -> u16 {
+/// The sensor that a model or id names.
+fn sensor(model: &str) -> Option<(&'static str, u16)> {
     let model = model.to_ascii_lowercase();
-    BLACK
-        .iter()
-        .find(|(sensor, _)| model.contains(sensor))
-        .map_or(0, |(_, black)| black >> (16 - bits.min(16)))
+    BLACK.into_iter().find(|(name, _)| model.contains(name))
+}
+
+/// Black of a sensor for values of so many bits; 0 where the sensor is not known.
+fn black_level(model: &str, bits: u32) -> u16 {
+    sensor(model).map_or(0, |(_, black)| black >> (16 - bits.min(16)))
 }
 
 /// Red and blue as shares of green in a grey world, in thousandths: what neutral grey looks like to the sensor.
@@ -101,6 +103,7 @@ pub(crate) fn write<W: Write + Seek>(
 
 fn encode<W: Write + Seek>(out: W, image: &Values<'_>, about: &Description<'_>) -> TiffResult<()> {
     let black = black_level(about.model, image.format.bits);
+    let model = sensor(about.model).map_or(about.model, |(name, _)| name);
     let time = timestamp(about.time);
     let mut tiff = TiffEncoder::new(out)?;
     let exif = {
@@ -110,6 +113,7 @@ fn encode<W: Write + Seek>(out: W, image: &Values<'_>, about: &Description<'_>) 
         put(&mut exif, 0x9011, "+00:00")?; // OffsetTimeOriginal
         let millis = format!("{:03}", since_epoch(about.time).subsec_millis());
         put(&mut exif, 0x9291, millis.as_str())?; // SubSecTimeOriginal
+        align(&mut exif)?;
         exif.finish_with_offsets()?
     };
     let mut ifd = tiff.image_directory()?;
@@ -122,7 +126,7 @@ fn encode<W: Write + Seek>(out: W, image: &Values<'_>, about: &Description<'_>) 
     put(&mut ifd, 259, 1u16)?; // Compression: none
     put(&mut ifd, 262, 32_803u16)?; // PhotometricInterpretation: colour filter array
     put(&mut ifd, 271, about.make)?;
-    put(&mut ifd, 272, about.model)?;
+    put(&mut ifd, 272, model)?;
     put(&mut ifd, 273, u32::try_from(strip)?)?; // StripOffsets
     put(&mut ifd, 274, orientation(about.transform))?;
     put(&mut ifd, 277, 1u16)?; // SamplesPerPixel
@@ -140,11 +144,7 @@ fn encode<W: Write + Seek>(out: W, image: &Values<'_>, about: &Description<'_>) 
     ifd.write_tag(Tag::ExifDirectory, exif.offset)?;
     put(&mut ifd, 50_706, &[1u8, 4, 0, 0][..])?; // DNGVersion
     put(&mut ifd, 50_707, &[1u8, 1, 0, 0][..])?; // DNGBackwardVersion
-    put(
-        &mut ifd,
-        50_708,
-        format!("{} {}", about.make, about.model).as_str(),
-    )?; // UniqueCameraModel
+    put(&mut ifd, 50_708, format!("{} {model}", about.make).trim())?; // UniqueCameraModel
     put(&mut ifd, 50_711, 1u16)?; // CFALayout: square
     put(&mut ifd, 50_714, black)?;
     put(&mut ifd, 50_717, (1u32 << image.format.bits) - 1)?; // WhiteLevel
@@ -153,6 +153,7 @@ fn encode<W: Write + Seek>(out: W, image: &Values<'_>, about: &Description<'_>) 
     let neutral = neutral(image, black).map(|n| Rational { n, d: 1000 });
     put(&mut ifd, 50_728, &neutral[..])?; // AsShotNeutral
     put(&mut ifd, 50_778, D65)?; // CalibrationIlluminant1
+    align(&mut ifd)?;
     ifd.finish()
 }
 
@@ -170,6 +171,15 @@ impl TiffValue for Undefined {
     fn data(&self) -> Cow<'_, [u8]> {
         Cow::Borrowed(self.0)
     }
+}
+
+/// A directory begins at an even place; its values may end at an odd one.
+fn align<W: Write + Seek, K: TiffKind>(ifd: &mut DirectoryEncoder<'_, W, K>) -> TiffResult<()> {
+    let nothing: [u8; 0] = [];
+    if ifd.write_data(nothing)? % 2 == 1 {
+        ifd.write_data([0u8])?;
+    }
+    Ok(())
 }
 
 fn put<W: Write + Seek, K: TiffKind, T: TiffValue>(

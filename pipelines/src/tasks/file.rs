@@ -14,6 +14,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use rustix::fs::{FlockOperation, RenameFlags, flock, renameat_with};
 
 use super::mp4;
+use super::still;
 use super::task::{MediaFile, Task};
 
 /// Folder of small JPEGs inside a camera's folder.
@@ -254,7 +255,7 @@ impl MediaFolder {
 
     /// What a run that was killed left in the folder: recordings that play up to the kill get their name and are
     /// returned, everything else that is unfinished is removed. Files that are being written stay as they are. What
-    /// could not be done is in the second list.
+    /// could not be done is in the second list. GStreamer must be initialised.
     pub fn adopt(&self) -> (Vec<MediaFile>, Vec<String>) {
         let mut adopted = Vec::new();
         let mut problems = Vec::new();
@@ -271,7 +272,15 @@ impl MediaFolder {
                     continue;
                 };
                 match adopt_file(&self.root, &folder, &entry.path(), name) {
-                    Ok(file) => adopted.extend(file),
+                    Ok(None) => {}
+                    Ok(Some(mut file)) => {
+                        let path = self.root.join(&file.name);
+                        let made = still::thumbnail_of_film(&path, file.width, file.height);
+                        file.thumbnail = made
+                            .ok()
+                            .and_then(|jpeg| self.thumbnail(&file.name, &jpeg.bytes).ok());
+                        adopted.push(file);
+                    }
                     Err(error) => problems.push(error.to_string()),
                 }
             }
@@ -470,3 +479,6 @@ impl Drop for PartFile {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -201,3 +201,86 @@ fn run_length(run: &[u8], default: u32) -> Option<u64> {
         Some(sum + u64::from(duration))
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn scan_bytes(bytes: &[u8]) -> Option<Film> {
+        let file = tempfile::tempfile().unwrap();
+        file.write_all_at(bytes, 0).unwrap();
+        scan(&file).unwrap()
+    }
+
+    fn boxed(kind: &[u8; 4], content: &[u8]) -> Vec<u8> {
+        let size = (content.len() as u32 + 8).to_be_bytes();
+        [&size, &kind[..], content].concat()
+    }
+
+    fn words(words: &[u32]) -> Vec<u8> {
+        words.iter().flat_map(|word| word.to_be_bytes()).collect()
+    }
+
+    /// A head for 640x360 at 1000 ticks a second.
+    fn head() -> Vec<u8> {
+        let header = boxed(b"mdhd", &words(&[0, 0, 0, 1000, 0, 0]));
+        let entry = [
+            words(&[0, 1, 100, 0]),
+            vec![0; 24],
+            words(&[640 << 16 | 360]),
+        ]
+        .concat();
+        let table = boxed(b"stbl", &boxed(b"stsd", &entry));
+        let media = boxed(b"mdia", &[header, boxed(b"minf", &table)].concat());
+        boxed(b"moov", &boxed(b"trak", &media))
+    }
+
+    /// A fragment with three pictures of 40 ticks.
+    fn fragment(begin: u32) -> Vec<u8> {
+        let header = boxed(b"tfhd", &words(&[0x8, 1, 40]));
+        let time = boxed(b"tfdt", &words(&[0, begin]));
+        let run = boxed(b"trun", &words(&[0x1, 3, 0]));
+        let moof = boxed(b"moof", &boxed(b"traf", &[header, time, run].concat()));
+        [moof, boxed(b"mdat", &[7; 30])].concat()
+    }
+
+    #[test]
+    fn a_film_is_complete_up_to_its_last_whole_fragment_wherever_it_is_cut() {
+        let whole = [head(), fragment(500), fragment(620)].concat();
+        let film = scan_bytes(&whole).unwrap();
+        assert_eq!(film.complete, whole.len() as u64);
+        assert_eq!(film.duration, Duration::from_millis(240));
+        assert_eq!((film.width, film.height), (640, 360));
+        let (first, one) = (head().len(), fragment(0).len());
+        for cut in 0..whole.len() {
+            let film = scan_bytes(&whole[..cut]);
+            let fragments = cut.saturating_sub(first) / one;
+            match film {
+                None => assert_eq!(fragments, 0, "{cut}"),
+                Some(film) => {
+                    assert_eq!(film.complete, (first + fragments * one) as u64, "{cut}");
+                    assert_eq!(film.duration.as_millis(), fragments as u128 * 120);
+                }
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_stands_in_a_file_is_read_without_harm(
+            at in 0..400usize,
+            junk in proptest::collection::vec(any::<u8>(), 1..12),
+        ) {
+            let mut bytes = [head(), fragment(0), fragment(120)].concat();
+            for (byte, junk) in bytes.iter_mut().skip(at).zip(junk) {
+                *byte = junk;
+            }
+            let length = bytes.len() as u64;
+            if let Some(film) = scan_bytes(&bytes) {
+                prop_assert!(film.complete <= length);
+            }
+        }
+    }
+}

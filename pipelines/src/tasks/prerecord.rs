@@ -2,6 +2,7 @@
 //! buffer of the last seconds, where one is configured.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -218,7 +219,9 @@ pub(crate) struct Feeder {
     source: gst_app::AppSrc,
     buffer: Arc<Mutex<Buffer>>,
     tap: Tap,
-    _link: TapLink,
+    link: TapLink,
+    /// Raw frames for which the encoder had no room; none where the camera encodes.
+    lost: Option<Arc<AtomicU64>>,
 }
 
 impl Feeder {
@@ -239,8 +242,8 @@ impl Feeder {
             let caps = tap.caps()?;
             Some((tap, parser_of(caps.structure(0)?.name())?))
         });
-        let (tap, frames, chain) = match encoded {
-            Some((tap, parsers)) => (tap, ENCODED_FRAMES, parse_chain(parsers)?),
+        let (tap, frames, chain, lost) = match encoded {
+            Some((tap, parsers)) => (tap, ENCODED_FRAMES, parse_chain(parsers)?, None),
             None => {
                 let stream = setup.stream.unwrap_or(Stream::Main);
                 let tap = taps
@@ -250,7 +253,9 @@ impl Feeder {
                     .caps()
                     .ok_or("no frame has come from the camera yet, so nothing can be encoded")?;
                 // Two frames: what waits longer waits behind the copy, so that the camera's own buffers do not.
-                (tap, 2, encode_chain(&caps, setup, events)?)
+                let lost = Arc::default();
+                let chain = encode_chain(&caps, setup, events, &lost)?;
+                (tap, 2, chain, Some(lost))
             }
         };
         let sink = sink(&buffer);
@@ -269,7 +274,8 @@ impl Feeder {
             tap: tap.clone(),
             source,
             buffer,
-            _link: link,
+            link,
+            lost,
             pipeline,
         };
         feeder
@@ -302,6 +308,12 @@ impl Feeder {
     /// The time of a picture that is taken now.
     pub fn running_time(&self) -> Option<gst::ClockTime> {
         self.tap.running_time()
+    }
+
+    /// Frames that were not encoded since the encoder was too slow.
+    pub fn lost(&self) -> u64 {
+        let lost = self.lost.as_ref();
+        lost.map_or(0, |lost| lost.load(Ordering::Relaxed) + self.link.dropped())
     }
 
     /// Lets what is in the encoder come out, then ends.
@@ -347,6 +359,7 @@ fn encode_chain(
     caps: &gst::Caps,
     setup: &EncoderSetup,
     events: &Events,
+    lost: &Arc<AtomicU64>,
 ) -> Result<Vec<gst::Element>, String> {
     let info = gst_video::VideoInfo::from_caps(caps)
         .map_err(|_| format!("{caps} cannot be encoded, expected raw pictures"))?;
@@ -373,6 +386,11 @@ fn encode_chain(
     queue.set_property("max-size-bytes", 0u32);
     queue.set_property("max-size-time", 0u64);
     queue.set_property_from_str("leaky", "upstream");
+    let lost = lost.clone();
+    queue.connect("overrun", false, move |_| {
+        lost.fetch_add(1, Ordering::Relaxed);
+        None
+    });
     let convert = element("videoconvertscale")?;
     let filter = element("capsfilter")?;
     let mut wanted = encoder.input;
@@ -502,4 +520,62 @@ fn watch_bus(pipeline: &gst::Pipeline, buffer: &Arc<Mutex<Buffer>>) {
         }
         gst::BusSyncReply::Drop
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A buffer that reaches back two seconds, and ten pictures a second with a key frame every `group`.
+    fn filled(pictures: u64, group: u64, bytes: usize) -> Buffer {
+        gst::init().unwrap();
+        let caps: gst::Caps = "video/x-h264,width=640,height=360".parse().unwrap();
+        let mut buffer = Buffer {
+            span: gst::ClockTime::from_seconds(2),
+            ..Buffer::default()
+        };
+        for number in 0..pictures {
+            buffer.push(Packet {
+                buffer: gst::Buffer::with_size(bytes).unwrap(),
+                caps: caps.clone(),
+                pts: number * 100 * gst::ClockTime::MSECOND,
+                dts: number * 100 * gst::ClockTime::MSECOND,
+                is_key: number % group == 0,
+            });
+        }
+        buffer
+    }
+
+    #[test]
+    fn the_past_begins_with_a_key_frame_and_is_as_long_as_asked_but_hardly_longer() {
+        for pictures in 1..100 {
+            let buffer = filled(pictures, 7, 10);
+            assert!(buffer.packets[0].is_key);
+            let held = buffer.packets.len() as u64;
+            assert!(
+                held >= pictures.min(21) && held <= 21 + 7,
+                "{held} of {pictures}"
+            );
+            assert_eq!(buffer.bytes as u64, held * 10);
+        }
+    }
+
+    #[test]
+    fn the_past_never_has_more_bytes_than_allowed() {
+        // One key frame and then none: nothing of it could begin a recording later.
+        let endless = filled(200, 1000, 1 << 20);
+        assert!(endless.bytes <= BUFFER_BYTES, "{}", endless.bytes);
+        let large = filled(200, 2, 8 << 20);
+        assert!(large.bytes <= BUFFER_BYTES && large.bytes > 0);
+        assert!(large.packets[0].is_key);
+    }
+
+    #[test]
+    fn what_is_encoded_otherwise_begins_anew() {
+        let mut buffer = filled(15, 5, 10);
+        let mut other = buffer.packets[0].clone();
+        other.caps = "video/x-h264,width=320,height=180".parse().unwrap();
+        buffer.push(other);
+        assert_eq!((buffer.packets.len(), buffer.bytes), (1, 10));
+    }
 }

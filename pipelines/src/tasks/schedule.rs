@@ -9,6 +9,8 @@ use std::ops::Range;
 
 /// Nanoseconds.
 const SECOND: f64 = 1e9;
+/// Seconds by which a time given in seconds since 1970 may be off.
+const UNSURE: f64 = 1e-3;
 
 /// A frame that is taken as a shot.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,9 +43,10 @@ impl Schedule {
     /// A series whose number 0 is due at `origin`. `lasts` is the time from then to its end.
     pub fn new(origin: i128, interval: f64, count: Option<u64>, lasts: Option<f64>) -> Self {
         let interval = ((interval * SECOND).round() as u64).max(1);
-        // A shot that would be due at the end is not part of it.
+        // A shot that would be due at the end is not part of it, nor one that only is due before it since seconds since
+        // 1970 are not exact to the microsecond.
         let end = lasts.map(|seconds| {
-            let lasts = (seconds.max(0.0) * SECOND).round() as u128;
+            let lasts = ((seconds - UNSURE).max(0.0) * SECOND).round() as u128;
             u64::try_from(lasts.div_ceil(u128::from(interval))).unwrap_or(u64::MAX)
         });
         Self {
@@ -58,13 +61,14 @@ impl Schedule {
         }
     }
 
-    /// Goes on where another run stopped: `next` is the number that follows, `taken` how many there are.
+    /// Goes on where another run stopped: `next` is the number that follows, `taken` and `missed` how many there are.
     ///
     /// Shots that were due in between are missed. Where the wall clock, by which the grid was found again, went back in
     /// between, the grid is moved so that the next shot is due now instead of a long time from now.
-    pub fn resume(mut self, next: u64, taken: u64, now: u64) -> Self {
+    pub fn resume(mut self, next: u64, taken: u64, missed: u64, now: u64) -> Self {
         self.next = next;
         self.taken = taken;
+        self.missed = missed;
         let waits = self.due(next) - i128::from(now);
         if next > 0 && waits > i128::from(self.interval) {
             self.origin -= waits;
@@ -183,3 +187,6 @@ impl Schedule {
         self.paused
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -161,7 +161,7 @@ impl<'a> Series<'a> {
             parameters.end.map(|end| end - begins),
         );
         let schedule = match position {
-            Some(position) => schedule.resume(position.next, position.taken, 0),
+            Some(position) => schedule.resume(position.next, position.taken, position.missed, 0),
             None => schedule,
         };
         let name = parameters.name.clone().unwrap_or_else(|| UNNAMED.into());

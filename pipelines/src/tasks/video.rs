@@ -61,18 +61,30 @@ impl VideoTask {
                     (Arc::new(feeder), true)
                 }
             };
+            let lost_before = feeder.lost();
             let mut recording = Recording {
                 setup: &setup,
                 requested,
                 duration,
                 feeder,
                 own,
+                lost_before,
                 camera_config: &taps.description,
                 film: None,
                 told: Instant::now(),
                 events,
             };
             let result = recording.run(&inbox);
+            let lost = recording
+                .feeder
+                .lost()
+                .saturating_sub(recording.lost_before);
+            if lost > 0 {
+                events(TaskEvent::Warning(format!(
+                    "{lost} frames are not in the recording: the encoder is slower than the camera; a smaller size or \
+                     fewer frames per second help"
+                )));
+            }
             // What kept the file from being closed in order says what is left of it too.
             recording.close().and(result)
         })?;
@@ -104,6 +116,8 @@ struct Recording<'a> {
     feeder: Arc<Feeder>,
     /// Whether the encoder works for this recording alone.
     own: bool,
+    /// Frames the encoder had lost before.
+    lost_before: u64,
     camera_config: &'a serde_json::Value,
     film: Option<Film>,
     told: Instant,
