@@ -154,7 +154,7 @@ impl ElementImpl for ObjectTrack {
                 "Object tracker",
                 "Filter/Analyzer/Video",
                 "Gives detected objects an identity that lasts",
-                env!("CARGO_PKG_REPOSITORY"),
+                "The Watchpost project",
             )
         });
         Some(&METADATA)

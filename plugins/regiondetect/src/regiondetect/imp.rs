@@ -193,7 +193,7 @@ impl ElementImpl for RegionDetect {
                 "Region object detector",
                 "Filter/Analyzer/Video",
                 "Detects objects with an ONNX model in the regions where it pays",
-                env!("CARGO_PKG_REPOSITORY"),
+                "The Watchpost project",
             )
         });
         Some(&METADATA)

@@ -579,7 +579,7 @@ impl ElementImpl for ShmRingSink {
                 "Shared-memory ring sink",
                 "Sink/Video",
                 "Publishes a stream to other processes through a ring in shared memory, which no reader can hold up",
-                "Watchpost developers",
+                "The Watchpost project",
             )
         });
         Some(&METADATA)

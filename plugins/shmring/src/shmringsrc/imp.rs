@@ -588,7 +588,7 @@ impl ElementImpl for ShmRingSrc {
                 "Shared-memory ring source",
                 "Source/Video",
                 "Reads a stream that another process publishes with shmringsink, without copying and without disturbing anybody",
-                "Watchpost developers",
+                "The Watchpost project",
             )
         });
         Some(&METADATA)
