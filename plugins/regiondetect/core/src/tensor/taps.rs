@@ -20,6 +20,7 @@ pub(super) struct Taps {
     first: usize,
     samples: usize,
     spread: i32,
+    half_spread: i32,
     exact: bool,
 }
 
@@ -46,6 +47,7 @@ impl Taps {
             first: 0,
             samples: 0,
             spread: 0,
+            half_spread: 0,
             exact: false,
         }
     }
@@ -66,9 +68,13 @@ impl Taps {
             self.weight
                 .push((UNIT - right) as u32 | (right as u32) << 16);
         }
-        self.spread = 0;
+        let spread = |size| {
+            let blocks = self.index.chunks(size);
+            let spreads = blocks.map(|block: &[i32]| block[block.len() - 1] - block[0]);
+            spreads.max().unwrap_or(0)
+        };
+        (self.spread, self.half_spread) = (spread(BLOCK), spread(BLOCK / 2));
         for block in self.index.chunks(BLOCK) {
-            self.spread = self.spread.max(block[block.len() - 1] - block[0]);
             let grain = self.grain;
             self.pick
                 .extend(block.iter().map(|left| match left - block[0] {
@@ -96,6 +102,11 @@ impl Taps {
     /// How far apart the left neighbours within a block of outputs are at most.
     pub fn spread(&self) -> i32 {
         self.spread
+    }
+
+    /// The same within half a block.
+    pub fn half_spread(&self) -> i32 {
+        self.half_spread
     }
 
     /// Every output is a sample, and the next output the next sample.

@@ -91,8 +91,11 @@ unsafe fn convert_pixels<const U_FIRST: bool>(row: &Row, conversion: &Conversion
         // SAFETY: a block of outputs begins at `i`; `check` has passed.
         let sample = unsafe { sampler.block(i) };
         let values = factors.values::<U_FIRST>(sample);
+        // Written out: what `map` is given does not become part of a loop for other instructions.
+        let first = _mm256_cvtps_epi32(values[0]);
+        let second = _mm256_cvtps_epi32(values[1]);
+        let third = _mm256_cvtps_epi32(values[2]);
         // Packing cuts to 0..=255.
-        let [first, second, third] = values.map(|values| _mm256_cvtps_epi32(values));
         let channels = _mm256_packus_epi16(
             _mm256_packs_epi32(first, second),
             _mm256_packs_epi32(third, third),

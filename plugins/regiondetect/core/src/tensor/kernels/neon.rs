@@ -38,12 +38,11 @@ pub(super) unsafe fn convert_bytes(row: &Row, conversion: &Conversion, out: &mut
     for i in (0..whole).step_by(2 * STEP) {
         // SAFETY: eight outputs begin at `i`; `check` has passed, and the spreads were looked at.
         let (low, high) = unsafe { (sample(row, i), sample(row, i + STEP)) };
-        // Narrowing cuts to 0..=255.
-        let [first, second, third] = [0, 1, 2].map(|channel| {
-            let [low, high] = [low, high]
-                .map(|sample| vqmovn_s32(vcvtnq_s32_f32(factors.value(channel, sample))));
-            vqmovun_s16(vcombine_s16(low, high))
-        });
+        let (first, second, third) = (
+            factors.bytes(0, low, high),
+            factors.bytes(1, low, high),
+            factors.bytes(2, low, high),
+        );
         // SAFETY: `i + 8 <= whole`, and the output is three times as long.
         unsafe {
             vst3_u8(
@@ -58,7 +57,7 @@ pub(super) unsafe fn convert_bytes(row: &Row, conversion: &Conversion, out: &mut
 /// How many of so many outputs can be made in steps of this size.
 fn whole_steps(row: &Row, count: usize, step: usize) -> usize {
     // Sixteen luma samples are in a table, or eight pairs of chroma; the last one of them is only a right neighbour.
-    let near = row.luma_taps.spread() <= 14 && row.chroma_taps.spread() <= 6;
+    let near = row.luma_taps.half_spread() <= 14 && row.chroma_taps.half_spread() <= 6;
     if near { count / step * step } else { 0 }
 }
 
@@ -88,6 +87,15 @@ impl Factors {
         let chroma = vfmaq_f32(vfmaq_f32(offset, v, from_v), u, from_u);
         let value = vfmaq_f32(chroma, y, self.luma[channel]);
         vminq_f32(vmaxq_f32(value, low), high)
+    }
+
+    /// A channel of eight outputs; narrowing cuts to 0..=255.
+    #[inline]
+    #[target_feature(enable = "neon")]
+    fn bytes(&self, channel: usize, low: [float32x4_t; 3], high: [float32x4_t; 3]) -> uint8x8_t {
+        let low = vqmovn_s32(vcvtnq_s32_f32(self.value(channel, low)));
+        let high = vqmovn_s32(vcvtnq_s32_f32(self.value(channel, high)));
+        vqmovun_s16(vcombine_s16(low, high))
     }
 }
 
@@ -158,6 +166,7 @@ unsafe fn chroma_at(row: &Row, i: usize) -> [float32x4_t; 2] {
     let relative = vreinterpretq_u32_s32(relative);
     let u = vmlaq_n_u32(vdupq_n_u32(0x0504_0100), relative, 0x0404_0404);
     let v = vaddq_u32(u, vdupq_n_u32(0x0202_0202));
-    let [u, v] = [u, v].map(|bytes| vqtbl2q_u8(table, vreinterpretq_u8_u32(bytes)));
+    let u = vqtbl2q_u8(table, vreinterpretq_u8_u32(u));
+    let v = vqtbl2q_u8(table, vreinterpretq_u8_u32(v));
     [weigh(u, weight), weigh(v, weight)]
 }

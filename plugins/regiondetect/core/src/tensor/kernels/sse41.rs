@@ -14,18 +14,21 @@ const STEP: usize = 4;
 ///
 /// `row.check()` has passed, and every output is as long as what it returned.
 #[target_feature(enable = "sse4.1")]
-pub(super) unsafe fn convert(row: &Row, conversion: &Conversion, mut out: [&mut [f32]; 3]) {
+pub(super) unsafe fn convert(row: &Row, conversion: &Conversion, out: [&mut [f32]; 3]) {
     let whole = whole_steps(row, out[0].len());
+    let [first, second, third] = out;
     let factors = Factors::new(conversion);
     for i in (0..whole).step_by(STEP) {
         // SAFETY: four outputs begin at `i`; `check` has passed, and the spreads were looked at.
         let sample = unsafe { sample(row, i) };
-        for (channel, out) in out.iter_mut().enumerate() {
-            // SAFETY: `i + 4 <= whole`, and every output is at least that long.
-            unsafe { _mm_storeu_ps(out.as_mut_ptr().add(i), factors.value(channel, sample)) };
+        // SAFETY: `i + 4 <= whole`, and every output is at least that long.
+        unsafe {
+            _mm_storeu_ps(first.as_mut_ptr().add(i), factors.value(0, sample));
+            _mm_storeu_ps(second.as_mut_ptr().add(i), factors.value(1, sample));
+            _mm_storeu_ps(third.as_mut_ptr().add(i), factors.value(2, sample));
         }
     }
-    super::convert(row, conversion, out, whole);
+    super::convert(row, conversion, [first, second, third], whole);
 }
 
 /// # Safety
@@ -41,8 +44,10 @@ pub(super) unsafe fn convert_bytes(row: &Row, conversion: &Conversion, out: &mut
     for (i, pixels) in steps.zip(out.chunks_exact_mut(3 * STEP)) {
         // SAFETY: four outputs begin at `i`; `check` has passed, and the spreads were looked at.
         let sample = unsafe { sample(row, i) };
-        let [first, second, third] =
-            [0, 1, 2].map(|channel| _mm_cvtps_epi32(factors.value(channel, sample)));
+        // Written out: what `map` is given does not become part of a loop for other instructions.
+        let first = _mm_cvtps_epi32(factors.value(0, sample));
+        let second = _mm_cvtps_epi32(factors.value(1, sample));
+        let third = _mm_cvtps_epi32(factors.value(2, sample));
         // Packing cuts to 0..=255.
         let channels = _mm_packus_epi16(
             _mm_packs_epi32(first, second),
@@ -62,7 +67,7 @@ pub(super) unsafe fn convert_bytes(row: &Row, conversion: &Conversion, out: &mut
 /// How many of so many outputs can be made in steps.
 fn whole_steps(row: &Row, count: usize) -> usize {
     // Sixteen luma samples are in a table, or eight pairs of chroma; the last one of them is only a right neighbour.
-    let near = row.luma_taps.spread() <= 14 && row.chroma_taps.spread() <= 6;
+    let near = row.luma_taps.half_spread() <= 14 && row.chroma_taps.half_spread() <= 6;
     if near { count / STEP * STEP } else { 0 }
 }
 
@@ -106,7 +111,6 @@ impl Factors {
 #[inline]
 #[target_feature(enable = "sse4.1")]
 unsafe fn sample(row: &Row, i: usize) -> [__m128; 3] {
-    let weigh = |pairs, weight| _mm_cvtepi32_ps(_mm_madd_epi16(pairs, weight));
     let (index, weight) = (row.luma_taps.index(), row.luma_taps.weight());
     // SAFETY: the tables have four entries from `i` on, and the row has `SLACK` samples more than the largest index.
     let y = unsafe {
@@ -136,6 +140,13 @@ unsafe fn sample(row: &Row, i: usize) -> [__m128; 3] {
         weigh(table.look_up(u), weight),
         weigh(table.look_up(v), weight),
     ]
+}
+
+/// Sums of neighbouring products: a sample and its right neighbour, weighed.
+#[inline]
+#[target_feature(enable = "sse4.1")]
+fn weigh(pairs: __m128i, weight: __m128i) -> __m128 {
+    _mm_cvtepi32_ps(_mm_madd_epi16(pairs, weight))
 }
 
 /// The first of four indices, and how far all four are from it, in every byte of their words.
