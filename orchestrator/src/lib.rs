@@ -4,6 +4,8 @@ pub mod changes;
 pub mod config;
 pub mod data_dir;
 pub mod http;
+pub mod live;
+pub mod media;
 pub mod run_dir;
 pub mod store;
 pub mod supervisor;

@@ -13,6 +13,8 @@ pub const MAX_SOCKET_PATH: usize = 107;
 
 /// The name of each camera's socket, in a folder of the camera's name.
 const SOCKET: &str = "detect.sock";
+/// The socket of its live pictures, as long as somebody looks.
+const LIVE_SOCKET: &str = "live.sock";
 const LOCK: &str = "watchpost.lock";
 
 /// Where the sockets go: what is configured, else `$RUNTIME_DIRECTORY`, else `$XDG_RUNTIME_DIR/watchpost`, else a private
@@ -41,6 +43,11 @@ fn choose_from(configured: Option<&Path>, env: impl Fn(&str) -> Option<PathBuf>)
 /// The socket of a camera.
 pub fn socket(run_dir: &Path, camera: &str) -> PathBuf {
     run_dir.join(camera).join(SOCKET)
+}
+
+/// The socket of a camera's live pictures.
+pub fn live_socket(run_dir: &Path, camera: &str) -> PathBuf {
+    run_dir.join(camera).join(LIVE_SOCKET)
 }
 
 /// Why a camera's socket cannot be where it would have to be.
@@ -151,7 +158,9 @@ impl Drop for RunDir {
 
 /// Only what we made is removed; a folder with anything else in it stays.
 fn remove_camera(folder: &Path) {
-    let _ = std::fs::remove_file(folder.join(SOCKET));
+    for socket in [SOCKET, LIVE_SOCKET] {
+        let _ = std::fs::remove_file(folder.join(socket));
+    }
     let _ = std::fs::remove_dir(folder);
 }
 

@@ -12,6 +12,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use watchpost::changes::Keeper;
+use watchpost::live::Live;
+use watchpost::media::Media;
 use watchpost::run_dir::{self, RunDir};
 use watchpost::store::Store;
 use watchpost::supervisor::{Command, Handle, Supervisor};
@@ -97,15 +99,26 @@ async fn serve(
             None
         }
     };
-    let (supervisor, handle) = Supervisor::new(&loaded, run_dir, store.clone());
+    let media = match &store {
+        Some(store) => Some(
+            Media::start(&data_dir, &loaded.config.media, store.clone())
+                .context("cannot start the thread that keeps media")?,
+        ),
+        None => None,
+    };
+    let kept = (store, media);
+    let run_path = run_dir.path().to_owned();
+    let (supervisor, handle) = Supervisor::new(&loaded, run_dir, kept.clone());
     let done = CancellationToken::new();
+    let live = Live::new(handle.clone(), &run_path, done.clone());
     let (http_sender, http_config) = watch::channel(loaded.config.http.clone());
     let (keeper, changes) = Keeper::new(&args.config, &loaded, handle.clone(), http_sender);
     tokio::spawn(keeper.run(done.clone()));
     let api = http::Api::new(
         handle.clone(),
         changes,
-        store,
+        kept,
+        live,
         &loaded.config.http,
         done.clone(),
     );

@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 use watchpost_pipelines::camera::{CameraConfig, DetectConfig, MotionConfig, ObjectsConfig};
 use watchpost_pipelines::model::ModelConfig;
 
+use super::media::MediaConfig;
+
 /// The whole configuration.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -19,6 +21,8 @@ pub struct Config {
     /// else `~/.local/share/watchpost`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub data_dir: Option<PathBuf>,
+    /// What is kept of the files the cameras' tasks make.
+    pub media: MediaConfig,
     /// Where the cameras' sockets are; without it `$RUNTIME_DIRECTORY`, else `$XDG_RUNTIME_DIR/watchpost`, else a private
     /// folder in `/tmp`.
     #[serde(skip_serializing_if = "Option::is_none")]

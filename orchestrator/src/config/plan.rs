@@ -56,6 +56,8 @@ pub enum Action {
         /// The keys that changed.
         keys: Vec<&'static str>,
     },
+    /// Other limits for the files that are kept.
+    Media,
     /// A key that is read at the start only.
     NeedsNewStart {
         /// Which.
@@ -76,6 +78,7 @@ pub fn plan(old: &Config, new: &Config) -> Vec<Action> {
         data_dir,
         run_dir,
         model,
+        media,
         // What these mean is in the cameras already.
         detect: _,
         motion: _,
@@ -102,6 +105,9 @@ pub fn plan(old: &Config, new: &Config) -> Vec<Action> {
     actions.extend(folders.into_iter().map(|key| Action::NeedsNewStart { key }));
     if *model != old.model {
         actions.push(Action::RestartAnalysis);
+    }
+    if *media != old.media {
+        actions.push(Action::Media);
     }
 
     let renamed = takeovers(|name| old.cameras.contains_key(name), cameras);
@@ -413,6 +419,7 @@ mod tests {
         new.data_dir = Some("/a".into());
         new.run_dir = Some("/b".into());
         new.model = Some(serde_json::from_value(json!({"path": "/m.onnx"})).unwrap());
+        new.media.days = Some(7.0);
         assert_eq!(
             plan(&old, &new),
             [
@@ -422,6 +429,7 @@ mod tests {
                 Action::NeedsNewStart { key: "data_dir" },
                 Action::NeedsNewStart { key: "run_dir" },
                 Action::RestartAnalysis,
+                Action::Media,
             ]
         );
     }

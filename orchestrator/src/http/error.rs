@@ -2,6 +2,7 @@
 
 use crate::changes::Refusal;
 use crate::config::ChangeError;
+use crate::live::NoPicture;
 use crate::supervisor::{Gone, TaskRefusal};
 use axum::Json;
 use axum::http::header::WWW_AUTHENTICATE;
@@ -21,6 +22,18 @@ pub enum ApiError {
     /// 404
     #[error("there is no event {0}")]
     NoSuchEvent(i64),
+    /// 404
+    #[error("there is no media item {0}")]
+    NoSuchMedia(i64),
+    /// 404
+    #[error("the file of media item {0} is not there, or is none that may be handed out")]
+    NoMediaFile(i64),
+    /// 500
+    #[error("{0}")]
+    Media(String),
+    /// 404 where there is no such camera, else 503
+    #[error(transparent)]
+    NoPicture(#[from] NoPicture),
     /// 404
     #[error("{0}")]
     NoSuchTask(String),
@@ -72,10 +85,15 @@ impl ApiError {
             | ApiError::NoSuchPath(_)
             | ApiError::NoSuchEvent(_)
             | ApiError::NoSuchTask(_)
+            | ApiError::NoSuchMedia(_)
+            | ApiError::NoMediaFile(_)
+            | ApiError::NoPicture(NoPicture::NoCamera(_))
             | ApiError::Task(TaskRefusal::NoCamera(_)) => StatusCode::NOT_FOUND,
             ApiError::Task(TaskRefusal::NotRunning(_)) => StatusCode::SERVICE_UNAVAILABLE,
             ApiError::Task(TaskRefusal::Refused(_)) => StatusCode::CONFLICT,
-            ApiError::Store(_) | ApiError::NoListener => StatusCode::INTERNAL_SERVER_ERROR,
+            ApiError::Store(_) | ApiError::Media(_) | ApiError::NoListener => {
+                StatusCode::INTERNAL_SERVER_ERROR
+            }
             ApiError::Body(_) | ApiError::Parameter(_) => StatusCode::BAD_REQUEST,
             ApiError::Host(_) => StatusCode::MISDIRECTED_REQUEST,
             ApiError::WhoAreYou => StatusCode::UNAUTHORIZED,
@@ -95,7 +113,9 @@ impl ApiError {
                 Refusal::Gone(_) => StatusCode::SERVICE_UNAVAILABLE,
             },
             ApiError::NotJson => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            ApiError::NoStore | ApiError::Gone(_) => StatusCode::SERVICE_UNAVAILABLE,
+            ApiError::NoStore | ApiError::NoPicture(_) | ApiError::Gone(_) => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
         }
     }
 }

@@ -9,6 +9,8 @@ mod grid;
 mod guard;
 mod health;
 mod listener;
+mod live;
+mod media;
 mod metrics;
 mod openapi;
 mod routes;
@@ -19,6 +21,8 @@ use self::auth::Auth;
 use self::error::ApiError;
 use crate::changes::Changes;
 use crate::config::HttpConfig;
+use crate::live::Live;
+use crate::media::Media;
 use crate::store::Store;
 use crate::supervisor::Handle;
 use axum::{Router, middleware};
@@ -47,16 +51,19 @@ pub struct Api {
     supervisor: Handle,
     changes: Changes,
     store: Option<Arc<Store>>,
+    media: Option<Media>,
+    live: Live,
     auth: watch::Sender<Arc<Auth>>,
     done: CancellationToken,
 }
 
 impl Api {
-    /// An interface to this supervisor, this configuration and this store, until `done`.
+    /// An interface to this supervisor, this configuration, what is kept, and live pictures, until `done`.
     pub fn new(
         supervisor: Handle,
         changes: Changes,
-        store: Option<Arc<Store>>,
+        (store, media): (Option<Arc<Store>>, Option<Media>),
+        live: Live,
         config: &HttpConfig,
         done: CancellationToken,
     ) -> Self {
@@ -64,6 +71,8 @@ impl Api {
             supervisor,
             changes,
             store,
+            media,
+            live,
             auth: watch::Sender::new(Arc::new(Auth::new(config))),
             done,
         }

@@ -132,7 +132,7 @@ fn errors(route: &Route) -> Vec<(&'static str, &'static str)> {
         errors.push(("400", "A parameter or the body is not what is expected."));
     }
     if route.path.contains('{') {
-        errors.push(("404", "There is no such camera or event."));
+        errors.push(("404", "There is no such camera, task, event or file."));
     }
     if route.method != Method::GET {
         errors.push((

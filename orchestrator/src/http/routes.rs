@@ -5,7 +5,7 @@ use axum::http::Method;
 use axum::routing::{MethodFilter, MethodRouter, on};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
-use super::{Api, cameras, config, events, grid, health, metrics, openapi, tasks};
+use super::{Api, cameras, config, events, grid, health, live, media, metrics, openapi, tasks};
 use crate::store::Event;
 use crate::supervisor::status::{CameraStatus, Status};
 use watchpost_pipelines::tasks::TaskStatus;
@@ -138,6 +138,19 @@ pub fn all() -> Vec<Route> {
         .query::<events::StreamQuery>()
         .answers_as("text/event-stream"),
         Route::new(get.clone(), "/api/events/{id}", "One event", events::one).answers::<Event>(),
+        Route::new(get.clone(), "/api/cameras/{name}/live.mjpg", "The live picture, as a stream of JPEGs", live::stream)
+            .answers_as("multipart/x-mixed-replace"),
+        Route::new(get.clone(), "/api/cameras/{name}/snapshot.jpg", "The newest picture, no older than a second", live::snapshot)
+            .answers_as("image/jpeg"),
+        Route::new(get.clone(), "/api/media", "What cameras' tasks made, newest first", media::list)
+            .query::<media::MediaQuery>()
+            .answers::<Vec<media::Item>>(),
+        Route::new(get.clone(), "/api/media/{id}", "One file's description", media::one).answers::<media::Item>(),
+        Route::new(get.clone(), "/api/media/{id}/file", "The file; ranges and conditions are served", media::file)
+            .answers_as("*/*"),
+        Route::new(get.clone(), "/api/media/{id}/thumbnail", "A small JPEG of it", media::thumbnail).answers_as("image/jpeg"),
+        Route::new(Method::DELETE, "/api/media/{id}", "Removes a file; answers with what it was", media::delete)
+            .answers::<media::Item>(),
         Route::new(get, "/api/openapi.json", "This document", openapi::get).answers::<serde_json::Value>(),
     ]
 }

@@ -207,14 +207,14 @@ impl Store {
     }
 
     /// Adds a file of `folder` to the media index, or brings what is known of it up to date. It is on disk when this
-    /// returns. The event stream tells of it if it is new and `told`.
-    pub fn add_media(
+    /// returns. The event stream tells of it if `told`. Also answers whether it is new.
+    pub(crate) fn add_media(
         &self,
         camera: &str,
         folder: &str,
         file: MediaFile,
         told: bool,
-    ) -> Result<MediaItem> {
+    ) -> Result<(MediaItem, bool)> {
         let (reply, answer) = sync_channel(1);
         let media = Box::new(media::NewMedia {
             camera: camera.to_owned(),
@@ -227,7 +227,7 @@ impl Store {
     }
 
     /// Takes files out of the media index. The event stream tells of it if `told`.
-    pub fn remove_media(&self, items: Vec<MediaItem>, told: bool) -> Result<()> {
+    pub(crate) fn remove_media(&self, items: Vec<MediaItem>, told: bool) -> Result<()> {
         self.post_waiting(Op::RemoveMedia { items, told })
     }
 
@@ -242,7 +242,7 @@ impl Store {
     }
 
     /// The oldest media, oldest first; only what was taken before `before` where it is given.
-    pub fn oldest_media(&self, before: Option<f64>, limit: usize) -> Result<Vec<MediaItem>> {
+    pub(crate) fn oldest_media(&self, before: Option<f64>, limit: usize) -> Result<Vec<MediaItem>> {
         media::oldest(&self.reader(), before, limit)
     }
 
@@ -252,12 +252,12 @@ impl Store {
     }
 
     /// The folders the media index has files of.
-    pub fn media_folders(&self) -> Result<Vec<String>> {
+    pub(crate) fn media_folders(&self) -> Result<Vec<String>> {
         media::folders(&self.reader())
     }
 
     /// All files the media index has of a folder.
-    pub fn media_of_folder(&self, folder: &str) -> Result<Vec<MediaItem>> {
+    pub(crate) fn media_of_folder(&self, folder: &str) -> Result<Vec<MediaItem>> {
         media::of_folder(&self.reader(), folder)
     }
 

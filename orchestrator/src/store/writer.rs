@@ -47,7 +47,7 @@ pub enum Op {
     },
     AddMedia {
         media: Box<NewMedia>,
-        reply: SyncSender<MediaItem>,
+        reply: SyncSender<(MediaItem, bool)>,
     },
     RemoveMedia {
         items: Vec<MediaItem>,
@@ -188,12 +188,12 @@ fn apply(
         Op::AddMedia { media, reply } => {
             let told = media.told;
             let (item, new) = media::add(transaction, *media)?;
-            if new && told {
+            if told {
                 let json = serde_json::json!({ "change": "added", "media": item });
                 written.push(changes::append(transaction, changes::MEDIA, &json)?);
             }
             answers.push(Box::new(move || {
-                let _ = reply.send(item);
+                let _ = reply.send((item, new));
             }));
         }
         Op::RemoveMedia { items, told } => {

@@ -175,6 +175,7 @@ impl Supervisor {
                     camera.analysis_retry = None;
                 }
             }
+            Action::Media => self.history.keep_media(&self.config.media),
             // Not the cameras' business.
             Action::Http { .. } | Action::NeedsNewStart { .. } => {}
         }

@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use detection::{BBox, TrackChange};
 
+use crate::config::MediaConfig;
+use crate::media::Media;
 use crate::store::{self, ID_BLOCK, Store, TrackRecord};
 use crate::worker::protocol::Object;
 use watchpost_pipelines::tasks::{MediaFile, TaskStatus};
@@ -16,15 +18,17 @@ const RESERVE_AHEAD: i64 = 200;
 #[derive(Default)]
 pub struct History {
     store: Option<Arc<Store>>,
+    media: Option<Media>,
     /// First id beyond what is reserved, by camera.
     reserved: BTreeMap<String, i64>,
 }
 
 impl History {
     /// With a store, or without.
-    pub fn new(store: Option<Arc<Store>>) -> Self {
+    pub fn new(store: Option<Arc<Store>>, media: Option<Media>) -> Self {
         Self {
             store,
+            media,
             reserved: BTreeMap::new(),
         }
     }
@@ -81,7 +85,9 @@ impl History {
 
     /// A camera's task has made a file.
     pub fn file(&self, camera: &str, file: MediaFile) {
-        let _ = (camera, file);
+        if let Some(media) = &self.media {
+            media.add(camera, file);
+        }
     }
 
     /// The grid to start a camera's detection with, and whether it is frozen.
@@ -131,8 +137,18 @@ impl History {
     /// A camera has another name: what is known of it moves along.
     pub fn renamed(&mut self, from: &str, to: &str) {
         self.tell(|store| store.rename_camera(from, to));
+        if let Some(media) = &self.media {
+            media.renamed(from, to);
+        }
         if let Some(end) = self.reserved.remove(from) {
             self.reserved.insert(to.to_owned(), end);
+        }
+    }
+
+    /// Other limits for the files that are kept.
+    pub fn keep_media(&self, config: &MediaConfig) {
+        if let Some(media) = &self.media {
+            media.configure(config);
         }
     }
 

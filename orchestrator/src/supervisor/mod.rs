@@ -28,6 +28,7 @@ use self::ring::RingMonitor;
 use self::status::{ProcessStatus, Status, seconds};
 pub use self::tasks::TaskRefusal;
 use crate::config::{Config, Loaded};
+use crate::media::Media;
 use crate::run_dir::RunDir;
 use crate::store::Store;
 use crate::worker::protocol::{AnalysisCommand, GridAction, Level, TaskRequest};
@@ -232,7 +233,11 @@ pub struct Supervisor {
 
 impl Supervisor {
     /// A supervisor for this configuration; nothing is started before [`Supervisor::run`].
-    pub fn new(loaded: &Loaded, run_dir: RunDir, store: Option<Arc<Store>>) -> (Self, Handle) {
+    pub fn new(
+        loaded: &Loaded,
+        run_dir: RunDir,
+        (store, media): (Option<Arc<Store>>, Option<Media>),
+    ) -> (Self, Handle) {
         let (command_sender, commands) = mpsc::channel(COMMANDS);
         let (event_sender, events) = mpsc::channel(EVENTS);
         let (monitor_sender, monitors) = mpsc::channel(COMMANDS);
@@ -242,7 +247,7 @@ impl Supervisor {
             budget: Budget::of_system(),
             run_dir,
             data_dir: crate::data_dir::choose(loaded.config.data_dir.as_deref()),
-            history: History::new(store),
+            history: History::new(store, media),
             started: SystemTime::now(),
             cameras: BTreeMap::new(),
             analyses: BTreeMap::new(),

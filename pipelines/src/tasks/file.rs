@@ -97,8 +97,8 @@ impl MediaName {
         (format!("{year:04}-{month:02}-{day:02}"), stem)
     }
 
-    /// Reads a name made by this type, whatever number was added to it.
-    fn parse(folder: &str, name: &str) -> Option<Self> {
+    /// Reads the folder of a day and a name made by this type, whatever number was added to it.
+    pub fn parse(folder: &str, name: &str) -> Option<Self> {
         let mut date = folder.splitn(3, '-').map(str::parse::<i64>);
         let mut next = || date.next()?.ok();
         let days = days_of(next()?, next()?, next()?)?;

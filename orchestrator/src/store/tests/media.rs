@@ -36,7 +36,7 @@ fn media_are_found_by_camera_task_series_and_time_page_by_page() {
             Task::Photo
         };
         let media = file(task, &format!("{number}.jpg"), f64::from(number));
-        let item = store.add_media(camera, camera, media, true).unwrap();
+        let (item, _) = store.add_media(camera, camera, media, true).unwrap();
         assert_eq!(item.id, i64::from(number) + 1, "numbers follow each other");
         assert_eq!((item.width, item.height), (Some(640), None), "0 is unknown");
         assert_eq!(store.media_item(item.id).unwrap(), Some(item));
@@ -73,7 +73,7 @@ fn media_are_found_by_camera_task_series_and_time_page_by_page() {
 #[test]
 fn a_file_that_is_told_of_again_stays_one_and_the_oldest_come_first() {
     let (_folder, store) = open();
-    let first = store
+    let (first, _) = store
         .add_media("front", "front", file(Task::Video, "a.mp4", 5.0), true)
         .unwrap();
     let again = MediaFile {
@@ -81,8 +81,8 @@ fn a_file_that_is_told_of_again_stays_one_and_the_oldest_come_first() {
         duration: Some(2.5),
         ..file(Task::Video, "a.mp4", 5.0)
     };
-    let again = store.add_media("front", "front", again, true).unwrap();
-    assert_eq!((again.id, again.size), (first.id, 200));
+    let (again, is_new) = store.add_media("front", "front", again, false).unwrap();
+    assert_eq!((again.id, again.size, is_new), (first.id, 200, false));
     store
         .add_media("front", "front", file(Task::Photo, "b.jpg", 4.0), true)
         .unwrap();

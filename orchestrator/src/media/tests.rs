@@ -1,0 +1,315 @@
+//! Real files, a real store, real limits.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use tempfile::TempDir;
+use watchpost_pipelines::tasks::Task;
+use watchpost_pipelines::tasks::file::{MediaFolder, MediaName};
+
+use super::*;
+use crate::config::Bytes;
+use crate::store::MediaFilter;
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+struct Bench {
+    folder: TempDir,
+    store: Arc<Store>,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Arc::new(Store::open(folder.path()).unwrap());
+        Self { folder, store }
+    }
+
+    fn start(&self, config: &MediaConfig) -> Media {
+        let media = Media::start(self.folder.path(), config, self.store.clone()).unwrap();
+        eventually("the folder was looked through", || {
+            media.numbers().free.is_some()
+        });
+        media
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(FOLDER).join(name)
+    }
+
+    /// A file as a worker makes it, at a second of the first of January 2026.
+    fn write(&self, camera: &str, second: u32, bytes: usize) -> MediaFile {
+        let name = format!("2026-01-01/00-00-{second:02}.000-photo.jpg");
+        let thumbnail = format!(".thumbnails/{name}.jpg");
+        write(&self.path(&format!("{camera}/{name}")), bytes);
+        write(&self.path(&format!("{camera}/{thumbnail}")), 1);
+        MediaFile {
+            task: Task::Photo,
+            name,
+            media_type: "image/jpeg".into(),
+            time: 1_767_225_600.0 + f64::from(second),
+            duration: None,
+            bytes: 0, // what is told is not believed
+            width: 64,
+            height: 48,
+            thumbnail: Some(thumbnail),
+            series: None,
+            camera_config: json!(null),
+        }
+    }
+
+    fn names(&self) -> Vec<String> {
+        let items = self.store.media(&MediaFilter::default()).unwrap();
+        items
+            .into_iter()
+            .map(|item| format!("{}/{}", item.camera, item.name))
+            .collect()
+    }
+}
+
+fn write(path: &Path, bytes: usize) {
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    std::fs::write(path, vec![7; bytes]).unwrap();
+}
+
+/// No limit but those that are given.
+fn limits(min_free: u64, max_bytes: Option<u64>, days: Option<f64>) -> MediaConfig {
+    MediaConfig {
+        min_free: Bytes(min_free),
+        max_bytes: max_bytes.map(Bytes),
+        days,
+    }
+}
+
+#[track_caller]
+fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !condition() {
+        assert!(Instant::now() < deadline, "never: {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn beyond_a_number_of_bytes_the_oldest_go_with_all_that_belongs_to_them() {
+    let bench = Bench::new();
+    let media = bench.start(&limits(0, Some(2500), None));
+    let unfinished = MediaFolder::new(bench.folder.path(), "front")
+        .create(&MediaName {
+            time: std::time::UNIX_EPOCH + Duration::from_secs(1_767_225_600),
+            task: Task::Video,
+            series: None,
+            extension: "mp4".into(),
+        })
+        .unwrap();
+    unfinished.write_all(&[7; 5000]).unwrap();
+    for second in 1..=5 {
+        let camera = if second % 2 == 0 { "back" } else { "front" };
+        let file = bench.write(camera, second, 1000);
+        write(&bench.path(&format!("{camera}/{}.json", file.name)), 1);
+        media.add(camera, file);
+    }
+    let names = [
+        "front/2026-01-01/00-00-05.000-photo.jpg",
+        "back/2026-01-01/00-00-04.000-photo.jpg",
+    ];
+    eventually("two files of 1000 bytes are left", || {
+        bench.names() == names
+    });
+    eventually("all is counted", || {
+        let numbers = media.numbers();
+        let removed = |camera: &str| numbers.removed.get(camera).copied().unwrap_or_default();
+        removed("front").files == 2
+            && removed("back").bytes == 1000
+            && numbers.kept["front"].bytes == 1000
+    });
+    for gone in ["front", "back"].map(|camera| bench.path(camera)) {
+        let (days, thumbnails) = (gone.join("2026-01-01"), gone.join(".thumbnails/2026-01-01"));
+        let left = |folder: &Path| {
+            let entries = std::fs::read_dir(folder).unwrap().flatten();
+            entries
+                .filter(|e| !e.file_name().to_string_lossy().ends_with(".part"))
+                .count()
+        };
+        assert_eq!(
+            (left(&days), left(&thumbnails)),
+            (2, 1),
+            "with its description"
+        );
+    }
+    assert!(
+        unfinished.path().exists(),
+        "a file that is being written stays"
+    );
+    // Also where the folder is looked through meanwhile.
+    drop(media);
+    drop(bench.start(&limits(u64::MAX, None, None)));
+    assert!(unfinished.path().exists());
+    unfinished.finish().unwrap();
+}
+
+#[test]
+fn old_files_go_and_their_day_with_them() {
+    let bench = Bench::new();
+    let media = bench.start(&limits(0, None, None));
+    media.add("front", bench.write("front", 1, 10));
+    let now = crate::media::keeper::now();
+    let young = MediaFile {
+        time: now - 3600.0,
+        ..bench.write("back", 2, 10)
+    };
+    media.add("back", young);
+    eventually("both are there", || bench.names().len() == 2);
+    media.configure(&limits(0, None, Some(0.5)));
+    eventually("the old one is gone", || bench.names().len() == 1);
+    assert!(bench.names()[0].starts_with("back/"));
+    eventually("and so is its folder", || {
+        !bench.path("front/2026-01-01").exists()
+            && !bench.path("front/.thumbnails/2026-01-01").exists()
+    });
+    assert!(bench.path("back/2026-01-01").exists());
+}
+
+#[test]
+fn a_full_disk_costs_the_oldest_files_and_no_more_than_are_lacking() {
+    let bench = Bench::new();
+    let media = bench.start(&limits(0, None, None));
+    for second in 1..=4 {
+        media.add("front", bench.write("front", second, 1 << 20));
+    }
+    eventually("four files are there", || bench.names().len() == 4);
+    let free = media.inner.shared.place.free().unwrap();
+    // Others use this disk too: half a file is less than what comes and goes there, so only the order is certain.
+    media.configure(&limits(free + (1 << 19), None, None));
+    eventually("some are gone", || bench.names().len() < 4);
+    let names = bench.names();
+    if let Some(oldest) = names.last() {
+        let second = 5 - names.len();
+        assert!(oldest.contains(&format!("00-00-0{second}")), "{names:?}");
+    }
+    // With nothing left it does not go on for ever, and says so.
+    media.configure(&limits(u64::MAX, None, None));
+    eventually("nothing is left", || bench.names().is_empty());
+    assert_eq!(media.numbers().kept, Default::default());
+}
+
+#[test]
+fn the_index_follows_the_folder_when_watchpost_starts() {
+    let bench = Bench::new();
+    let media = bench.start(&limits(0, None, None));
+    let gone = bench.write("front", 1, 10);
+    media.add("front", gone.clone());
+    media.add("front", bench.write("front", 2, 10));
+    eventually("both are there", || bench.names().len() == 2);
+    drop(media);
+
+    std::fs::remove_file(bench.path(&format!("front/{}", gone.name))).unwrap();
+    bench.write("back", 3, 20);
+    write(
+        &bench.path("back/2026-01-01/00-00-04.000-series-garden-000042.jpg"),
+        5,
+    );
+    // None of these is a file of ours.
+    write(
+        &bench.path("back/2026-01-01/.00-00-05.000-photo.jpg.part"),
+        5,
+    );
+    write(
+        &bench.path("back/2026-01-01/00-00-04.000-photo.jpg.json"),
+        5,
+    );
+    write(&bench.path("back/2026-01-01/holiday.jpg"), 5);
+    write(&bench.path("back/notes/00-00-04.000-photo.jpg"), 5);
+    write(
+        &bench.path("lost+found/2026-01-01/00-00-06.000-photo.jpg"),
+        5,
+    );
+    std::os::unix::fs::symlink(bench.path("back"), bench.path("link")).unwrap();
+
+    let media = bench.start(&limits(0, None, None));
+    let names = [
+        "back/2026-01-01/00-00-04.000-series-garden-000042.jpg",
+        "back/2026-01-01/00-00-03.000-photo.jpg",
+        "front/2026-01-01/00-00-02.000-photo.jpg",
+    ];
+    eventually("the index is what is there", || bench.names() == names);
+    let items = bench.store.media(&MediaFilter::default()).unwrap();
+    let series = &items[0];
+    assert_eq!(
+        (series.series.as_deref(), series.series_number, series.time),
+        (Some("garden"), Some(42), 1_767_225_604.0)
+    );
+    assert_eq!((series.size, series.media_type.as_str()), (5, "image/jpeg"));
+    assert_eq!((series.thumbnail.as_deref(), series.width), (None, None));
+    assert!(items[1].thumbnail.is_some());
+    assert_eq!(items[2].width, Some(64), "what was known stays known");
+    let thumbnail = format!("front/.thumbnails/{}.jpg", gone.name);
+    eventually("the thumbnail of the deleted file goes too", || {
+        !bench.path(&thumbnail).exists()
+    });
+    assert!(bench.path("back/2026-01-01/holiday.jpg").exists());
+    drop(media);
+}
+
+#[test]
+fn files_of_a_renamed_camera_are_its_own_and_stay_in_their_folder() {
+    let bench = Bench::new();
+    let media = bench.start(&limits(0, None, None));
+    media.add("front", bench.write("front", 1, 10));
+    eventually("it is there", || bench.names().len() == 1);
+    bench.store.rename_camera("front", "door").unwrap();
+    media.renamed("front", "door");
+    // The worker closes a file after that.
+    media.add("front", bench.write("front", 2, 10));
+    eventually("both are the new name's", || {
+        bench.names().len() == 2 && bench.names().iter().all(|name| name.starts_with("door/"))
+    });
+    eventually("and counted so", || {
+        media.numbers().kept.keys().eq(["door"]) && media.numbers().kept["door"].files == 2
+    });
+    let item = &bench.store.media(&MediaFilter::default()).unwrap()[0];
+    assert!(media.open(item, Part::File).is_ok());
+    assert!(media.open(item, Part::Thumbnail).is_ok());
+}
+
+#[test]
+fn what_a_report_names_must_be_there_and_in_the_folder() {
+    let bench = Bench::new();
+    let media = bench.start(&limits(0, None, None));
+    write(&bench.folder.path().join("secret"), 10);
+    let good = bench.write("front", 1, 10);
+    for name in ["../../secret", "2026-01-01/no.jpg", "/etc/hostname"] {
+        let lie = MediaFile {
+            name: name.into(),
+            ..good.clone()
+        };
+        media.add("front", lie);
+    }
+    media.add("front", good);
+    eventually("the one that is there is taken", || {
+        !bench.names().is_empty()
+    });
+    assert_eq!(bench.names().len(), 1);
+    let item = &bench.store.media(&MediaFilter::default()).unwrap()[0];
+    assert_eq!(item.size, 10, "its size is looked up");
+}
+
+#[tokio::test]
+async fn a_file_is_removed_once() {
+    let bench = Bench::new();
+    let media = bench.start(&limits(0, None, None));
+    let file = bench.write("front", 1, 10);
+    let path = bench.path(&format!("front/{}", file.name));
+    media.add("front", file);
+    eventually("it is there", || bench.names().len() == 1);
+    let item = bench
+        .store
+        .media(&MediaFilter::default())
+        .unwrap()
+        .remove(0);
+    assert_eq!(media.remove(item.id).await, Ok(true));
+    assert!(!path.exists());
+    assert_eq!(bench.names(), Vec::<String>::new());
+    assert_eq!(media.remove(item.id).await, Ok(false));
+}
