@@ -336,7 +336,7 @@ fn a_recording_survives_kill_9_up_to_the_last_fragment() {
         .unwrap();
     std::io::Write::write_all(&mut &written, b"\0\0\x20\0moof\0\0").unwrap();
     drop(written);
-    let (adopted, problems) = media.adopt();
+    let (adopted, problems) = media.adopt_with_thumbnails();
     assert_eq!(problems, [""; 0]);
     let [file] = &adopted[..] else {
         panic!("{adopted:?}")

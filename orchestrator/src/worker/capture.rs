@@ -56,6 +56,25 @@ struct Worker {
     end_by: Option<Instant>,
 }
 
+/// Files that an earlier run of this camera was writing when it was killed; in a thread of its own, since their
+/// thumbnails take time.
+fn adopt(folder: &MediaFolder) {
+    let folder = folder.clone();
+    std::thread::spawn(move || {
+        let (files, problems) = folder.adopt_with_thumbnails();
+        for file in files {
+            tracing::info!(
+                "{}: cut off when its process ended, and plays up to then",
+                file.name
+            );
+            report(&Report::File(file));
+        }
+        for problem in problems {
+            tracing::warn!("{problem}");
+        }
+    });
+}
+
 impl Worker {
     fn start(spec: CaptureSpec, waker: &Waker) -> Result<Self, capture::Fault> {
         let capture = capture::build(&spec)?;
@@ -66,6 +85,7 @@ impl Worker {
         running.capture().start()?;
         let live_socket = spec.socket_path.with_file_name(LIVE_SOCKET);
         let folder = MediaFolder::new(&spec.data_dir, &spec.name);
+        adopt(&folder);
         let tasks = Tasks::new(&spec.camera, live_socket, folder, waker);
         Ok(Self {
             setup: Setup::standing(&spec.camera),

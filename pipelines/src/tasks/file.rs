@@ -255,7 +255,7 @@ impl MediaFolder {
 
     /// What a run that was killed left in the folder: recordings that play up to the kill get their name and are
     /// returned, everything else that is unfinished is removed. Files that are being written stay as they are. What
-    /// could not be done is in the second list. GStreamer must be initialised.
+    /// could not be done is in the second list.
     pub fn adopt(&self) -> (Vec<MediaFile>, Vec<String>) {
         let mut adopted = Vec::new();
         let mut problems = Vec::new();
@@ -272,20 +272,30 @@ impl MediaFolder {
                     continue;
                 };
                 match adopt_file(&self.root, &folder, &entry.path(), name) {
-                    Ok(None) => {}
-                    Ok(Some(mut file)) => {
-                        let path = self.root.join(&file.name);
-                        let made = still::thumbnail_of_film(&path, file.width, file.height);
-                        file.thumbnail = made
-                            .ok()
-                            .and_then(|jpeg| self.thumbnail(&file.name, &jpeg.bytes).ok());
-                        adopted.push(file);
-                    }
+                    Ok(file) => adopted.extend(file),
                     Err(error) => problems.push(error.to_string()),
                 }
             }
         }
         adopted.sort_by(|a, b| a.time.total_cmp(&b.time));
+        (adopted, problems)
+    }
+
+    /// As [`Self::adopt`], with thumbnails. GStreamer must be initialised.
+    pub fn adopt_with_thumbnails(&self) -> (Vec<MediaFile>, Vec<String>) {
+        let (mut adopted, mut problems) = self.adopt();
+        for file in &mut adopted {
+            let path = self.root.join(&file.name);
+            let made = still::thumbnail_of_film(&path, file.width, file.height);
+            let written = made.and_then(|jpeg| {
+                let written = self.thumbnail(&file.name, &jpeg.bytes);
+                written.map_err(|error| error.to_string())
+            });
+            match written {
+                Ok(name) => file.thumbnail = Some(name),
+                Err(reason) => problems.push(format!("thumbnail of {}: {reason}", file.name)),
+            }
+        }
         (adopted, problems)
     }
 }
