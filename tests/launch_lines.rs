@@ -1,4 +1,5 @@
-//! The launch lines of the documentation: those of plugins/README.md run, those of docs/elements at least parse.
+//! The launch lines of the documentation: those of plugins/README.md and docs/libcamera.md run, those of docs/elements
+//! at least parse.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -6,6 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use gst::prelude::*;
+use gstlibcameratest::within;
 
 const DEADLINE: Duration = Duration::from_secs(60);
 const BUFFERS: u32 = 10;
@@ -136,4 +138,21 @@ fn the_lines_of_the_element_pages_parse() {
             parse(&line);
         }
     }
+}
+
+#[test]
+fn the_lines_of_the_libcamera_page_run() {
+    // On the newest version; those for an older one work there too.
+    within(
+        "version=0.7.1 cameras=imx708",
+        "the_lines_of_the_libcamera_page_run",
+        || {
+            init();
+            let lines = launch_lines(&root().join("docs/libcamera.md"));
+            assert!(lines.len() >= 3, "{lines:?}");
+            for line in lines {
+                Running::start(&line).wait_for_buffers();
+            }
+        },
+    );
 }

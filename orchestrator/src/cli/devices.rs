@@ -2,42 +2,80 @@
 
 use anyhow::{Context, Result};
 use gst::prelude::*;
+use std::fmt::Write;
 use std::process::ExitCode;
+use watchpost_pipelines::libcamera::{self, Abilities, Camera, Version};
 
 /// Prints each V4L2 and libcamera camera with the line that goes into the configuration.
 pub fn run() -> Result<ExitCode> {
     gst::init().context("GStreamer")?;
-    let monitor = gst::DeviceMonitor::new();
-    monitor.add_filter(Some("Video/Source"), None);
-    monitor.start().context("GStreamer's device monitor")?;
-    let mut found = 0;
-    for device in monitor.devices() {
-        let properties = device.properties();
-        let text = |name: &str| properties.as_ref().and_then(|p| p.get::<String>(name).ok());
-        let element = device.create_element(None).ok();
-        let factory = element
-            .as_ref()
-            .and_then(|e| e.factory())
-            .map(|f| f.name().to_string());
-        let source = match factory.as_deref() {
-            Some("v4l2src") => text("device.path")
-                .or_else(|| element.and_then(|e| e.property("device")))
-                .map(|path| format!("source: {{v4l2: {path}}}")),
-            Some("libcamerasrc") => element
-                .and_then(|e| e.property::<Option<String>>("camera-name"))
-                .map(|name| format!("source: {{libcamera: {:?}}}", name)),
-            _ => None,
-        };
-        if let Some(source) = source {
-            println!("{}\n    {source}", device.display_name());
-            found += 1;
-        }
-    }
-    monitor.stop();
-    if found == 0 {
+    let abilities = Abilities::find().ok();
+    let text = listing(abilities.as_ref(), &libcamera::cameras()) + &v4l2()?;
+    if text.is_empty() {
         println!(
             "no cameras found (V4L2 needs GStreamer's video4linux2 plugin and the right to open /dev/video*, libcamera its GStreamer plugin)"
         );
     }
+    print!("{text}");
     Ok(ExitCode::SUCCESS)
+}
+
+/// The cameras of libcamera, and what its element can do with them.
+fn listing(abilities: Option<&Abilities>, cameras: &[Camera]) -> String {
+    let mut text = String::new();
+    let (Some(abilities), false) = (abilities, cameras.is_empty()) else {
+        return text;
+    };
+    let can = |is: bool, what: &str, since: Version| match is {
+        true => what.to_owned(),
+        false => format!("{what} from {since} on"),
+    };
+    let _ = writeln!(
+        text,
+        "libcamera {}: {}, {}, {}",
+        abilities.version,
+        can(abilities.has_controls(), "controls", Version::CONTROLS),
+        can(abilities.has_raw(), "raw stream", Version::RAW),
+        can(
+            abilities.has_sensor_config(),
+            "sensor modes",
+            Version::SENSOR_CONFIG
+        ),
+    );
+    for camera in cameras {
+        let Camera { index, model, id } = camera;
+        let alone = cameras.iter().filter(|other| other.model == *model).count() == 1;
+        // The index may become another camera's when one is added or goes.
+        let name = if alone { model } else { id };
+        let _ = writeln!(
+            text,
+            "{model} (libcamera, index {index})\n    id: {id}\n    source: {{libcamera: {name:?}}}"
+        );
+    }
+    text
+}
+
+fn v4l2() -> Result<String> {
+    let monitor = gst::DeviceMonitor::new();
+    monitor.add_filter(Some("Video/Source"), None);
+    monitor.start().context("GStreamer's device monitor")?;
+    let mut text = String::new();
+    for device in monitor.devices() {
+        let Ok(element) = device.create_element(None) else {
+            continue;
+        };
+        if element.factory().is_none_or(|f| f.name() != "v4l2src") {
+            continue;
+        }
+        let path = device
+            .properties()
+            .and_then(|p| p.get::<String>("device.path").ok())
+            .or_else(|| element.property("device"));
+        if let Some(path) = path {
+            let name = device.display_name();
+            let _ = writeln!(text, "{name}\n    source: {{v4l2: {path}}}");
+        }
+    }
+    monitor.stop();
+    Ok(text)
 }

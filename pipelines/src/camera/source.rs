@@ -222,7 +222,7 @@ impl From<String> for V4l2Source {
     }
 }
 
-/// A libcamera camera: its name, or this mapping.
+/// A libcamera camera: its index, model or id, or this mapping.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LibcameraSource {
@@ -326,7 +326,7 @@ struct SourceKeys {
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "short")]
     #[schemars(with = "Option<ShortOrLong<V4l2Source>>")]
     v4l2: Option<V4l2Source>,
-    /// A libcamera camera: its id, or a mapping.
+    /// A libcamera camera: its index, model or id, or a mapping.
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "short")]
     #[schemars(with = "Option<ShortOrLong<LibcameraSource>>")]
     libcamera: Option<LibcameraSource>,
@@ -359,7 +359,7 @@ struct EntryKeys {
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "short")]
     #[schemars(with = "Option<ShortOrLong<V4l2Source>>")]
     v4l2: Option<V4l2Source>,
-    /// A libcamera camera: its id, or a mapping.
+    /// A libcamera camera: its index, model or id, or a mapping.
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "short")]
     #[schemars(with = "Option<ShortOrLong<LibcameraSource>>")]
     libcamera: Option<LibcameraSource>,
