@@ -28,6 +28,7 @@ mod controls;
 mod format;
 mod modes;
 mod plan;
+mod rate;
 
 use crate::capture::{Fault, FaultKind};
 

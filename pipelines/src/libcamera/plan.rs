@@ -5,7 +5,8 @@ use super::abilities::{Abilities, Version};
 use super::cameras::Camera;
 use super::controls::{self, FRAME_DURATION};
 use super::format::{self, Colours};
-use super::modes::modes;
+use super::modes::{Mode, modes};
+use super::rate::{duration_of, frame_duration, framerate};
 use crate::camera::LibcameraSource;
 use crate::tasks::{ControlValue, Merged, MergedStream, Size, Stream};
 
@@ -234,7 +235,7 @@ fn processed(
 
 fn raw(
     asked: &MergedStream,
-    mode: Option<super::modes::Mode>,
+    mode: Option<Mode>,
     framerate: gst::Fraction,
     not_applied: &mut Vec<String>,
 ) -> Result<PlannedStream, Refusal> {
@@ -302,10 +303,7 @@ fn flip(merged: &Merged) -> Option<&'static str> {
     }
 }
 
-fn sensor_mode(
-    wanted: &Wanted<'_>,
-    abilities: &Abilities,
-) -> Result<Option<super::modes::Mode>, Refusal> {
+fn sensor_mode(wanted: &Wanted<'_>, abilities: &Abilities) -> Result<Option<Mode>, Refusal> {
     let key = "sensor_mode";
     let Some(number) = wanted.merged.sensor_mode else {
         return Ok(None);
@@ -339,67 +337,6 @@ fn sensor_mode(
                 format!("sensor_mode {number}: {model} has {}", list.join(", ")),
             )
         })
-}
-
-/// Shortest and longest frame in microseconds.
-fn frame_duration(merged: &Merged) -> Result<Option<[i64; 2]>, Refusal> {
-    let Some(value) = merged.controls.get(FRAME_DURATION) else {
-        return Ok(None);
-    };
-    let limits = match value {
-        ControlValue::List(limits) => match limits[..] {
-            [
-                ControlValue::Integer(shortest),
-                ControlValue::Integer(longest),
-            ] if 0 < shortest && shortest <= longest => Some([shortest, longest]),
-            _ => None,
-        },
-        _ => None,
-    };
-    limits.map(Some).ok_or_else(|| {
-        Refusal::new(
-            format!("controls.{FRAME_DURATION}"),
-            format!(
-                "control {FRAME_DURATION}: is {value}, expected two whole numbers of microseconds, the second not smaller"
-            ),
-        )
-    })
-}
-
-/// Microseconds of a frame, rounded as libcamerasrc rounds them.
-fn duration_of(framerate: gst::Fraction) -> i64 {
-    i64::from(framerate.denom()) * 1_000_000 / i64::from(framerate.numer())
-}
-
-/// The frame rate whose frames last so many microseconds; 33333 are 30/1, not 1000000/33333.
-fn rate_of(microseconds: i64) -> gst::Fraction {
-    let whole = (1_000_000 + microseconds / 2) / microseconds;
-    for (numer, denom) in [(whole, 1), (whole * 1000, 1001)] {
-        if let Ok(numer) = i32::try_from(numer)
-            && numer > 0
-            && duration_of(gst::Fraction::new(numer, denom)) == microseconds
-        {
-            return gst::Fraction::new(numer, denom);
-        }
-    }
-    let denom = i32::try_from(microseconds).unwrap_or(i32::MAX);
-    gst::Fraction::new(1_000_000, denom)
-}
-
-/// The wanted frame rate, inside the limits.
-fn framerate(wanted: gst::Fraction, limits: Option<[i64; 2]>) -> Result<gst::Fraction, Refusal> {
-    if wanted.numer() <= 0 || wanted.denom() <= 0 || duration_of(wanted) == 0 {
-        return Err(Refusal::new(
-            "source.libcamera.fps",
-            format!("{}/{} is no frame rate", wanted.numer(), wanted.denom()),
-        ));
-    }
-    let duration = duration_of(wanted);
-    Ok(match limits {
-        Some([shortest, _]) if duration < shortest => rate_of(shortest),
-        Some([_, longest]) if duration > longest => rate_of(longest),
-        _ => wanted,
-    })
 }
 
 fn control_settings(

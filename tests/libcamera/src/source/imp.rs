@@ -1,64 +1,25 @@
-//! The element: opens a camera, streams from a thread of its own, fails as told.
+//! The element: its properties, pads and states.
 
 use std::collections::BTreeMap;
-use std::str::FromStr;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use gst::glib;
 use gst::prelude::*;
 use gst::subclass::prelude::*;
 
 use super::LibcameraPad;
-use super::negotiate::{Refused, Stream, streams};
-use super::pad::Role;
+use super::stream::Stop;
 use crate::camera::{Opened, cameras, log};
 use crate::script::{FaultKind, Script};
-
-static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
-    gst::DebugCategory::new(
-        "libcamerasrc",
-        gst::DebugColorFlags::empty(),
-        Some("libcamera Source (test)"),
-    )
-});
 
 /// How long a stop hangs that is told to hang.
 const HANG: Duration = Duration::from_secs(600);
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-#[derive(Default)]
-struct Stop {
-    asked: Mutex<bool>,
-    wake: Condvar,
-}
-
-impl Stop {
-    fn ask(&self) {
-        *lock(&self.asked) = true;
-        self.wake.notify_all();
-    }
-
-    /// Waits until then; false when it is to stop.
-    fn wait_until(&self, then: Instant) -> bool {
-        let mut asked = lock(&self.asked);
-        loop {
-            if *asked {
-                return false;
-            }
-            let left = then.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return true;
-            }
-            let waited = self.wake.wait_timeout(asked, left);
-            asked = waited.unwrap_or_else(PoisonError::into_inner).0;
-        }
-    }
 }
 
 struct Running {
@@ -69,11 +30,11 @@ struct Running {
 #[derive(Default)]
 pub struct Source {
     /// Properties that were set, as text: values of any type may not cross threads.
-    values: Mutex<BTreeMap<String, String>>,
-    pads: Mutex<Vec<LibcameraPad>>,
+    pub(super) values: Mutex<BTreeMap<String, String>>,
+    pub(super) pads: Mutex<Vec<LibcameraPad>>,
     opened: Mutex<Option<Arc<Opened>>>,
     running: Mutex<Option<Running>>,
-    eos: Arc<AtomicBool>,
+    pub(super) eos: AtomicBool,
 }
 
 #[glib::object_subclass]
@@ -252,7 +213,7 @@ impl Source {
         pad
     }
 
-    fn value(&self, name: &str) -> Option<String> {
+    pub(super) fn value(&self, name: &str) -> Option<String> {
         lock(&self.values).get(name).cloned()
     }
 
@@ -324,211 +285,4 @@ impl Source {
             log(&format!("stop {} {}", opened.opening, opened.camera.id));
         }
     }
-
-    fn stream_error(&self, reason: &str) {
-        gst::element_imp_error!(
-            self,
-            gst::StreamError::Failed,
-            ("Internal data stream error."),
-            ["streaming stopped, reason {reason}"]
-        );
-    }
-
-    fn settings_error(&self, what: &str, detail: &str) {
-        gst::element_imp_error!(self, gst::ResourceError::Settings, ("{what}"), ["{detail}"]);
-    }
-
-    /// The streaming thread.
-    fn run(&self, opened: &Opened, stop: &Stop) {
-        if let Some((streams, framerate)) = self.begin(opened) {
-            self.stream(opened, stop, &streams, framerate);
-            for stream in &streams {
-                let _ = stream.pool.set_active(false);
-            }
-        }
-    }
-
-    fn begin(&self, opened: &Opened) -> Option<(Vec<Stream>, gst::Fraction)> {
-        let pads = lock(&self.pads).clone();
-        let group = gst::GroupId::next();
-        for pad in &pads {
-            let id = pad.create_stream_id(&*self.obj(), Some(pad.name().as_str()));
-            let event = gst::event::StreamStart::builder(&id).group_id(group);
-            pad.push_event(event.build());
-        }
-        let fault = |kind| Script::get().fault(kind, opened.opening).is_some();
-        let no_memory = || {
-            gst::element_imp_error!(
-                self,
-                gst::ResourceError::NoSpaceLeft,
-                ("Failed to allocate memory"),
-                ["gst_libcamera_allocator_new() failed."]
-            );
-        };
-        let agreed = match streams(&opened.camera, &pads) {
-            Ok(agreed) => agreed,
-            Err(Refused::Roles) => {
-                self.settings_error(
-                    "Failed to generate camera configuration from roles",
-                    "Camera::generateConfiguration() returned nullptr",
-                );
-                return None;
-            }
-            Err(Refused::NotNegotiated) => {
-                self.stream_error("not-negotiated (-4)");
-                return None;
-            }
-            Err(Refused::NoMemory) => {
-                no_memory();
-                return None;
-            }
-        };
-        if fault(FaultKind::Configure) || !self.sensor_mode_is_there(opened) {
-            self.settings_error(
-                "Failed to configure camera: Invalid argument",
-                "Camera::configure() failed with error code -22",
-            );
-            return None;
-        }
-        for stream in &agreed.0 {
-            if !stream.pad.push_event(gst::event::Caps::new(&stream.caps)) && stream.pad.is_linked()
-            {
-                self.stream_error("not-negotiated (-4)");
-                return None;
-            }
-            let segment = gst::FormattedSegment::<gst::ClockTime>::new();
-            stream.pad.push_event(gst::event::Segment::new(&segment));
-        }
-        if fault(FaultKind::NoMemory) {
-            no_memory();
-            return None;
-        }
-        if fault(FaultKind::Start) {
-            self.settings_error(
-                "Failed to start the camera: Input/output error",
-                "Camera.start() failed with error code -5",
-            );
-            return None;
-        }
-        self.log_start(opened, &agreed.0);
-        Some(agreed)
-    }
-
-    fn sensor_mode_is_there(&self, opened: &Opened) -> bool {
-        let config = self
-            .value("sensor-config")
-            .and_then(|text| gst::Structure::from_str(&text).ok());
-        let Some(config) = config else {
-            return true;
-        };
-        let side = |name: &str| config.get::<i32>(name).unwrap_or(0) as u32;
-        let modes = opened.camera.modes();
-        modes.contains(&(side("width"), side("height")))
-    }
-
-    fn log_start(&self, opened: &Opened, streams: &[Stream]) {
-        let mut line = format!("start {} {}", opened.opening, opened.camera.id);
-        for stream in streams {
-            let role = match stream.pad.role() {
-                Role::Raw => "raw",
-                Role::StillCapture => "still-capture",
-                Role::VideoRecording => "video-recording",
-                Role::Viewfinder => "view-finder",
-            };
-            line.push_str(&format!(" | {} {role} {}", stream.pad.name(), stream.caps));
-        }
-        line.push_str(" |");
-        for (name, value) in lock(&self.values).iter() {
-            line.push_str(&format!(" {name}={value}"));
-        }
-        log(&line);
-    }
-
-    fn stream(&self, opened: &Opened, stop: &Stop, streams: &[Stream], framerate: gst::Fraction) {
-        let script = Script::get();
-        let frame =
-            Duration::from_secs_f64(f64::from(framerate.denom()) / f64::from(framerate.numer()));
-        let began = Instant::now();
-        let mut combiner = gst_base::UniqueFlowCombiner::new();
-        for stream in streams {
-            combiner.add_pad(&stream.pad);
-        }
-        let mut first_pts = None;
-        let mut n = 0u32;
-        while stop.wait_until(began + frame * n) {
-            // What the sensor sent while nobody was ready for it is lost.
-            let elapsed = began.elapsed();
-            n = n.max((elapsed.as_secs_f64() / frame.as_secs_f64()) as u32);
-            if self.eos.swap(false, Ordering::Relaxed) {
-                self.push_eos(streams);
-                return;
-            }
-            let due = |kind| script.is_due(kind, opened.opening, elapsed);
-            if due(FaultKind::Error) {
-                return self.stream_error("error (-5)");
-            }
-            if due(FaultKind::Unplug) {
-                opened.camera.unplug();
-                return;
-            }
-            if due(FaultKind::Timeout) {
-                eprintln!("ERROR RPI pipeline_base.cpp:1346 Camera frontend has timed out!");
-                eprintln!(
-                    "ERROR RPI pipeline_base.cpp:1347 Please check that your camera sensor connector is attached securely."
-                );
-                return;
-            }
-            let starved = due(FaultKind::Starve);
-            if let Some(buffers) = (!starved).then(|| buffers(streams)).flatten() {
-                let pts = *first_pts.get_or_insert_with(|| {
-                    let now = self.obj().current_running_time().unwrap_or_default();
-                    now.saturating_sub(gst::ClockTime::try_from(frame * n).unwrap_or_default())
-                }) + gst::ClockTime::try_from(frame * n).unwrap_or_default();
-                for (stream, buffer) in streams.iter().zip(buffers) {
-                    let buffer = filled(stream, buffer, n, pts);
-                    let flow = combiner.update_pad_flow(&stream.pad, stream.pad.push(buffer));
-                    match flow {
-                        Ok(_) => {}
-                        Err(gst::FlowError::Flushing) => return,
-                        Err(gst::FlowError::Eos) => return self.push_eos(streams),
-                        Err(error) => {
-                            let number = gst::FlowReturn::from(error) as i32;
-                            let name = format!("{error:?}").to_lowercase();
-                            return self.stream_error(&format!("{name} ({number})"));
-                        }
-                    }
-                }
-            } else {
-                gst::debug!(CAT, imp = self, "no buffers for frame {n}");
-            }
-            n += 1;
-        }
-    }
-
-    fn push_eos(&self, streams: &[Stream]) {
-        for stream in streams {
-            stream.pad.push_event(gst::event::Eos::new());
-        }
-    }
-}
-
-/// A buffer for each stream, or none: a request to the camera has one of each.
-fn buffers(streams: &[Stream]) -> Option<Vec<gst::Buffer>> {
-    let wait = gst::BufferPoolAcquireParams::with_flags(gst::BufferPoolAcquireFlags::DONTWAIT);
-    streams
-        .iter()
-        .map(|stream| stream.pool.acquire_buffer(Some(&wait)).ok())
-        .collect()
-}
-
-fn filled(stream: &Stream, mut buffer: gst::Buffer, n: u32, pts: gst::ClockTime) -> gst::Buffer {
-    if let Some(buffer) = buffer.get_mut() {
-        buffer.set_pts(pts);
-        buffer.set_offset(n.into());
-        buffer.set_offset_end(n.into());
-        if let Ok(mut map) = buffer.map_writable() {
-            stream.picture.draw(n.into(), &mut map);
-        }
-    }
-    buffer
 }

@@ -4,6 +4,7 @@ mod imp;
 mod negotiate;
 mod pad;
 mod properties;
+mod stream;
 
 use gst::glib;
 
