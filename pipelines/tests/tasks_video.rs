@@ -92,8 +92,24 @@ fn a_recording_of_raw_pictures_lasts_as_long_as_asked_and_has_a_thumbnail() {
 
 #[test]
 fn what_the_camera_encoded_is_recorded_as_it_is_from_a_key_frame_on() {
+    records_as_it_is(ENCODED, "avc1");
+}
+
+#[test]
+fn h265_is_recorded_as_it_is_too() {
+    gst::init().unwrap();
+    if gst::ElementFactory::find("x265enc").is_none() {
+        println!("skipped: x265enc is not installed, so there is no camera that sends H.265");
+        return;
+    }
+    let encoder = "x265enc tune=zerolatency speed-preset=ultrafast key-int-max=15";
+    let line = RAW.replace("width=320,height=240", "width=160,height=120");
+    records_as_it_is(&format!("{line} ! {encoder}"), "hvc1");
+}
+
+fn records_as_it_is(line: &str, codec: &str) {
     let root = tempfile::tempdir().unwrap();
-    let camera = Camera::start(ENCODED);
+    let camera = Camera::start(line);
     let log = Log::new();
     let task = VideoTask::start(
         &camera.taps(),
@@ -115,6 +131,8 @@ fn what_the_camera_encoded_is_recorded_as_it_is_from_a_key_frame_on() {
     assert_eq!(log.warnings(), [""; 0], "nothing is encoded");
     let film = check(root.path(), &file);
     assert!(film.times.len() > 20, "{film:?}");
+    let bytes = std::fs::read(path_of(root.path(), &file)).unwrap();
+    assert!(bytes.windows(4).any(|word| word == codec.as_bytes()));
 }
 
 #[test]

@@ -13,7 +13,7 @@ use tiff::tags::{Tag, Type};
 use tiff::{TiffError, TiffResult};
 
 use super::bayer::Bayer;
-use super::file::{date_of, since_epoch};
+use super::name::{date_of, since_epoch};
 use super::profile::Transform;
 
 /// Sensors and their value for black, of 16 bits.

@@ -4,17 +4,19 @@
 //! A film that is finished in order has an index and its length besides.
 
 use std::os::unix::fs::FileExt;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
 use gst::prelude::*;
 
 use super::event::Events;
-use super::file::{FileError, MediaFolder, MediaName, PartFile, media_type, since_epoch};
+use super::file::{FileError, MediaFolder, MediaName, PartFile, media_type};
 use super::mp4;
+use super::name::since_epoch;
+use super::packet::Packet;
 use super::photo::thumbnail;
-use super::prerecord::Packet;
-use super::still::{self, element};
+use super::pipe::{self, Running, element, internal, lock};
+use super::still;
 use super::task::{MediaFile, Task};
 
 /// Bytes that may wait for the disk.
@@ -24,7 +26,7 @@ const FINISH: Duration = Duration::from_secs(5);
 
 /// A film that is being written.
 pub(crate) struct Film {
-    pipeline: gst::Pipeline,
+    running: Running,
     source: gst_app::AppSrc,
     target: Arc<Mutex<Target>>,
     first: Packet,
@@ -38,12 +40,6 @@ struct Target {
     part: Option<PartFile>,
     at: u64,
     error: Option<FileError>,
-}
-
-fn lock(target: &Mutex<Target>) -> MutexGuard<'_, Target> {
-    target
-        .lock()
-        .unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
 impl Target {
@@ -98,27 +94,22 @@ impl Film {
                 .max(1),
         );
         let sink = sink(&target);
-        let failed = |error: gst::glib::BoolError| error.to_string();
         let path = [source.upcast_ref(), &muxer, sink.upcast_ref()];
-        pipeline.add_many(path).map_err(failed)?;
+        pipeline.add_many(path).map_err(internal)?;
         // By name: its pads for sound would be linked first.
         source
             .link_pads(Some("src"), &muxer, Some("video_%u"))
-            .map_err(failed)?;
-        muxer.link(&sink).map_err(failed)?;
-        let film = Self {
-            pipeline,
+            .map_err(internal)?;
+        muxer.link(&sink).map_err(internal)?;
+        Ok(Self {
+            running: Running::start(pipeline, "the MP4 writer")?,
             source,
             target,
             first: first.clone(),
             time,
             last: gst::ClockTime::ZERO,
             problem: None,
-        };
-        film.pipeline
-            .set_state(gst::State::Playing)
-            .map_err(|_| "the MP4 writer does not start".to_owned())?;
-        Ok(film)
+        })
     }
 
     /// Whether a picture can be part of it.
@@ -159,7 +150,7 @@ impl Film {
 
     fn trouble(&self) -> Option<String> {
         let error = lock(&self.target).error.as_ref().map(FileError::to_string);
-        error.or_else(|| still::reason(&self.pipeline))
+        error.or_else(|| pipe::reason(&self.running.0))
     }
 
     /// Ends it in order, or cuts it after the last complete fragment where that is not possible; in both cases it gets its
@@ -221,7 +212,7 @@ impl Film {
         if problem.is_none() {
             let _ = self.source.end_of_stream();
             let deadline = Instant::now() + FINISH;
-            let bus = self.pipeline.bus().expect("a pipeline has a bus");
+            let bus = self.running.0.bus().expect("a pipeline has a bus");
             let wait = deadline.saturating_duration_since(Instant::now());
             let end = bus.timed_pop_filtered(
                 gst::ClockTime::try_from(wait).ok(),
@@ -231,7 +222,7 @@ impl Film {
                 Some(gst::MessageView::Eos(_)) => self.trouble(),
                 Some(gst::MessageView::Error(error)) => {
                     let of_file = lock(&self.target).error.as_ref().map(FileError::to_string);
-                    Some(of_file.unwrap_or_else(|| still::reason_of(error)))
+                    Some(of_file.unwrap_or_else(|| pipe::reason_of(error)))
                 }
                 _ => Some(format!(
                     "the end of the recording was not written within {} s",
@@ -239,14 +230,8 @@ impl Film {
                 )),
             };
         }
-        let _ = self.pipeline.set_state(gst::State::Null);
+        let _ = self.running.0.set_state(gst::State::Null);
         problem
-    }
-}
-
-impl Drop for Film {
-    fn drop(&mut self) {
-        let _ = self.pipeline.set_state(gst::State::Null);
     }
 }
 

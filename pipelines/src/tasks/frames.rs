@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use gst::prelude::*;
 
-use super::still;
+use super::pipe::{Running, line};
 use super::tap::{Tap, TapLink};
 
 /// A frame whose timestamp is further from the camera's clock than this has one that means nothing; its time then is
@@ -29,10 +29,11 @@ pub(crate) enum Next {
 
 /// A connection to a tap for single frames. Of frames that nobody takes only the newest is kept.
 pub(crate) struct Frames {
-    pipeline: gst::Pipeline,
+    // Let go first: then nobody feeds what is taken down.
+    _link: TapLink,
+    _running: Running,
     sink: gst_app::AppSink,
     tap: Tap,
-    _link: TapLink,
 }
 
 impl Frames {
@@ -46,23 +47,14 @@ impl Frames {
             .drop(true)
             .enable_last_sample(false)
             .build();
-        let failed = |error: gst::glib::BoolError| error.to_string();
-        pipeline
-            .add_many([source.upcast_ref(), sink.upcast_ref::<gst::Element>()])
-            .map_err(failed)?;
-        source.link(&sink).map_err(failed)?;
+        line(&pipeline, &[source.clone().upcast(), sink.clone().upcast()])?;
         let link = tap.connect(&pipeline, &source, 2)?;
-        let frames = Self {
-            pipeline,
+        Ok(Self {
+            _running: Running::start(pipeline, "taking the camera's frames")?,
             sink,
             tap: tap.clone(),
             _link: link,
-        };
-        frames
-            .pipeline
-            .set_state(gst::State::Playing)
-            .map_err(|_| "frames of the camera cannot be taken".to_owned())?;
-        Ok(frames)
+        })
     }
 
     /// Waits for the next frame.
@@ -87,8 +79,7 @@ impl Frames {
                 Next::Frame(frame) if frame.taken >= earliest => return Ok(frame),
                 Next::Frame(_) => older += 1,
                 Next::Ended => {
-                    return Err(still::reason(&self.pipeline)
-                        .unwrap_or_else(|| "the camera's stream has ended".into()));
+                    return Err("the camera's stream has ended".into());
                 }
                 Next::Nothing if Instant::now() >= deadline => {
                     let waited = begun.elapsed().as_secs_f64();
@@ -103,12 +94,6 @@ impl Frames {
                 Next::Nothing => {}
             }
         }
-    }
-}
-
-impl Drop for Frames {
-    fn drop(&mut self) {
-        let _ = self.pipeline.set_state(gst::State::Null);
     }
 }
 

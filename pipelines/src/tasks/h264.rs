@@ -103,7 +103,7 @@ fn choose(
                 tried.join(", ")
             )
         });
-        let filter = super::still::element("capsfilter")?;
+        let filter = super::pipe::element("capsfilter")?;
         filter.set_property("caps", output(kind, size, fps));
         return Ok(Encoder {
             elements: vec![encoder, filter],

@@ -10,14 +10,15 @@
 
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use gst::prelude::*;
 
 use super::event::{Events, TaskEvent, Worker};
+use super::pipe::{Running, element, line, lock, reason, reason_of};
 use super::profile::{Size, Stream};
-use super::still::{self, Jpeg, element, reason_of, scaled_caps};
+use super::still::{self, Jpeg, scaled_caps};
 use super::tap::{TapLink, Taps};
 use crate::camera::LiveConfig;
 use crate::capture::RateLimiter;
@@ -101,7 +102,7 @@ impl Drop for LiveTask {
 
 /// The pipeline that fills the ring with JPEGs from whoever has some.
 struct Ring {
-    pipeline: gst::Pipeline,
+    running: Running,
     source: gst_app::AppSrc,
     shown: Arc<Mutex<Shown>>,
 }
@@ -111,12 +112,6 @@ struct Ring {
 struct Shown {
     last: Option<gst::Sample>,
     notice: Option<gst::Sample>,
-}
-
-fn lock(shown: &Mutex<Shown>) -> MutexGuard<'_, Shown> {
-    shown
-        .lock()
-        .unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
 impl Ring {
@@ -139,27 +134,12 @@ impl Ring {
             .leaky_type(gst_app::AppLeakyType::Downstream)
             .build();
         let pipeline = gst::Pipeline::new();
-        let failed = |error: gst::glib::BoolError| error.to_string();
-        pipeline
-            .add_many([source.upcast_ref(), &sink])
-            .map_err(failed)?;
-        source.link(&sink).map_err(failed)?;
-        pipeline.set_state(gst::State::Playing).map_err(|_| {
-            let reason = still::reason(&pipeline).unwrap_or_default();
-            let _ = pipeline.set_state(gst::State::Null);
-            format!("the live picture's ring does not start: {reason}")
-        })?;
+        line(&pipeline, &[source.clone().upcast(), sink])?;
         Ok(Self {
-            pipeline,
+            running: Running::start(pipeline, "the live picture's ring")?,
             source,
             shown: Arc::default(),
         })
-    }
-}
-
-impl Drop for Ring {
-    fn drop(&mut self) {
-        let _ = self.pipeline.set_state(gst::State::Null);
     }
 }
 
@@ -198,11 +178,11 @@ fn work(
         };
         match command {
             Ok(Command::Attach(taps)) => {
-                drop(feed.take());
+                let_go(&mut feed, &failed);
                 feed = Some(Feed::start(setup, &taps, ring, failures.clone())?);
             }
             Ok(Command::Notice(text)) => {
-                drop(feed.take());
+                let_go(&mut feed, &failed);
                 let last = lock(&ring.shown).last.clone();
                 match notice(setup, last.as_ref(), &text) {
                     Ok(sample) => lock(&ring.shown).notice = Some(sample),
@@ -221,7 +201,7 @@ fn work(
             Ok(Command::Stop) | Err(RecvTimeoutError::Disconnected) => return Ok(()),
             Err(RecvTimeoutError::Timeout) => {}
         }
-        if let Some(reason) = still::reason(&ring.pipeline) {
+        if let Some(reason) = reason(&ring.running.0) {
             return Err(format!("the live picture's ring: {reason}"));
         }
         if notice_due.is_some_and(|due| Instant::now() >= due) {
@@ -232,6 +212,12 @@ fn work(
             }
         }
     }
+}
+
+/// What a feed still told is not about the next one.
+fn let_go(feed: &mut Option<Feed>, told: &Receiver<Command>) {
+    drop(feed.take());
+    while told.try_recv().is_ok() {}
 }
 
 fn notice(
@@ -261,8 +247,8 @@ fn notice(
 
 /// The pipeline from a tap to JPEGs.
 struct Feed {
-    pipeline: gst::Pipeline,
     _link: TapLink,
+    _running: Running,
 }
 
 impl Feed {
@@ -305,15 +291,13 @@ impl Feed {
             )
             .build();
         let path = [
-            source.upcast_ref(),
-            &convert,
-            &filter,
-            &encoder,
-            sink.upcast_ref(),
+            source.clone().upcast(),
+            convert.clone(),
+            filter,
+            encoder,
+            sink.upcast(),
         ];
-        let failed = |error: gst::glib::BoolError| error.to_string();
-        pipeline.add_many(path).map_err(failed)?;
-        gst::Element::link_many(path).map_err(failed)?;
+        line(&pipeline, &path)?;
         limit_rate(&convert, setup.config.fps);
         let bus = pipeline.bus().expect("a pipeline has a bus");
         bus.set_sync_handler(move |_, message| {
@@ -324,23 +308,10 @@ impl Feed {
         });
         // The newest frame is the one to show.
         let link = tap.connect(&pipeline, &source, 1)?;
-        let feed = Self {
-            pipeline,
+        Ok(Self {
+            _running: Running::start(pipeline, "the encoder of the live picture")?,
             _link: link,
-        };
-        feed.pipeline
-            .set_state(gst::State::Playing)
-            .map_err(|_| "the encoder of the live picture does not start".to_owned())?;
-        Ok(feed)
-    }
-}
-
-impl Drop for Feed {
-    fn drop(&mut self) {
-        let _ = self.pipeline.set_state(gst::State::Null);
-        if let Some(bus) = self.pipeline.bus() {
-            bus.unset_sync_handler();
-        }
+        })
     }
 }
 

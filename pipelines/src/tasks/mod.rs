@@ -7,6 +7,7 @@
 
 mod bayer;
 mod dng;
+mod encode;
 pub mod event;
 pub mod exclusive;
 pub mod file;
@@ -16,7 +17,10 @@ mod h264;
 pub mod live;
 pub mod merge;
 mod mp4;
+mod name;
+mod packet;
 pub mod photo;
+mod pipe;
 pub mod plan;
 pub mod prerecord;
 pub mod profile;

@@ -3,8 +3,9 @@
 use std::time::{Duration, Instant, SystemTime};
 
 use super::event::{Events, TaskEvent, Worker};
-use super::file::{MediaFolder, MediaName, media_type, since_epoch};
+use super::file::{MediaFolder, MediaName, media_type};
 use super::frames::{Frame, Frames};
+use super::name::since_epoch;
 use super::profile::{Size, Stream};
 use super::still;
 use super::tap::Taps;

@@ -8,8 +8,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::event::{Events, TaskEvent, Worker};
-use super::file::since_epoch;
 use super::frames::{Frame, Frames, Next};
+use super::name::since_epoch;
 use super::photo::{self, PhotoSetup};
 use super::profile::Stream;
 use super::raw::{self, RawSetup};

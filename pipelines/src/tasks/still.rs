@@ -1,10 +1,11 @@
 //! One picture into a JPEG.
 
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use gst::prelude::*;
 
+use super::pipe::{Running, element, internal, line, reason};
 use super::profile::Size;
 
 /// Width of thumbnails.
@@ -14,21 +15,14 @@ const THUMBNAIL_QUALITY: u32 = 75;
 /// How long encoding one picture may take, on the slowest machine.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// How often to look whether it failed.
+const LOOK: gst::ClockTime = gst::ClockTime::from_mseconds(50);
+
 /// An encoded picture.
 pub(crate) struct Jpeg {
     pub bytes: Vec<u8>,
     pub width: u32,
     pub height: u32,
-}
-
-/// Makes an element, or says which package has it.
-pub(crate) fn element(factory: &str) -> Result<gst::Element, String> {
-    gst::ElementFactory::make(factory).build().map_err(|_| {
-        format!(
-            "GStreamer element {factory} is missing; install GStreamer's base and good plugins \
-             (Debian: gstreamer1.0-plugins-base, gstreamer1.0-plugins-good)"
-        )
-    })
 }
 
 /// Encodes a raw picture, scaled to `size` where one is given (with borders where the shape differs).
@@ -142,15 +136,13 @@ fn encode(
     let mut tail = vec![convert.clone()];
     tail.extend(overlay);
     tail.extend([filter, encoder, sink.clone().upcast()]);
-    let failed = |error: gst::glib::BoolError| error.to_string();
-    pipeline.add(source).map_err(failed)?;
-    pipeline.add_many(&tail).map_err(failed)?;
-    gst::Element::link_many(&tail).map_err(failed)?;
+    line(&pipeline, &tail)?;
+    pipeline.add(source).map_err(internal)?;
     match decoder {
-        None => source.link(&convert).map_err(failed)?,
+        None => source.link(&convert).map_err(internal)?,
         Some(decoder) => {
-            pipeline.add(&decoder).map_err(failed)?;
-            source.link(&decoder).map_err(failed)?;
+            pipeline.add(&decoder).map_err(internal)?;
+            source.link(&decoder).map_err(internal)?;
             // Some have their pad at once, some when they know what they decode.
             if decoder.link(&convert).is_err() {
                 let first = convert.static_pad("sink").expect("converters have one");
@@ -162,18 +154,20 @@ fn encode(
             }
         }
     }
-    let stop = StopOnDrop(&pipeline);
-    pipeline
-        .set_state(gst::State::Playing)
-        .map_err(|_| "the JPEG encoder does not start".to_owned())?;
+    let running = Running::start(pipeline, "the JPEG encoder")?;
     feed()?;
-    let patience = gst::ClockTime::try_from(PATIENCE).unwrap_or(gst::ClockTime::SECOND);
-    let sample = sink
-        .try_pull_sample(patience)
-        .ok_or_else(|| reason(&pipeline).unwrap_or_else(|| "no JPEG came out".into()))?;
-    let jpeg = read(&sample)?;
-    drop(stop);
-    Ok(jpeg)
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(sample) = sink.try_pull_sample(LOOK) {
+            return read(&sample);
+        }
+        if let Some(reason) = reason(&running.0) {
+            return Err(reason);
+        }
+        if sink.is_eos() || Instant::now() >= deadline {
+            return Err("no JPEG came out of the encoder".into());
+        }
+    }
 }
 
 /// Caps of a media type in a size, with square pixels; without a size in any.
@@ -202,27 +196,4 @@ fn read(sample: &gst::Sample) -> Result<Jpeg, String> {
         height: side("height").unwrap_or_default(),
         bytes: map.to_vec(),
     })
-}
-
-/// The first error on a pipeline's bus.
-pub(crate) fn reason(pipeline: &gst::Pipeline) -> Option<String> {
-    let message = pipeline.bus()?.pop_filtered(&[gst::MessageType::Error])?;
-    match message.view() {
-        gst::MessageView::Error(error) => Some(reason_of(error)),
-        _ => None,
-    }
-}
-
-/// An error in words: what GStreamer says, and the detail it hides in the debug text.
-pub(crate) fn reason_of(error: &gst::message::Error) -> String {
-    crate::capture::describe(error)
-}
-
-/// Takes a pipeline down at the end of the scope.
-pub(crate) struct StopOnDrop<'a>(pub &'a gst::Pipeline);
-
-impl Drop for StopOnDrop<'_> {
-    fn drop(&mut self) {
-        let _ = self.0.set_state(gst::State::Null);
-    }
 }

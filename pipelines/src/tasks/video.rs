@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 use super::event::{Events, TaskEvent, Worker};
 use super::file::MediaFolder;
 use super::film::Film;
+use super::packet::{Feed, Packet};
 use super::photo::wall_time;
-use super::prerecord::{EncoderSetup, Feed, Feeder, Packet, PreRecorder};
+use super::prerecord::{EncoderSetup, Feeder, PreRecorder};
 use super::tap::Taps;
 use super::task::VideoParameters;
 
@@ -54,6 +55,8 @@ impl VideoTask {
         let before = before.map(PreRecorder::feeder);
         let duration = parameters.duration.map(Duration::from_secs_f64);
         let worker = Worker::spawn("video", events, move |inbox, events| {
+            // A pre-recorder that failed is no reason to record nothing.
+            let before = before.filter(|feeder| !feeder.is_over());
             let (feeder, own) = match before {
                 Some(feeder) => (feeder, false),
                 None => {

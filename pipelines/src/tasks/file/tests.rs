@@ -1,6 +1,7 @@
-use proptest::prelude::*;
+use std::time::{Duration, UNIX_EPOCH};
 
 use super::*;
+use crate::tasks::task::Task;
 
 fn name(millis: u64, series: Option<(&str, u64)>) -> MediaName {
     MediaName {
@@ -121,24 +122,5 @@ fn errors_say_what_to_do() {
             text.starts_with("cannot write /x/y: ") && text.contains(said),
             "{text}"
         );
-    }
-}
-
-proptest! {
-    #[test]
-    fn a_name_is_read_as_it_was_written(
-        millis in 0..4_000_000_000_000u64,
-        series in proptest::option::of(("[A-Za-z0-9_-]{1,12}", any::<u64>())),
-        again in 0..5u32,
-    ) {
-        let name = name(millis, series.as_ref().map(|(n, i)| (n.as_str(), *i)));
-        let (folder, stem) = name.parts();
-        let file = numbered(&stem, again, "jpg");
-        prop_assert_eq!(MediaName::parse(&folder, &file), Some(name));
-    }
-
-    #[test]
-    fn anything_may_stand_in_a_folder(folder in ".{0,12}", name in ".{0,40}") {
-        let _ = MediaName::parse(&folder, &name);
     }
 }
