@@ -307,7 +307,14 @@ fn victim() {
         return;
     };
     let player = Player::unlimited(&spec);
-    player.frames(5);
+    if spec.contains("hang@") {
+        player.frames(3);
+        // The source has to be where it blocks before it is stopped.
+        let wait = gst::ClockTime::from_mseconds(500);
+        assert!(player.sink.try_pull_sample(wait).is_none());
+    } else {
+        player.frames(5);
+    }
     drop(player);
     std::process::exit(0);
 }
@@ -332,7 +339,7 @@ fn processes_exit_crash_and_hang_as_told() {
         "stopping never ends"
     );
     assert_eq!(
-        run_victim("still,hang@600ms", Some(patience)),
+        run_victim("still,hang@300ms", Some(patience)),
         None,
         "a blocked thread cannot be stopped"
     );

@@ -226,6 +226,8 @@ fn people_before_an_rtsp_camera_are_tracked() {
     let model_people = people(&model, &library, &frames);
 
     let (mut with_person, mut tracked) = (0, 0);
+    // People count from their third frame in a row on: an object is confirmed by its second detection.
+    let mut before: [&[detection::BBox]; 2] = [&[], &[]];
     for (frame, people) in frames.iter().zip(&model_people) {
         // The frame as the analysis saw it; frames are 200 ms apart.
         let Some((_, tracks)) = told
@@ -234,15 +236,20 @@ fn people_before_an_rtsp_camera_are_tracked() {
         else {
             continue;
         };
-        if people.is_empty() {
+        let there = |p: &&detection::BBox| {
+            let was_there = |people: &[detection::BBox]| people.iter().any(|q| q.iou(p) >= 0.2);
+            before.iter().all(|people| was_there(people))
+        };
+        let known: Vec<_> = people.iter().filter(there).collect();
+        before = [before[1], people];
+        if known.is_empty() {
             continue;
         }
         with_person += 1;
-        if people
-            .iter()
-            .all(|p| tracks.iter().any(|t| t.iou(p) >= 0.5))
-        {
-            tracked += 1;
+        let untracked = |p: &&&detection::BBox| !tracks.iter().any(|t| t.iou(p) >= 0.5);
+        match known.iter().find(untracked) {
+            None => tracked += 1,
+            Some(person) => println!("{:.1}: {person:?} is none of {tracks:?}", frame.captured),
         }
     }
     let figures = format!(

@@ -309,67 +309,95 @@ impl From<String> for TestSource {
     }
 }
 
-/// The keys of a source as they stand in the file.
-#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-#[schemars(rename = "Source", extend("minProperties" = 1, "maxProperties" = 1))]
-struct SourceKeys {
-    /// An RTSP camera: a URL, or a mapping.
-    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "short")]
-    #[schemars(with = "Option<ShortOrLong<RtspSource>>")]
-    rtsp: Option<RtspSource>,
-    /// A video file: a path, or a mapping.
-    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "short")]
-    #[schemars(with = "Option<ShortOrLong<FileSource>>")]
-    file: Option<FileSource>,
-    /// A V4L2 device: its path, or a mapping.
-    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "short")]
-    #[schemars(with = "Option<ShortOrLong<V4l2Source>>")]
-    v4l2: Option<V4l2Source>,
-    /// A libcamera camera: its index, model or id, or a mapping.
-    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "short")]
-    #[schemars(with = "Option<ShortOrLong<LibcameraSource>>")]
-    libcamera: Option<LibcameraSource>,
-    /// A built-in scene with moving objects: its name, or a mapping.
-    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "short")]
-    #[schemars(with = "Option<ShortOrLong<TestSource>>")]
-    test: Option<TestSource>,
-    /// A GStreamer launch line that ends in raw, H.264, H.265 or JPEG video.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    launch: Option<String>,
+/// A mapping with a key for each kind of source, and keys of its own before them: `flatten` does not know which keys are
+/// unknown.
+macro_rules! source_keys {
+    ($(#[$about:meta])* struct $name:ident { $($(#[$of:meta])* $own:ident: $type:ty,)* }) => {
+        $(#[$about])*
+        struct $name {
+            $($(#[$of])* $own: $type,)*
+            /// An RTSP camera: a URL, or a mapping.
+            #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "short")]
+            #[schemars(with = "Option<ShortOrLong<RtspSource>>")]
+            rtsp: Option<RtspSource>,
+            /// A video file: a path, or a mapping.
+            #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "short")]
+            #[schemars(with = "Option<ShortOrLong<FileSource>>")]
+            file: Option<FileSource>,
+            /// A V4L2 device: its path, or a mapping.
+            #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "short")]
+            #[schemars(with = "Option<ShortOrLong<V4l2Source>>")]
+            v4l2: Option<V4l2Source>,
+            /// A libcamera camera: its index, model or id, or a mapping.
+            #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "short")]
+            #[schemars(with = "Option<ShortOrLong<LibcameraSource>>")]
+            libcamera: Option<LibcameraSource>,
+            /// A built-in scene with moving objects: its name, or a mapping.
+            #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "short")]
+            #[schemars(with = "Option<ShortOrLong<TestSource>>")]
+            test: Option<TestSource>,
+            /// A GStreamer launch line that ends in raw, H.264, H.265 or JPEG video.
+            #[serde(skip_serializing_if = "Option::is_none")]
+            launch: Option<String>,
+        }
+
+        impl $name {
+            /// The one source that is given.
+            fn source(self) -> Result<Source, String> {
+                let mut given: Vec<Source> = [
+                    self.rtsp.map(Source::Rtsp),
+                    self.file.map(Source::File),
+                    self.v4l2.map(Source::V4l2),
+                    self.libcamera.map(Source::Libcamera),
+                    self.test.map(Source::Test),
+                    self.launch.map(Source::Launch),
+                ]
+                .into_iter()
+                .flatten()
+                .collect();
+                match given.len() {
+                    1 => Ok(given.remove(0)),
+                    0 => Err(format!("no source given, expected one of {KINDS}")),
+                    _ => Err(format!(
+                        "{} given together, expected exactly one of {KINDS}",
+                        given.iter().map(Source::kind).collect::<Vec<_>>().join(" and ")
+                    )),
+                }
+            }
+
+            fn with(mut self, source: Source) -> Self {
+                match source {
+                    Source::Rtsp(source) => self.rtsp = Some(source),
+                    Source::File(source) => self.file = Some(source),
+                    Source::V4l2(source) => self.v4l2 = Some(source),
+                    Source::Libcamera(source) => self.libcamera = Some(source),
+                    Source::Test(source) => self.test = Some(source),
+                    Source::Launch(line) => self.launch = Some(line),
+                }
+                self
+            }
+        }
+    };
 }
 
-/// The keys of an entry of `sources` as they stand in the file.
-#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-#[schemars(rename = "SourceEntry")]
-struct EntryKeys {
-    /// What this source is used for: each role once among a camera's sources. A single source has all.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    roles: Vec<Role>,
-    /// An RTSP camera: a URL, or a mapping.
-    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "short")]
-    #[schemars(with = "Option<ShortOrLong<RtspSource>>")]
-    rtsp: Option<RtspSource>,
-    /// A video file: a path, or a mapping.
-    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "short")]
-    #[schemars(with = "Option<ShortOrLong<FileSource>>")]
-    file: Option<FileSource>,
-    /// A V4L2 device: its path, or a mapping.
-    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "short")]
-    #[schemars(with = "Option<ShortOrLong<V4l2Source>>")]
-    v4l2: Option<V4l2Source>,
-    /// A libcamera camera: its index, model or id, or a mapping.
-    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "short")]
-    #[schemars(with = "Option<ShortOrLong<LibcameraSource>>")]
-    libcamera: Option<LibcameraSource>,
-    /// A built-in scene with moving objects: its name, or a mapping.
-    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "short")]
-    #[schemars(with = "Option<ShortOrLong<TestSource>>")]
-    test: Option<TestSource>,
-    /// A GStreamer launch line that ends in raw, H.264, H.265 or JPEG video.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    launch: Option<String>,
+source_keys! {
+    /// The keys of a source as they stand in the file.
+    #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+    #[serde(default, deny_unknown_fields)]
+    #[schemars(rename = "Source", extend("minProperties" = 1, "maxProperties" = 1))]
+    struct SourceKeys {}
+}
+
+source_keys! {
+    /// The keys of an entry of `sources` as they stand in the file.
+    #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+    #[serde(default, deny_unknown_fields)]
+    #[schemars(rename = "SourceEntry")]
+    struct EntryKeys {
+        /// What this source is used for: each role once among a camera's sources. A single source has all.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        roles: Vec<Role>,
+    }
 }
 
 /// For the schema only: a string, or the mapping it stands for.
@@ -385,37 +413,7 @@ impl TryFrom<SourceKeys> for Source {
     type Error = String;
 
     fn try_from(keys: SourceKeys) -> Result<Self, String> {
-        let SourceKeys {
-            rtsp,
-            file,
-            v4l2,
-            libcamera,
-            test,
-            launch,
-        } = keys;
-        let mut given: Vec<Self> = [
-            rtsp.map(Self::Rtsp),
-            file.map(Self::File),
-            v4l2.map(Self::V4l2),
-            libcamera.map(Self::Libcamera),
-            test.map(Self::Test),
-            launch.map(Self::Launch),
-        ]
-        .into_iter()
-        .flatten()
-        .collect();
-        match given.len() {
-            1 => Ok(given.remove(0)),
-            0 => Err(format!("no source given, expected one of {KINDS}")),
-            _ => Err(format!(
-                "{} given together, expected exactly one of {KINDS}",
-                given
-                    .iter()
-                    .map(Self::kind)
-                    .collect::<Vec<_>>()
-                    .join(" and ")
-            )),
-        }
+        keys.source()
     }
 }
 
@@ -423,66 +421,27 @@ const KINDS: &str = "rtsp, file, v4l2, libcamera, test, launch";
 
 impl From<Source> for SourceKeys {
     fn from(source: Source) -> Self {
-        let mut keys = Self::default();
-        match source {
-            Source::Rtsp(source) => keys.rtsp = Some(source),
-            Source::File(source) => keys.file = Some(source),
-            Source::V4l2(source) => keys.v4l2 = Some(source),
-            Source::Libcamera(source) => keys.libcamera = Some(source),
-            Source::Test(source) => keys.test = Some(source),
-            Source::Launch(line) => keys.launch = Some(line),
-        }
-        keys
+        Self::default().with(source)
     }
 }
 
 impl TryFrom<EntryKeys> for SourceEntry {
     type Error = String;
 
-    fn try_from(keys: EntryKeys) -> Result<Self, String> {
-        let EntryKeys {
-            roles,
-            rtsp,
-            file,
-            v4l2,
-            libcamera,
-            test,
-            launch,
-        } = keys;
-        Ok(Self {
-            roles,
-            source: SourceKeys {
-                rtsp,
-                file,
-                v4l2,
-                libcamera,
-                test,
-                launch,
-            }
-            .try_into()?,
-        })
+    fn try_from(mut keys: EntryKeys) -> Result<Self, String> {
+        let roles = std::mem::take(&mut keys.roles);
+        let source = keys.source()?;
+        Ok(Self { source, roles })
     }
 }
 
 impl From<SourceEntry> for EntryKeys {
     fn from(entry: SourceEntry) -> Self {
-        let SourceKeys {
-            rtsp,
-            file,
-            v4l2,
-            libcamera,
-            test,
-            launch,
-        } = entry.source.into();
         Self {
             roles: entry.roles,
-            rtsp,
-            file,
-            v4l2,
-            libcamera,
-            test,
-            launch,
+            ..Self::default()
         }
+        .with(entry.source)
     }
 }
 
