@@ -155,4 +155,11 @@ fn events_and_grids_outlive_restarts_and_new_names() {
     assert_ne!(fresh["frozen"], true, "{fresh}");
     let events = watchpost.get("/api/events?camera=new&limit=1000");
     assert!(ids(&first).iter().all(|id| ids(&events).contains(id)));
+    let open: Vec<_> = events
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|e| e["end_time"].is_null() && e["id"].as_i64() <= ids(&known).first().copied())
+        .collect();
+    assert!(open.is_empty(), "nobody follows them any more: {open:?}");
 }

@@ -198,6 +198,21 @@ fn write_row(connection: &Connection, sql: &str, event: &Event) -> Result<i64> {
     Ok(id)
 }
 
+/// Ends what is under way at a camera, when it was last seen.
+pub fn end_all(connection: &Connection, camera: &str) -> Result<Vec<Event>> {
+    let sql = format!("SELECT {COLUMNS} FROM events WHERE camera = ?1 AND end_time IS NULL");
+    let mut statement = connection.prepare_cached(&sql)?;
+    let mut events: Vec<Event> = statement
+        .query_map([camera], read)?
+        .collect::<rusqlite::Result<_>>()?;
+    for event in &mut events {
+        "ended".clone_into(&mut event.state);
+        event.end_time = Some(event.last_time);
+        update(connection, event)?;
+    }
+    Ok(events)
+}
+
 pub fn get(connection: &Connection, id: i64) -> Result<Option<Event>> {
     let mut statement =
         connection.prepare_cached(&format!("SELECT {COLUMNS} FROM events WHERE id = ?1"))?;

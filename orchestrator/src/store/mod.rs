@@ -118,6 +118,13 @@ impl Store {
         self.post(Op::Track(Box::new(track)))
     }
 
+    /// Whoever followed a camera's objects is gone: what is under way ended when it was last seen.
+    pub fn end_events(&self, camera: &str) -> Result<()> {
+        self.post_waiting(Op::EndEvents {
+            camera: camera.to_owned(),
+        })
+    }
+
     /// Reserves the next block of object ids of a camera and returns the first of its [`ID_BLOCK`]. It is on disk when this
     /// returns, so that no id is given twice, whatever happens.
     pub fn reserve_ids(&self, camera: &str) -> Result<i64> {

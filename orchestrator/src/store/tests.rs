@@ -148,6 +148,37 @@ fn a_restart_ends_what_was_under_way() {
 }
 
 #[test]
+fn events_end_with_whoever_followed_their_objects() {
+    let (_folder, store) = open();
+    for (camera, object) in [("front", 1), ("front", 2), ("back", 1)] {
+        store
+            .record(track(camera, object, TrackChange::Started, 104.0))
+            .unwrap();
+    }
+    let ended = TrackChange::Ended;
+    store.record(track("front", 2, ended, 105.0)).unwrap();
+    let mut changes = store.subscribe();
+    store.end_events("front").unwrap();
+    store.flush().unwrap();
+    let end = |camera: &str| -> Vec<_> {
+        let camera = Some(camera.to_owned());
+        let filter = EventFilter {
+            camera,
+            ..EventFilter::default()
+        };
+        let events = store.events(&filter).unwrap();
+        events.iter().map(|event| event.end_time).collect()
+    };
+    assert_eq!(end("front"), [Some(105.0), Some(104.0)]);
+    assert_eq!(end("back"), [None]);
+    let mut last = String::new();
+    while let Ok(change) = changes.try_recv() {
+        last = change.json;
+    }
+    assert!(last.contains(r#""change":"ended""#), "{last}");
+}
+
+#[test]
 fn grids_are_kept_moved_and_forgotten() {
     let (_folder, store) = open();
     store.save_grid("front", "{}", false).unwrap();

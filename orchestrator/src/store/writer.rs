@@ -12,8 +12,8 @@ use tokio::sync::broadcast;
 use super::events::Live;
 use super::media::NewMedia;
 use super::{
-    Change, Event, ID_BLOCK, MediaItem, QUEUE, Result, TaskRow, TrackRecord, changes, grids, media,
-    tasks,
+    Change, Event, ID_BLOCK, MediaItem, QUEUE, Result, TaskRow, TrackRecord, changes, events,
+    grids, media, tasks,
 };
 use watchpost_pipelines::tasks::Task;
 
@@ -41,6 +41,9 @@ pub enum Op {
     Rename {
         from: String,
         to: String,
+    },
+    EndEvents {
+        camera: String,
     },
     DeleteEvents {
         before: f64,
@@ -180,6 +183,16 @@ fn apply(
         Op::Rename { from, to } => {
             live.give_back(transaction)?;
             rename(transaction, &from, &to)?;
+        }
+        Op::EndEvents { camera } => {
+            live.give_back(transaction)?;
+            for event in events::end_all(transaction, &camera)? {
+                let told = Told {
+                    change: TrackChange::Ended,
+                    event: &event,
+                };
+                written.push(changes::append(transaction, changes::TRACK, &told)?);
+            }
         }
         Op::DeleteEvents { before } => {
             live.give_back(transaction)?;

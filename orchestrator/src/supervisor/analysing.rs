@@ -66,6 +66,7 @@ impl Supervisor {
                 if camera.attached_to.as_ref().is_some_and(|(r, _)| r == role) =>
             {
                 camera.clear_analysis();
+                self.history.end_events(&camera.name);
             }
             Report::AnalysisFault {
                 reason, permanent, ..
@@ -97,7 +98,10 @@ impl Supervisor {
                 path_length,
                 ..
             } => {
-                if let Some(change) = TrackChange::from_word(&change) {
+                // Of a camera on its way out everything has ended already.
+                if camera.leaving.is_none()
+                    && let Some(change) = TrackChange::from_word(&change)
+                {
                     let bbox = BBox::new(x1, y1, x2, y2);
                     self.history
                         .track(&name, change, &object, bbox, path_length);
@@ -123,6 +127,7 @@ impl Supervisor {
             tracing::error!(camera = name, "no detection: {reason}");
         }
         camera.clear_analysis();
+        self.history.end_events(&camera.name);
         camera.analysis_fault = Some(reason);
         let wait = camera.analysis_backoff.next_wait().max(ANALYSIS_RETRY);
         camera.analysis_retry = (!permanent).then(|| now + wait);
@@ -156,6 +161,7 @@ impl Supervisor {
                 continue;
             }
             camera.clear_analysis();
+            self.history.end_events(&camera.name);
             if expected || !by_itself || !analysis.marks.at_work(camera.mark) {
                 continue;
             }
@@ -352,6 +358,7 @@ impl Supervisor {
                 }
                 if let Some(camera) = self.cameras.get_mut(&name) {
                     camera.clear_analysis();
+                    self.history.end_events(&camera.name);
                 }
             }
             if let Some((role, run)) = target {

@@ -90,6 +90,11 @@ impl History {
         }
     }
 
+    /// Nobody follows a camera's objects any more; who begins again gives new ids.
+    pub fn end_events(&self, camera: &str) {
+        self.tell(|store| store.end_events(camera));
+    }
+
     /// The grid to start a camera's detection with, and whether it is frozen.
     pub fn grid(&self, camera: &str) -> Option<store::Grid> {
         self.store.as_ref()?.grid(camera).unwrap_or_else(|error| {
@@ -109,6 +114,7 @@ impl History {
     /// A camera is gone: its grid and its tasks go too. Its events and media stay, they happened.
     pub fn removed(&mut self, camera: &str) {
         self.reserved.remove(camera);
+        self.end_events(camera);
         self.tell(|store| store.delete_grid(camera));
         self.tell(|store| store.forget_tasks(camera));
     }
@@ -136,6 +142,7 @@ impl History {
 
     /// A camera has another name: what is known of it moves along.
     pub fn renamed(&mut self, from: &str, to: &str) {
+        self.end_events(from);
         self.tell(|store| store.rename_camera(from, to));
         if let Some(media) = &self.media {
             media.renamed(from, to);
