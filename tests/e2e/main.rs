@@ -3,6 +3,7 @@
 mod access;
 mod bad_input;
 mod changes;
+mod cli;
 mod devices;
 mod faults;
 mod history;

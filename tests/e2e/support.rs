@@ -175,6 +175,11 @@ impl Watchpost {
         std::mem::replace(&mut self.address, new)
     }
 
+    /// Where it is asked.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// What it logged so far.
     pub fn log(&self) -> String {
         self.log.lock().expect("log").clone()
