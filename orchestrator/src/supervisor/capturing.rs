@@ -76,6 +76,7 @@ impl Supervisor {
         match process::spawn(role, run, line(&spec), self.event_sender.clone()) {
             Ok(worker) => {
                 tracing::debug!(camera = name, pid = worker.pid(), "capture worker started");
+                camera.board.restore(self.history.kept_tasks(name));
                 for command in camera.board.wanted() {
                     worker.send(line(&command));
                 }

@@ -7,9 +7,9 @@ use detection::{BBox, TrackChange};
 
 use crate::config::MediaConfig;
 use crate::media::Media;
-use crate::store::{self, ID_BLOCK, Store, TrackRecord};
+use crate::store::{self, ID_BLOCK, Store, TaskRow, TrackRecord};
 use crate::worker::protocol::Object;
-use watchpost_pipelines::tasks::{MediaFile, TaskStatus};
+use watchpost_pipelines::tasks::{MediaFile, Parameters, Task, TaskStatus};
 
 /// Ids are reserved anew when fewer than this many of a block are left: more than a frame can bring.
 const RESERVE_AHEAD: i64 = 200;
@@ -78,9 +78,66 @@ impl History {
         }
     }
 
-    /// The state of a camera's task has changed.
+    /// The state of a camera's task has changed: an event of the stream.
     pub fn task(&self, camera: &str, status: &TaskStatus) {
-        let _ = (camera, status);
+        let mut json = serde_json::json!({ "camera": camera });
+        if let (Some(json), Ok(serde_json::Value::Object(status))) =
+            (json.as_object_mut(), serde_json::to_value(status))
+        {
+            json.extend(status);
+        }
+        self.tell(|store| store.note("task", json));
+    }
+
+    /// A task is to go on after a restart as it is now, or does not any more.
+    pub fn keep_task(&self, camera: &str, status: &TaskStatus) {
+        let lasts = matches!(status.task, Task::Series | Task::Video);
+        match &status.parameters {
+            Some(parameters) if lasts && status.state.is_under_way() => {
+                let row = TaskRow {
+                    camera: camera.to_owned(),
+                    task: status.task,
+                    parameters: parameters.clone(),
+                    progress: serde_json::Value::Null,
+                    state: status.state,
+                };
+                self.tell(|store| store.save_task(row));
+            }
+            _ if lasts => self.tell(|store| store.forget_task(camera, status.task)),
+            _ => {}
+        }
+    }
+
+    /// The tasks of a camera that go on.
+    pub fn kept_tasks(&self, camera: &str) -> Vec<TaskRow> {
+        let rows = self
+            .store
+            .as_ref()
+            .map_or(Ok(Vec::new()), |store| store.tasks());
+        let mut rows = rows.unwrap_or_else(|error| {
+            tracing::warn!(camera, "tasks: {error}");
+            Vec::new()
+        });
+        rows.retain(|row| row.camera == camera);
+        rows
+    }
+
+    /// Watchpost was started: series that were not asked to outlive that do not.
+    pub fn begin_tasks(&self) {
+        let rows = self
+            .store
+            .as_ref()
+            .map_or(Ok(Vec::new()), |store| store.tasks());
+        for row in rows.unwrap_or_default() {
+            if matches!(&row.parameters, Parameters::Series(series) if !series.continue_on_start) {
+                tracing::info!(
+                    camera = row.camera,
+                    "a series ended with the last run: continue_on_start is not set"
+                );
+                self.tell(|store| store.forget_task(&row.camera, row.task));
+            }
+        }
+        self.tell(Store::flush);
     }
 
     /// A camera's task has made a file.

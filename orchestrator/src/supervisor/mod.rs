@@ -270,6 +270,7 @@ impl Supervisor {
     /// Works until told to stop and everything has ended.
     pub async fn run(mut self, loaded: Loaded) {
         self.forget_strangers(&loaded);
+        self.history.begin_tasks();
         self.apply(loaded);
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);

@@ -4,6 +4,7 @@
 use super::camera::Camera;
 use super::status::{AnalysisPhase, seconds};
 use super::{Supervisor, line};
+use crate::store::TaskRow;
 use crate::worker::protocol::{CaptureCommand, TaskRequest};
 use std::collections::BTreeMap;
 use std::time::{Instant, SystemTime};
@@ -54,6 +55,27 @@ impl Board {
         }
     }
 
+    /// Takes up what goes on from before.
+    pub fn restore(&mut self, rows: Vec<TaskRow>) {
+        for row in rows {
+            let is_known = self
+                .known
+                .get(&row.task)
+                .is_some_and(|known| known.state.is_under_way());
+            if is_known {
+                continue;
+            }
+            let paused = row.state == TaskState::Paused;
+            let status = TaskStatus {
+                state: TaskState::Waiting,
+                detail: Some(if paused { PAUSED } else { RESTARTING }.into()),
+                parameters: Some(row.parameters),
+                ..Self::idle(row.task, SystemTime::now())
+            };
+            self.known.insert(row.task, status);
+        }
+    }
+
     /// What a worker that has just started must be asked again: the tasks that last.
     pub fn wanted(&mut self) -> Vec<CaptureCommand> {
         let lasting = |status: &&TaskStatus| {
@@ -92,7 +114,9 @@ impl Board {
     }
 }
 
-/// What the status of a task says that was paused by request, while its worker is being replaced.
+/// What the status of a task says that lasts, while its worker is being replaced.
+const RESTARTING: &str = "the camera is being restarted";
+/// What it says where the task was paused by request, while its worker is being replaced.
 const PAUSED: &str = "paused; the camera is being restarted";
 
 impl Camera {
@@ -154,6 +178,14 @@ impl Supervisor {
             let _ = reply.send(Ok(status));
             return;
         }
+        if camera.worker.is_none()
+            && let TaskRequest::Stop(task) = request
+        {
+            let status = Board::idle(task, SystemTime::now());
+            self.task_changed(name, status.clone());
+            let _ = reply.send(Ok(status));
+            return;
+        }
         let Some(worker) = &camera.worker else {
             let state = camera.health.state().name();
             let why = camera
@@ -186,6 +218,7 @@ impl Supervisor {
             return;
         };
         let before = camera.board.known.insert(status.task, status.clone());
+        self.history.keep_task(name, &status);
         let before = before.map_or((TaskState::Idle, None), |b| (b.state, b.detail));
         // How far a task at work has come is in its status; only what changes with it is an event.
         let told = matches!(status.state, TaskState::Active) || before.1 == status.detail;
@@ -256,7 +289,11 @@ impl Supervisor {
                 (false, _) => (TaskState::Idle, None),
             };
             status.since = seconds(SystemTime::now());
-            self.task_changed(name, status);
+            self.note_task(name, &status);
+            // What is kept of it stays: it was not asked to end.
+            if let Some(camera) = self.cameras.get_mut(name) {
+                camera.board.known.insert(status.task, status);
+            }
         }
     }
 }

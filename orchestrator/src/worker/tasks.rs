@@ -54,6 +54,8 @@ pub struct Tasks {
     entries: BTreeMap<Task, Entry>,
     pre_recorder: Option<PreRecorder>,
     next_run: u64,
+    /// What becomes of tasks is not told any more.
+    quiet: bool,
     news: Receiver<News>,
     sender: Sender<News>,
     waker: Waker,
@@ -81,6 +83,7 @@ impl Tasks {
             entries: BTreeMap::new(),
             pre_recorder: None,
             next_run: 0,
+            quiet: false,
             news,
             sender,
             waker: waker.clone(),
@@ -185,6 +188,7 @@ impl Tasks {
                 entry.run = self.next_run;
                 entry.work = None;
             }
+            None if matches!(task, Task::Series | Task::Video) && !entry.ending => {}
             _ => return Err(format!("{task} cannot be paused; stop it instead")),
         }
         self.show(task, TaskState::Paused, None);
@@ -227,6 +231,8 @@ impl Tasks {
 
     /// Ends everything: the worker is about to exit.
     pub fn stop_all(&mut self) {
+        // Nobody asked them to end: the next worker goes on with them.
+        self.quiet = true;
         self.pre_recorder = None;
         for task in Task::ALL {
             self.stop(task);
@@ -386,7 +392,9 @@ impl Tasks {
             entry.status.since = now();
         }
         (entry.status.state, entry.status.detail) = (state, detail);
-        report(&Report::Task(entry.status.clone()));
+        if !self.quiet {
+            report(&Report::Task(entry.status.clone()));
+        }
     }
 
     fn events(&self, task: Task, run: u64) -> Events {
