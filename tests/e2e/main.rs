@@ -12,3 +12,4 @@ mod memory;
 mod rtsp;
 mod supervision;
 mod support;
+mod tasks;

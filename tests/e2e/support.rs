@@ -195,6 +195,11 @@ impl Watchpost {
         self.folder.path().join("run")
     }
 
+    /// Where what outlives it is.
+    pub fn data_dir(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
     /// The socket of a camera's ring.
     pub fn socket(&self, camera: &str) -> PathBuf {
         self.run_dir().join(camera).join("detect.sock")

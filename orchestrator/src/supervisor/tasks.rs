@@ -221,7 +221,8 @@ impl Supervisor {
         self.history.keep_task(name, &status);
         let before = before.map_or((TaskState::Idle, None), |b| (b.state, b.detail));
         // How far a task at work has come is in its status; only what changes with it is an event.
-        let told = matches!(status.state, TaskState::Active) || before.1 == status.detail;
+        let told = matches!(status.state, TaskState::Active | TaskState::Exclusive)
+            || before.1 == status.detail;
         if before.0 != status.state || !told {
             self.note_task(name, &status);
         }

@@ -120,9 +120,10 @@ pub fn build_from(
     failed_decoders: &[String],
     sink: Option<gst::Element>,
 ) -> Result<Capture, Fault> {
+    let scarce = matches!(source, Source::Libcamera(_) | Source::V4l2(_));
     let source = source::build(source, setup, camera)?;
     let pipeline = gst::Pipeline::new();
-    let (tap, tap_sink) = Tap::new("pictures");
+    let (tap, tap_sink) = Tap::new("pictures", scarce);
     let tee = element("tee")?;
     let mut tail = Vec::new();
     if source.paced {
@@ -180,7 +181,7 @@ pub fn build_from(
         description: source.description,
     };
     for (stream, element) in source.others {
-        let (tap, sink) = Tap::new(&stream.to_string());
+        let (tap, sink) = Tap::new(&stream.to_string(), scarce);
         pipeline.add(&sink).map_err(internal)?;
         element.link(&sink).map_err(internal)?;
         match stream {
@@ -394,7 +395,7 @@ fn link(
         .expect("no panic while held")
         .clone_from(&chain.decoder);
     // What the camera encoded is there for recordings just before it is decoded.
-    let encoded = chain.decoder.is_some().then(|| Tap::new("encoded"));
+    let encoded = chain.decoder.is_some().then(|| Tap::new("encoded", false));
     let mut elements = chain.elements;
     if encoded.is_some() {
         elements.insert(elements.len() - 1, element("tee")?);

@@ -4,6 +4,9 @@
 //! A tap never holds the camera up: each pipeline that is connected has a short queue of its own, and loses frames (which
 //! are counted) where it is too slow. A pipeline that fails ends alone.
 
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
 use gst::prelude::*;
 use gstreamer_utils::streamproducer::{ConsumerSettings, ProducerSettings};
 use gstreamer_utils::{ConsumptionLink, StreamProducer};
@@ -14,17 +17,67 @@ use super::profile::Stream;
 #[derive(Debug, Clone)]
 pub struct Tap {
     producer: StreamProducer,
+    /// How many pipelines are connected.
+    connected: Arc<AtomicUsize>,
 }
 
 /// A connection to a tap; dropping it lets go.
 #[derive(Debug)]
 pub struct TapLink {
     link: ConsumptionLink,
+    connected: Arc<AtomicUsize>,
+}
+
+/// Memory for copies, used again and again.
+#[derive(Debug, Default)]
+struct Pool {
+    pool: Option<(gst::BufferPool, usize)>,
+}
+
+impl Pool {
+    fn copy(&mut self, buffer: &gst::Buffer) -> Option<gst::Buffer> {
+        let size = buffer.size();
+        if self.pool.as_ref().is_none_or(|(_, of)| *of != size) {
+            self.clear();
+            let pool = gst::BufferPool::new();
+            let mut config = pool.config();
+            config.set_params(None, u32::try_from(size).ok()?, 0, 0);
+            pool.set_config(config).ok()?;
+            pool.set_active(true).ok()?;
+            self.pool = Some((pool, size));
+        }
+        let (pool, _) = self.pool.as_ref()?;
+        let mut copy = pool.acquire_buffer(None).ok()?;
+        {
+            let copy = copy.get_mut()?;
+            let from = buffer.map_readable().ok()?;
+            copy.map_writable().ok()?.copy_from_slice(&from);
+            let all = gst::BufferCopyFlags::FLAGS
+                | gst::BufferCopyFlags::TIMESTAMPS
+                | gst::BufferCopyFlags::META;
+            buffer.copy_into(copy, all, ..).ok()?;
+        }
+        Some(copy)
+    }
+
+    fn clear(&mut self) {
+        if let Some((pool, _)) = self.pool.take() {
+            let _ = pool.set_active(false);
+        }
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        self.clear();
+    }
 }
 
 impl Tap {
-    /// A tap, and the sink element to put into the camera's pipeline for it.
-    pub fn new(name: &str) -> (Self, gst::Element) {
+    /// A tap, and the sink element to put into the camera's pipeline for it. The frames of a camera with few buffers
+    /// (`scarce`) are copied while somebody is connected: a camera whose buffers are all in use stands still, and tasks keep
+    /// frames for as long as they need.
+    pub fn new(name: &str, scarce: bool) -> (Self, gst::Element) {
         // Frames come at their time already, and nobody waits for the first one: with neither clock nor preroll here the
         // sink costs a frame nothing while nobody is connected.
         let sink = gst_app::AppSink::builder()
@@ -45,8 +98,28 @@ impl Tap {
                 _ => gst::PadProbeReturn::Ok,
             }
         });
+        let connected = Arc::new(AtomicUsize::new(0));
+        if scarce {
+            let (connected, pool) = (connected.clone(), Mutex::new(Pool::default()));
+            // The sink keeps the very first frame.
+            let first = AtomicBool::new(true);
+            pad.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
+                if let Some(gst::PadProbeData::Buffer(buffer)) = &mut info.data
+                    && (connected.load(Ordering::Relaxed) > 0
+                        || first.swap(false, Ordering::Relaxed))
+                    && let Some(copy) = pool.lock().ok().and_then(|mut pool| pool.copy(buffer))
+                {
+                    *buffer = copy;
+                }
+                gst::PadProbeReturn::Ok
+            });
+        }
         let producer = StreamProducer::with(&sink, ProducerSettings { sync: false });
-        (Self { producer }, sink.upcast())
+        let tap = Self {
+            producer,
+            connected,
+        };
+        (tap, sink.upcast())
     }
 
     /// Connects `source`, an element of `pipeline`, which gets the camera's clock and base time, so that running times
@@ -75,7 +148,11 @@ impl Tap {
             .producer
             .add_consumer_with(source, settings)
             .map_err(|error| error.to_string())?;
-        Ok(TapLink { link })
+        self.connected.fetch_add(1, Ordering::Relaxed);
+        Ok(TapLink {
+            link,
+            connected: self.connected.clone(),
+        })
     }
 
     /// What its frames are; none before the first.
@@ -119,5 +196,11 @@ impl TapLink {
     /// Frames that were lost since its pipeline was too slow.
     pub fn dropped(&self) -> u64 {
         self.link.dropped()
+    }
+}
+
+impl Drop for TapLink {
+    fn drop(&mut self) {
+        self.connected.fetch_sub(1, Ordering::Relaxed);
     }
 }

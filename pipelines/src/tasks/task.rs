@@ -6,6 +6,7 @@ use std::str::FromStr;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use schemars::JsonSchema;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::merge::Use;
@@ -157,14 +158,13 @@ impl Parameters {
             serde_json::Value::Null => serde_json::json!({}),
             body => body,
         };
-        let named = |error: serde_json::Error| format!("parameters of {task}: {error}");
         let parameters = match task {
-            Task::Live => Self::Live(serde_json::from_value(body).map_err(named)?),
-            Task::Photo => Self::Photo(serde_json::from_value(body).map_err(named)?),
-            Task::RawPhoto => Self::RawPhoto(serde_json::from_value(body).map_err(named)?),
-            Task::Series => Self::Series(serde_json::from_value(body).map_err(named)?),
-            Task::Video => Self::Video(serde_json::from_value(body).map_err(named)?),
-            Task::Detect => Self::Detect(serde_json::from_value(body).map_err(named)?),
+            Task::Live => Self::Live(read(task, body)?),
+            Task::Photo => Self::Photo(read(task, body)?),
+            Task::RawPhoto => Self::RawPhoto(read(task, body)?),
+            Task::Series => Self::Series(read(task, body)?),
+            Task::Video => Self::Video(read(task, body)?),
+            Task::Detect => Self::Detect(read(task, body)?),
         };
         parameters.check()?;
         Ok(parameters)
@@ -200,6 +200,16 @@ impl Parameters {
             Self::Live(_) | Self::Photo(_) | Self::RawPhoto(_) | Self::Detect(_) => Ok(()),
         }
     }
+}
+
+/// Reads parameters; what is wrong is named with its key.
+fn read<T: DeserializeOwned>(task: Task, body: serde_json::Value) -> Result<T, String> {
+    serde_path_to_error::deserialize(body).map_err(|error| {
+        match error.path().to_string().as_str() {
+            "." => format!("parameters of {task}: {}", error.inner()),
+            path => format!("parameters of {task}: {path}: {}", error.inner()),
+        }
+    })
 }
 
 /// A task without parameters.

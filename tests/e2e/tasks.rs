@@ -1,0 +1,380 @@
+//! Camera tasks: all at once on one camera, one at a time with the camera to itself, and what goes wrong on the way. The
+//! camera is the stand-in for libcamera's plugin.
+
+use crate::support::{PATIENCE, Watchpost, eventually, kill, watchpost};
+use gst::prelude::*;
+use gstlibcameratest::Environment;
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+const JSON: &str = "Content-Type: application/json\r\n";
+
+/// A camera `pi` on a stand-in of libcamera.
+struct Pi {
+    environment: Environment,
+    watchpost: Watchpost,
+}
+
+impl Pi {
+    fn start(script: &str, camera: &str) -> Self {
+        let environment = Environment::new(script);
+        let mut command = watchpost();
+        environment.apply(&mut command);
+        let config = format!(
+            "cameras:\n  pi:\n    source: {{libcamera: {{camera: imx708, width: 1280, height: 720}}}}\n{camera}"
+        );
+        let watchpost = Watchpost::start_by(command, &config);
+        watchpost.wait_streaming("pi");
+        Self {
+            environment,
+            watchpost,
+        }
+    }
+
+    fn task(&self, method: &str, task: &str, body: &str) -> (u16, Value) {
+        let path = format!("/api/cameras/pi/tasks/{task}");
+        let (code, body) = self.watchpost.request(method, &path, JSON, body);
+        (code, serde_json::from_str(&body).expect("JSON"))
+    }
+
+    #[track_caller]
+    fn begin(&self, task: &str, body: &str) -> Value {
+        let (code, status) = self.task("POST", task, body);
+        assert_eq!(code, 200, "{task}: {status}\n{}", self.watchpost.log());
+        status
+    }
+
+    fn status(&self, task: &str) -> Value {
+        let all = self.watchpost.get("/api/cameras/pi/tasks");
+        let mut all = all.as_array().expect("a list").iter();
+        all.find(|status| status["task"] == task)
+            .expect("a task")
+            .clone()
+    }
+
+    #[track_caller]
+    fn wait(&self, task: &str, state: &str) -> Value {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let status = self.status(task);
+            if status["state"] == state {
+                return status;
+            }
+            let over = Instant::now() > deadline;
+            assert!(
+                !over,
+                "{task} never {state}: {status}\n{}\n{}",
+                self.watchpost.log(),
+                self.environment.log()
+            );
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// Complete files with an ending.
+    fn files(&self, ending: &str) -> Vec<PathBuf> {
+        let mut found = Vec::new();
+        let mut folders = vec![self.watchpost.data_dir().join("media/pi")];
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+                let path = entry.path();
+                let name = entry.file_name().to_string_lossy().into_owned();
+                if name.starts_with('.') {
+                    continue;
+                }
+                if path.is_dir() {
+                    folders.push(path);
+                } else if name.ends_with(ending) {
+                    found.push(path);
+                }
+            }
+        }
+        found.sort();
+        found
+    }
+
+    /// How often the camera was started.
+    fn starts(&self) -> usize {
+        let log = self.environment.log();
+        log.lines()
+            .filter(|line| line.starts_with("start "))
+            .count()
+    }
+}
+
+/// Size and time stamps of the pictures of a file, decoded.
+fn pictures(path: &Path) -> Vec<(i32, i32, gst::ClockTime)> {
+    gst::init().unwrap();
+    let line = format!(
+        "filesrc location=\"{}\" ! decodebin ! appsink name=sink sync=false",
+        path.display()
+    );
+    let pipeline = gst::parse::launch(&line).unwrap();
+    let pipeline = pipeline.downcast::<gst::Pipeline>().unwrap();
+    let sink = pipeline.by_name("sink").unwrap();
+    let sink = sink.downcast::<gst_app::AppSink>().unwrap();
+    pipeline.set_state(gst::State::Playing).unwrap();
+    let mut pictures = Vec::new();
+    while let Some(sample) = sink.try_pull_sample(gst::ClockTime::from_seconds(20)) {
+        let caps = sample.caps().unwrap().structure(0).unwrap();
+        let pts = sample.buffer().unwrap().pts().unwrap_or_default();
+        pictures.push((caps.get("width").unwrap(), caps.get("height").unwrap(), pts));
+    }
+    assert!(sink.is_eos(), "{} ends in order", path.display());
+    pipeline.set_state(gst::State::Null).unwrap();
+    pictures
+}
+
+#[test]
+fn all_tasks_run_side_by_side_on_one_camera() {
+    let pi = Pi::start("version=0.7.1", "");
+    pi.begin("live", "");
+    pi.begin("video", r#"{"duration": 3}"#);
+    pi.begin(
+        "series",
+        r#"{"interval": 0.5, "count": 4, "type": "raw+jpg", "name": "garden"}"#,
+    );
+    pi.begin("photo", "{}");
+    pi.begin("raw_photo", "{}");
+    for task in ["photo", "raw_photo", "series", "video"] {
+        pi.wait(task, "idle");
+    }
+    assert_eq!(pi.status("live")["state"], "active");
+    assert_eq!(pi.status("detect")["state"], "active");
+    assert_eq!(pi.status("series")["files"], 8);
+
+    let photos = pi.files("-photo.jpg");
+    assert_eq!(photos.len(), 1, "{photos:?}");
+    assert_eq!(pictures(&photos[0])[0].0, 1280);
+    let series = pi.files(".jpg");
+    assert_eq!(series.len(), 1 + 4, "{series:?}");
+    for jpg in &series {
+        let shown = pictures(jpg);
+        assert_eq!((shown[0].0, shown[0].1), (1280, 720), "{}", jpg.display());
+    }
+    let raw = pi.files(".dng");
+    assert_eq!(raw.len(), 1 + 4, "{raw:?}");
+    for dng in &raw {
+        let bytes = std::fs::read(dng).unwrap();
+        assert_eq!(&bytes[..4], b"II*\0", "{} is a TIFF", dng.display());
+        assert!(bytes.len() > 1_000_000, "{}", bytes.len());
+    }
+    let videos = pi.files(".mp4");
+    assert_eq!(videos.len(), 1, "{videos:?}");
+    let film = pictures(&videos[0]);
+    assert!((60..=100).contains(&film.len()), "{} pictures", film.len());
+    assert!(
+        film.iter()
+            .all(|(width, height, _)| (*width, *height) == (1280, 720))
+    );
+    for pair in film.windows(2) {
+        let step = pair[1].2.saturating_sub(pair[0].2).mseconds();
+        assert!((1..=200).contains(&step), "a gap of {step} ms");
+    }
+    assert_eq!(
+        pi.starts(),
+        1,
+        "nobody needed the camera to itself:\n{}",
+        pi.environment.log()
+    );
+
+    let (code, status) = pi.task("DELETE", "live", "");
+    assert_eq!(code, 200, "{status}");
+    pi.wait("live", "idle");
+}
+
+const TWO_SIZES: &str = "    profiles:\n      live: {stream: main, size: [640, 360]}\n      photo: {size: [2304, 1296]}\n      video: {size: [1920, 1080]}\n";
+
+#[test]
+fn tasks_that_do_not_fit_have_the_camera_to_themselves_one_after_the_other() {
+    let pi = Pi::start("version=0.7.1", TWO_SIZES);
+    let plan = pi.watchpost.get("/api/cameras/pi/plan?tasks=live,video");
+    assert_eq!(plan["together"], false);
+    assert_eq!(
+        plan["reasons"],
+        json!(["size: live wants 640x360, video wants 1920x1080"])
+    );
+    pi.begin("live", "");
+    pi.wait("live", "active");
+    pi.begin("video", r#"{"duration": 2}"#);
+    pi.begin("photo", "");
+    let detail = pi.status("photo")["detail"].to_string();
+    assert!(detail.contains("1 before it"), "{detail}");
+    pi.wait("video", "exclusive");
+    pi.wait("live", "paused");
+    pi.wait("video", "idle");
+    pi.wait("photo", "idle");
+    pi.wait("live", "active");
+    let film = pictures(&pi.files(".mp4")[0]);
+    assert_eq!((film[0].0, film[0].1), (1920, 1080));
+    let photo = pictures(&pi.files("-photo.jpg")[0]);
+    assert_eq!((photo[0].0, photo[0].1), (2304, 1296));
+    // Its own, the recording's, its own, the photo's, its own.
+    assert_eq!(pi.starts(), 5, "{}", pi.environment.log());
+    pi.watchpost.wait_streaming("pi");
+    let before = pi.watchpost.camera("pi")["ring"]["written"].as_u64();
+    eventually("frames come into the ring again", || {
+        pi.watchpost.camera("pi")["ring"]["written"].as_u64() != before
+    });
+    assert!(
+        pi.watchpost
+            .log()
+            .contains("photo has given the camera back: pause-live"),
+        "{}",
+        pi.watchpost.log()
+    );
+}
+
+#[test]
+fn a_camera_that_does_not_start_for_a_task_is_live_again() {
+    for fault in ["start#2", "configure#2", "busy#2"] {
+        let pi = Pi::start(&format!("version=0.7.1 faults={fault}"), TWO_SIZES);
+        let pid = pi.watchpost.camera("pi")["capture_pid"].clone();
+        pi.begin("photo", "");
+        let status = pi.wait("photo", "error");
+        let detail = status["detail"].to_string();
+        assert!(
+            detail.contains("start-for-task") || detail.contains("configure-for-task"),
+            "{fault}: {detail}"
+        );
+        let camera = pi.watchpost.wait_streaming("pi");
+        assert_eq!(camera["capture_pid"], pid, "{fault}: the worker went on");
+        // And the next one is taken.
+        pi.begin("photo", "");
+        pi.wait("photo", "idle");
+        assert_eq!(pi.files("-photo.jpg").len(), 1, "{fault}");
+    }
+}
+
+#[test]
+fn a_camera_that_does_not_come_back_is_failed_and_then_live_by_another_worker() {
+    for fault in ["start#3", "hang-stop#1"] {
+        let pi = Pi::start(&format!("version=0.7.1 faults={fault}"), TWO_SIZES);
+        let pid = pi.watchpost.camera("pi")["capture_pid"].clone();
+        pi.begin("photo", "");
+        let camera = pi
+            .watchpost
+            .wait_for("pi", "gets another worker", |camera| {
+                camera["capture_pid"] != pid && camera["state"] == "streaming"
+            });
+        assert_ne!(camera["capture_pid"], pid);
+        assert!(
+            pi.watchpost
+                .log()
+                .contains("the camera did not come back from photo"),
+            "{fault}: {}",
+            pi.watchpost.log()
+        );
+    }
+}
+
+#[test]
+fn an_old_libcamera_says_by_name_what_it_cannot() {
+    let pi = Pi::start("version=0.0.3", "");
+    let (code, refusal) = pi.task("POST", "raw_photo", "");
+    if code == 200 {
+        let status = pi.wait("raw_photo", "error");
+        assert!(status["detail"].to_string().contains("0.7.0"), "{status}");
+    } else {
+        assert!(refusal["error"].to_string().contains("0.7.0"), "{refusal}");
+    }
+    pi.watchpost.wait_streaming("pi");
+    pi.begin("photo", "");
+    pi.wait("photo", "idle");
+}
+
+#[test]
+fn a_recording_and_a_series_survive_their_worker_and_play_up_to_its_end() {
+    let pi = Pi::start("version=0.7.1", "");
+    pi.begin("video", "");
+    pi.begin("series", r#"{"interval": 0.4, "name": "s"}"#);
+    pi.wait("video", "active");
+    eventually("two seconds are recorded", || {
+        let detail = pi.status("video")["detail"].to_string();
+        detail.trim_start_matches('"').starts_with(['2', '3', '4'])
+    });
+    let pid = pi.watchpost.camera("pi")["capture_pid"].as_u64().unwrap();
+    kill(pid as u32, rustix::process::Signal::KILL);
+    pi.watchpost
+        .wait_for("pi", "gets another worker", |camera| {
+            camera["capture_pid"].as_u64().is_some_and(|new| new != pid)
+        });
+    pi.wait("video", "active");
+    pi.wait("series", "active");
+    let (code, _) = pi.task("PATCH", "series", r#"{"state": "paused"}"#);
+    assert_eq!(code, 200);
+    pi.wait("series", "paused");
+    let (code, _) = pi.task("PATCH", "series", r#"{"state": "active"}"#);
+    assert_eq!(code, 200);
+    pi.wait("series", "active");
+    eventually("the new recording has a picture", || {
+        !pi.status("video")["detail"].is_null()
+    });
+    pi.task("DELETE", "video", "");
+    pi.task("DELETE", "series", "");
+    pi.wait("video", "idle");
+    pi.wait("series", "idle");
+    // The part of the killed worker is adopted, and plays.
+    eventually("both recordings are there", || pi.files(".mp4").len() == 2);
+    for file in pi.files(".mp4") {
+        assert!(pictures(&file).len() > 10, "{}", file.display());
+    }
+    let numbers = pi.files(".jpg");
+    let mut names: Vec<_> = numbers.iter().filter_map(|path| path.file_stem()).collect();
+    names.dedup();
+    assert_eq!(names.len(), numbers.len());
+}
+
+#[test]
+fn what_cannot_be_is_refused_with_a_reason() {
+    let pi = Pi::start("version=0.7.1", "");
+    for (method, task, body, code, said) in [
+        ("POST", "foto", "{}", 404, "raw_photo"),
+        ("POST", "series", "{}", 400, "interval"),
+        ("POST", "series", r#"{"interval": 0}"#, 400, "0.1 to 86400"),
+        ("POST", "video", r#"{"duration": "x"}"#, 400, "duration"),
+        ("POST", "photo", "{", 400, "EOF"),
+        (
+            "PATCH",
+            "video",
+            r#"{"state": "paused"}"#,
+            409,
+            "not under way",
+        ),
+        ("PATCH", "video", r#"{"state": "x"}"#, 400, "paused"),
+    ] {
+        let (found, answer) = pi.task(method, task, body);
+        assert_eq!(found, code, "{method} {task} {body}: {answer}");
+        assert!(answer["error"].to_string().contains(said), "{answer}");
+    }
+    let (code, body) = pi
+        .watchpost
+        .request("GET", "/api/cameras/nobody/tasks", "", "");
+    assert_eq!(code, 404, "{body}");
+    pi.begin("video", "");
+    let (code, answer) = pi.task("POST", "video", "");
+    assert_eq!(code, 409, "{answer}");
+}
+
+#[test]
+fn a_camera_that_is_unplugged_leaves_a_recording_that_plays() {
+    let pi = Pi::start("version=0.7.1", "    stall_timeout: 2\n");
+    pi.begin("video", "");
+    eventually("two seconds are recorded", || {
+        let detail = pi.status("video")["detail"].to_string();
+        detail.trim_start_matches('"').starts_with(['2', '3', '4'])
+    });
+    pi.environment.set_faults("unplug@0");
+    pi.watchpost
+        .wait_for("pi", "is not streaming any more", |camera| {
+            camera["state"] != "streaming"
+        });
+    eventually("the recording is complete", || pi.files(".mp4").len() == 1);
+    assert!(pictures(&pi.files(".mp4")[0]).len() > 10);
+    pi.environment.clear_faults();
+    pi.environment.plug_in(0);
+    pi.watchpost.wait_streaming("pi");
+    // It was not asked to end.
+    pi.wait("video", "active");
+}
