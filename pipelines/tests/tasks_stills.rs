@@ -172,7 +172,7 @@ fn a_folder_that_cannot_be_written_is_named_with_the_cause() {
 /// A tap that gives the sensor's values: bytes of `videotestsrc`, declared to be what `caps` says.
 fn sensor(caps: &str, bytes_per_row: u32, height: u32) -> (gst::Pipeline, Taps) {
     gst::init().unwrap();
-    let (tap, sink) = Tap::new("raw");
+    let (tap, sink) = Tap::new("raw", false);
     let line = format!(
         "videotestsrc is-live=true ! video/x-bayer,format=rggb,width={bytes_per_row},height={height},framerate=30/1 ! \
          capssetter name=as join=true caps=\"{caps}\""
