@@ -5,6 +5,7 @@
 
 use std::os::unix::fs::FileExt;
 use std::sync::{Arc, Mutex};
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime};
 
 use gst::prelude::*;
@@ -16,7 +17,7 @@ use super::name::since_epoch;
 use super::packet::Packet;
 use super::photo::thumbnail;
 use super::pipe::{self, Running, element, internal, lock};
-use super::still;
+use super::still::{self, Jpeg};
 use super::task::{MediaFile, Task};
 
 /// Bytes that may wait for the disk.
@@ -30,6 +31,8 @@ pub(crate) struct Film {
     source: gst_app::AppSrc,
     target: Arc<Mutex<Target>>,
     first: Packet,
+    /// Made while the film goes on.
+    thumbnail: Option<JoinHandle<Result<Jpeg, String>>>,
     time: SystemTime,
     last: gst::ClockTime,
     problem: Option<String>,
@@ -105,6 +108,7 @@ impl Film {
             running: Running::start(pipeline, "the MP4 writer")?,
             source,
             target,
+            thumbnail: thumbnail_of(first),
             first: first.clone(),
             time,
             last: gst::ClockTime::ZERO,
@@ -186,9 +190,10 @@ impl Film {
                 return (None, problem);
             }
         };
-        let path = folder.path().join(&finished.name);
-        let thumbnail = thumbnail(folder, &finished.name, events, || {
-            still::thumbnail_of_film(&path, film.width, film.height)
+        let made = self.thumbnail.take().map(JoinHandle::join);
+        let thumbnail = thumbnail(folder, &finished.name, events, || match made {
+            Some(Ok(made)) => made,
+            _ => Err("its thread could not work".into()),
         });
         let file = MediaFile {
             task: Task::Video,
@@ -233,6 +238,15 @@ impl Film {
         let _ = self.running.0.set_state(gst::State::Null);
         problem
     }
+}
+
+/// Decodes the first picture in a thread of its own: nobody waits for it when the film ends.
+fn thumbnail_of(first: &Packet) -> Option<JoinHandle<Result<Jpeg, String>>> {
+    let (caps, picture) = (first.caps.clone(), first.buffer.clone());
+    thread::Builder::new()
+        .name("thumbnail".into())
+        .spawn(move || still::thumbnail_of_first(&caps, picture))
+        .ok()
 }
 
 /// Writes what the muxer sends to where it says.

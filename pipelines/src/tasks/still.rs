@@ -61,6 +61,29 @@ fn thumbnail_size(width: u32, height: u32) -> Size {
     }
 }
 
+/// The thumbnail of a film's first picture, still encoded.
+pub(crate) fn thumbnail_of_first(caps: &gst::Caps, picture: gst::Buffer) -> Result<Jpeg, String> {
+    let side = |name| {
+        let value = caps.structure(0).and_then(|s| s.get::<i32>(name).ok());
+        value.and_then(|value| u32::try_from(value).ok())
+    };
+    let size = side("width").zip(side("height"));
+    let (width, height) = size.ok_or("the picture has no size")?;
+    let source = gst_app::AppSrc::builder()
+        .caps(caps)
+        .format(gst::Format::Time)
+        .build();
+    let size = Some(thumbnail_size(width, height));
+    let between = [Some(element("decodebin")?), None];
+    encode(
+        source.upcast_ref(),
+        between,
+        size,
+        THUMBNAIL_QUALITY,
+        || push(&source, picture),
+    )
+}
+
 /// The thumbnail of a film: its first picture, decoded.
 pub(crate) fn thumbnail_of_film(path: &Path, width: u32, height: u32) -> Result<Jpeg, String> {
     let reader = element("filesrc")?;
