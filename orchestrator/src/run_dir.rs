@@ -13,8 +13,8 @@ pub const MAX_SOCKET_PATH: usize = 107;
 
 /// The name of each camera's socket, in a folder of the camera's name.
 const SOCKET: &str = "detect.sock";
-/// The socket of its live pictures, as long as somebody looks.
-const LIVE_SOCKET: &str = "live.sock";
+/// The socket of its live pictures beside it, as long as somebody looks.
+pub const LIVE_SOCKET: &str = "live.sock";
 const LOCK: &str = "watchpost.lock";
 
 /// Where the sockets go: what is configured, else `$RUNTIME_DIRECTORY`, else `$XDG_RUNTIME_DIR/watchpost`, else a private

@@ -8,6 +8,7 @@ mod faults;
 mod history;
 mod host;
 mod libcamera;
+mod media;
 mod memory;
 mod rtsp;
 mod supervision;

@@ -128,7 +128,8 @@ impl Watchpost {
         Self::start_in(Arc::new(folder), command)
     }
 
-    fn start_in(folder: Arc<TempDir>, mut command: Command) -> Self {
+    /// Starts it in a folder with a configuration.
+    pub fn start_in(folder: Arc<TempDir>, mut command: Command) -> Self {
         let file = folder.path().join("watchpost.yaml");
         let mut child = command
             .env("FILE", &file)

@@ -5,6 +5,7 @@ mod client;
 mod devices;
 mod hash_password;
 mod import_frigate;
+mod media;
 mod plan;
 mod run;
 mod schema;
@@ -32,6 +33,8 @@ enum Command {
     Check(check::Args),
     /// Show what a running watchpost does.
     Status(status::Args),
+    /// List what cameras' tasks made.
+    Media(media::Args),
     /// Show a camera's tasks, or start, pause, resume or stop one: live, photo, raw_photo, series, video, detect.
     Task(task::Args),
     /// Say what a changed configuration file would do.
@@ -56,6 +59,7 @@ impl Cli {
             Command::Run(args) => run::run(args),
             Command::Check(args) => check::run(&args),
             Command::Status(args) => status::run(&args),
+            Command::Media(args) => media::run(&args),
             Command::Task(args) => task::run(&args),
             Command::Plan(args) => plan::run(&args),
             Command::Devices => devices::run(),

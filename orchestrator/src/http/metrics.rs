@@ -2,6 +2,7 @@
 
 use super::Api;
 use super::error::ApiError;
+use crate::media::{Media, Numbers};
 use crate::supervisor::health::State as CameraState;
 use crate::supervisor::status::{ProcessStatus, Status};
 use axum::extract::State;
@@ -12,6 +13,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Registry, Unit};
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 type Real = Gauge<f64, AtomicU64>;
@@ -45,13 +47,25 @@ pub const MEDIA_TYPE: &str = "application/openmetrics-text; version=1.0.0; chars
 pub async fn prometheus(State(api): State<Api>) -> Result<impl IntoResponse, ApiError> {
     let mut status = api.supervisor.status().await?;
     status.measure_processes();
-    Ok(([(CONTENT_TYPE, MEDIA_TYPE)], encode(&status)))
+    let kept = Kept {
+        media: api.media.as_ref().map(Media::numbers).unwrap_or_default(),
+        viewers: api.live.viewers(),
+    };
+    Ok(([(CONTENT_TYPE, MEDIA_TYPE)], encode(&status, &kept)))
+}
+
+/// What is known beside the supervisor's status.
+#[derive(Debug, Default)]
+struct Kept {
+    media: Numbers,
+    viewers: BTreeMap<String, usize>,
 }
 
 /// A registry made for one answer: what is not there any more leaves no series behind.
-fn encode(status: &Status) -> String {
+fn encode(status: &Status, kept: &Kept) -> String {
     let mut registry = Registry::with_prefix("watchpost");
     cameras(&mut registry, status);
+    media(&mut registry, status, kept);
     processes(&mut registry, &status.processes);
     let mut out = String::new();
     // Writing into a string cannot fail.
@@ -169,6 +183,47 @@ fn cameras(registry: &mut Registry, status: &Status) {
     }
 }
 
+fn media(registry: &mut Registry, status: &Status, kept: &Kept) {
+    let Kept { media, viewers } = kept;
+    let files = Family::<Camera, Gauge>::default();
+    registry.register("media_files", "Files of its tasks", files.clone());
+    let bytes = Family::<Camera, Gauge>::default();
+    registry.register("media_bytes", "Bytes of those files", bytes.clone());
+    let removed = Family::<Camera, Counter>::default();
+    let about = "Files that went because of a limit";
+    registry.register("media_removed_files", about, removed.clone());
+    let freed = Family::<Camera, Counter>::default();
+    let about = "Bytes of the files that went because of a limit";
+    registry.register("media_removed_bytes", about, freed.clone());
+    let looking = Family::<Camera, Gauge>::default();
+    let about = "Viewers of the live picture";
+    registry.register("live_viewers", about, looking.clone());
+    let free = Gauge::<i64>::default();
+    let about = "Bytes that are free on the disk of the media";
+    registry.register("media_disk_free_bytes", about, free.clone());
+    free.set(signed(media.free.unwrap_or_default()));
+    // Media of a camera that was removed stay, its series do not.
+    for camera in &status.cameras {
+        let name = &camera.name;
+        let label = Camera {
+            camera: name.clone(),
+        };
+        let kept = media.kept.get(name).copied().unwrap_or_default();
+        files.get_or_create(&label).set(signed(kept.files));
+        bytes.get_or_create(&label).set(signed(kept.bytes));
+        let gone = media.removed.get(name).copied().unwrap_or_default();
+        total(&removed.get_or_create(&label), gone.files);
+        total(&freed.get_or_create(&label), gone.bytes);
+        let viewers = viewers.get(name).copied().unwrap_or_default();
+        looking.get_or_create(&label).set(signed(viewers as u64));
+    }
+}
+
+/// Gauges are signed.
+fn signed(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
 fn processes(registry: &mut Registry, processes: &[ProcessStatus]) {
     let cpu = Family::<Worker, Counter<f64, AtomicU64>>::default();
     registry.register_with_unit(
@@ -222,7 +277,7 @@ mod tests {
                 unshared_bytes: 10,
             }],
         };
-        let text = encode(&status);
+        let text = encode(&status, &Kept::default());
         assert!(
             text.contains("watchpost_process_cpu_seconds_total{worker=\"analysis\"} 1.5"),
             "{text}"

@@ -58,6 +58,7 @@ pub enum AnyParameters {
 /// Body of `PATCH /api/cameras/{name}/tasks/{task}`.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "TaskChange")]
 pub struct Change {
     /// `paused` or `active`.
     state: Wanted,

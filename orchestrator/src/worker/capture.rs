@@ -6,6 +6,7 @@ use super::link::{self, Input, Waker, report};
 use super::protocol::{CaptureCommand, Report, TaskRequest};
 use super::running::{End, Running, tell_fault};
 use super::tasks::{Tasks, time_of};
+use crate::run_dir::LIVE_SOCKET;
 use anyhow::{Context, Result, bail};
 use std::collections::VecDeque;
 use std::process::ExitCode;
@@ -19,8 +20,6 @@ use watchpost_pipelines::tasks::{
 
 /// From EOS to ending anyway.
 const DRAIN: Duration = Duration::from_millis(600);
-/// Name of the live picture's ring beside the camera's own.
-pub const LIVE_SOCKET: &str = "live.sock";
 /// Tasks that may wait for their turn with the camera.
 const TURNS: usize = 8;
 

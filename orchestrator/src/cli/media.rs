@@ -1,0 +1,127 @@
+//! `watchpost media`: what cameras' tasks made, asked of a running watchpost.
+
+use std::fmt::Write as _;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use serde::Deserialize;
+use watchpost::config::Bytes;
+use watchpost_pipelines::tasks::Task;
+
+use super::client::{self, Place};
+
+/// Arguments of `media`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Only of this camera.
+    #[arg(long)]
+    camera: Option<String>,
+    /// Only made by this task: photo, raw_photo, series or video.
+    #[arg(long)]
+    task: Option<Task>,
+    /// At most this many, newest first, up to 1000.
+    #[arg(long, default_value_t = 100)]
+    limit: usize,
+    /// The answer as JSON.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    place: Place,
+}
+
+/// What of an item is shown.
+#[derive(Debug, Deserialize)]
+struct Item {
+    id: i64,
+    camera: String,
+    task: Task,
+    size: u64,
+    duration: Option<f64>,
+    width: Option<u32>,
+    height: Option<u32>,
+    folder: String,
+    name: String,
+}
+
+/// Asks, and prints the table.
+pub fn run(args: &Args) -> Result<ExitCode> {
+    let address = args.place.address()?;
+    let mut path = format!("/api/media?limit={}", args.limit);
+    if let Some(camera) = &args.camera {
+        path += "&camera=";
+        escape(camera, &mut path);
+    }
+    if let Some(task) = args.task {
+        path += &format!("&task={task}");
+    }
+    let body = client::get(address, &path, args.place.token())?;
+    if args.json {
+        println!("{}", body.trim());
+        return Ok(ExitCode::SUCCESS);
+    }
+    let items: Vec<Item> = serde_json::from_str(&body)
+        .with_context(|| format!("the answer of {address} is not a watchpost's"))?;
+    println!("ID       CAMERA           TASK       SIZE       LENGTH   PICTURE    FILE");
+    for item in &items {
+        println!("{}", line(item));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn line(item: &Item) -> String {
+    let length = item
+        .duration
+        .map_or(String::new(), |seconds| format!("{seconds:.1} s"));
+    let picture = item
+        .width
+        .zip(item.height)
+        .map_or(String::new(), |(width, height)| format!("{width}x{height}"));
+    format!(
+        "{:<8} {:<16} {:<10} {:<10} {length:<8} {picture:<10} {}/{}",
+        item.id,
+        item.camera,
+        item.task.as_str(),
+        Bytes(item.size).to_string(),
+        item.folder,
+        item.name
+    )
+}
+
+/// A value in a query: everything but what never means anything there is written as `%XX`.
+fn escape(value: &str, out: &mut String) {
+    for byte in value.bytes() {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~') {
+            out.push(byte.into());
+        } else {
+            // Writing into a string cannot fail.
+            let _ = write!(out, "%{byte:02X}");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_says_what_the_file_is_and_where() {
+        let item = Item {
+            id: 7,
+            camera: "front".into(),
+            task: Task::Video,
+            size: 3 << 19,
+            duration: Some(12.04),
+            width: Some(640),
+            height: Some(360),
+            folder: "front".into(),
+            name: "2026-11-21/14-23-00.123-video.mp4".into(),
+        };
+        assert_eq!(
+            line(&item),
+            "7        front            video      1.5 MiB    12.0 s   640x360    front/2026-11-21/14-23-00.123-video.mp4"
+        );
+        let mut escaped = String::new();
+        escape("a-1 ä&b", &mut escaped);
+        assert_eq!(escaped, "a-1%20%C3%A4%26b");
+    }
+}
