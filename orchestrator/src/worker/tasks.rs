@@ -437,14 +437,14 @@ impl Tasks {
     }
 
     fn raw_setup(&self) -> RawSetup {
-        let model = match self.camera.primary_source() {
-            Some(Source::Libcamera(source)) => source.camera.clone(),
-            Some(source) => source.kind().to_owned(),
-            None => String::new(),
+        let (make, model) = match self.camera.primary_source() {
+            Some(Source::Libcamera(source)) => ("Raspberry Pi", source.camera.clone()),
+            Some(source) => ("", source.kind().to_owned()),
+            None => ("", String::new()),
         };
         RawSetup {
             folder: self.folder.clone(),
-            make: "Raspberry Pi".into(),
+            make: make.into(),
             model,
             transform: self.camera.profiles.raw_photo.transform,
             patience: photo::PATIENCE,

@@ -2,6 +2,7 @@
 
 use gst::prelude::*;
 
+use crate::libcamera;
 use crate::secret;
 
 /// What follows from a fault.
@@ -55,7 +56,10 @@ pub(crate) fn classify(
     };
     let cause = error.error();
     let failed_decoder = decoder.filter(|decoder| from(decoder));
-    let kind = if failed_decoder.is_some() {
+    let of_libcamera = libcamera::cause_of(error);
+    let kind = if let Some((kind, _)) = of_libcamera {
+        kind
+    } else if failed_decoder.is_some() {
         FaultKind::Decode
     } else if cause.matches(gst::ResourceError::NotAuthorized) {
         FaultKind::Auth
@@ -72,6 +76,9 @@ pub(crate) fn classify(
     let mut reason = words(error);
     if let Some(decoder) = failed_decoder {
         reason = format!("decoder {}: {reason}", factory_name(decoder));
+    }
+    if let Some((_, advice)) = of_libcamera {
+        reason = format!("{reason}; {advice}");
     }
     Fault {
         kind,
