@@ -79,8 +79,8 @@ pub struct StreamQuery {
     after: Option<i64>,
 }
 
-/// `GET /api/events/stream`: server-sent events, one for each change (`track`, `task`, `media`), `id:` its number. With the number of the last
-/// one it had, a listener gets all it has missed first.
+/// `GET /api/events/stream`: server-sent events, one for each change (`track`, `task`, `media`), `id:` its number. With the
+/// number of the last one it had, a listener gets all it has missed first.
 pub async fn stream(
     State(api): State<Api>,
     query: Result<Query<StreamQuery>, QueryRejection>,

@@ -132,7 +132,7 @@ pub fn all() -> Vec<Route> {
         Route::new(
             get.clone(),
             "/api/events/stream",
-            "Server-sent events: `track` for each change of an event, `media` for files that come and go. The header Last-Event-ID, or ?after=, replays what was missed",
+            "Server-sent events: `track` for each change of an event, `task` for each of a task's status, `media` for files that come and go. The header Last-Event-ID, or ?after=, replays what was missed",
             events::stream,
         )
         .query::<events::StreamQuery>()
