@@ -6,13 +6,15 @@ use gst::prelude::*;
 use gst_rtsp_server::prelude::*;
 use gst_rtsp_server::{RTSPAuth, RTSPMediaFactory, RTSPServer, RTSPToken};
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
-/// The camera that is not there: a file served by RTSP, each client from its start.
-struct Camera {
+/// The camera that is not there: served by RTSP, a file to each client from its start.
+pub struct Camera {
     port: i32,
     server_loop: glib::MainLoop,
+    connections: Arc<AtomicUsize>,
 }
 
 const USER: &str = "viewer";
@@ -20,17 +22,26 @@ const PASSWORD: &str = "s3cret-pass";
 
 impl Camera {
     fn serve(clip: &Path, password: bool) -> Self {
+        let line = format!(
+            "( filesrc location=\"{}\" ! qtdemux ! h264parse ! rtph264pay name=pay0 pt=96 config-interval=-1 )",
+            clip.display()
+        );
+        Self::serve_lines(&[("/main", &line)], password)
+    }
+
+    /// Serves launch lines at their paths.
+    pub fn serve_lines(lines: &[(&str, &str)], password: bool) -> Self {
         gst::init().unwrap();
         let context = glib::MainContext::new();
         let server_loop = glib::MainLoop::new(Some(&context), false);
         let server = RTSPServer::new();
         server.set_address("127.0.0.1");
         server.set_service("0");
-        let factory = RTSPMediaFactory::new();
-        factory.set_launch(&format!(
-            "( filesrc location=\"{}\" ! qtdemux ! h264parse ! rtph264pay name=pay0 pt=96 config-interval=-1 )",
-            clip.display()
-        ));
+        let connections = Arc::new(AtomicUsize::new(0));
+        let count = connections.clone();
+        server.connect_client_connected(move |_, _| {
+            count.fetch_add(1, Ordering::Relaxed);
+        });
         if password {
             let auth = RTSPAuth::new();
             let token = RTSPToken::builder()
@@ -38,19 +49,25 @@ impl Camera {
                 .build();
             auth.add_basic(RTSPAuth::make_basic(USER, PASSWORD).as_str(), &token);
             server.set_auth(Some(&auth));
-            let permissions = gst::Structure::builder(USER)
-                .field(
-                    gst_rtsp_server::RTSP_PERM_MEDIA_FACTORY_ACCESS.as_str(),
-                    true,
-                )
-                .field(
-                    gst_rtsp_server::RTSP_PERM_MEDIA_FACTORY_CONSTRUCT.as_str(),
-                    true,
-                )
-                .build();
-            factory.add_role_from_structure(&permissions);
         }
-        server.mount_points().unwrap().add_factory("/main", factory);
+        for (path, line) in lines {
+            let factory = RTSPMediaFactory::new();
+            factory.set_launch(line);
+            if password {
+                let permissions = gst::Structure::builder(USER)
+                    .field(
+                        gst_rtsp_server::RTSP_PERM_MEDIA_FACTORY_ACCESS.as_str(),
+                        true,
+                    )
+                    .field(
+                        gst_rtsp_server::RTSP_PERM_MEDIA_FACTORY_CONSTRUCT.as_str(),
+                        true,
+                    )
+                    .build();
+                factory.add_role_from_structure(&permissions);
+            }
+            server.mount_points().unwrap().add_factory(path, factory);
+        }
         let source = server.attach(Some(&context)).expect("attach the server");
         let port = server.bound_port();
         let runs = server_loop.clone();
@@ -60,7 +77,21 @@ impl Camera {
                 .with_thread_default(|| runs.run())
                 .expect("a context of its own");
         });
-        Self { port, server_loop }
+        Self {
+            port,
+            server_loop,
+            connections,
+        }
+    }
+
+    /// Connections there have been.
+    pub fn connections(&self) -> usize {
+        self.connections.load(Ordering::Relaxed)
+    }
+
+    /// Where a path is served.
+    pub fn url_of(&self, path: &str) -> String {
+        format!("rtsp://127.0.0.1:{}{path}", self.port)
     }
 
     fn url(&self, credentials: &str) -> String {

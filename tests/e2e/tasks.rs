@@ -1,6 +1,7 @@
 //! Camera tasks: all at once on one camera, one at a time with the camera to itself, and what goes wrong on the way. The
 //! camera is the stand-in for libcamera's plugin.
 
+use crate::rtsp::Camera;
 use crate::support::{PATIENCE, Watchpost, eventually, kill, watchpost};
 use gst::prelude::*;
 use gstlibcameratest::Environment;
@@ -10,7 +11,7 @@ use std::time::{Duration, Instant};
 
 const JSON: &str = "Content-Type: application/json\r\n";
 
-/// A camera `pi` on a stand-in of libcamera.
+/// A camera `pi`: on a stand-in of libcamera, or of another kind.
 struct Pi {
     environment: Environment,
     watchpost: Watchpost,
@@ -18,12 +19,15 @@ struct Pi {
 
 impl Pi {
     fn start(script: &str, camera: &str) -> Self {
+        let source = "    source: {libcamera: {camera: imx708, width: 1280, height: 720}}\n";
+        Self::start_with(script, &format!("{source}{camera}"))
+    }
+
+    fn start_with(script: &str, camera: &str) -> Self {
         let environment = Environment::new(script);
         let mut command = watchpost();
         environment.apply(&mut command);
-        let config = format!(
-            "cameras:\n  pi:\n    source: {{libcamera: {{camera: imx708, width: 1280, height: 720}}}}\n{camera}"
-        );
+        let config = format!("cameras:\n  pi:\n{camera}");
         let watchpost = Watchpost::start_by(command, &config);
         watchpost.wait_streaming("pi");
         Self {
@@ -378,4 +382,68 @@ fn a_camera_that_is_unplugged_leaves_a_recording_that_plays() {
     pi.watchpost.wait_streaming("pi");
     // It was not asked to end.
     pi.wait("video", "active");
+}
+
+/// H.264 of a size, as a camera sends it.
+fn sent(width: u32, height: u32) -> String {
+    format!(
+        "( videotestsrc is-live=true pattern=ball ! video/x-raw,width={width},height={height},framerate=15/1 ! \
+         x264enc speed-preset=ultrafast key-int-max=15 ! rtph264pay name=pay0 pt=96 config-interval=-1 )"
+    )
+}
+
+#[test]
+fn an_rtsp_camera_records_what_it_sends_over_the_one_connection() {
+    let server = Camera::serve_lines(&[("/main", &sent(640, 360))], false);
+    let pi = Pi::start_with(
+        "version=0.0.3",
+        &format!(
+            "    source: {{rtsp: \"{}\"}}\n    profiles: {{photo: {{size: [320, 180]}}}}\n",
+            server.url_of("/main")
+        ),
+    );
+    pi.begin("live", "");
+    pi.begin("video", r#"{"duration": 3}"#);
+    pi.begin("photo", "");
+    pi.begin("raw_photo", "");
+    for task in ["photo", "raw_photo", "video"] {
+        pi.wait(task, "idle");
+    }
+    assert_eq!(pi.status("live")["state"], "active");
+    let film = pictures(&pi.files(".mp4")[0]);
+    assert!((25..=50).contains(&film.len()), "{} pictures", film.len());
+    assert_eq!((film[0].0, film[0].1), (640, 360));
+    let photo = pictures(&pi.files("-photo.jpg")[0]);
+    assert_eq!((photo[0].0, photo[0].1), (320, 180));
+    assert_eq!(pi.files(".raw").len(), 1);
+    let log = pi.watchpost.log();
+    assert!(!log.contains("encoded by the processor"), "{log}");
+    assert_eq!(server.connections(), 1);
+}
+
+#[test]
+fn recordings_and_photos_come_from_the_source_with_that_role() {
+    let server = Camera::serve_lines(
+        &[("/main", &sent(1280, 720)), ("/sub", &sent(320, 180))],
+        false,
+    );
+    let pi = Pi::start_with(
+        "version=0.0.3",
+        &format!(
+            "    sources:\n      - {{rtsp: \"{}\", roles: [record]}}\n      - {{rtsp: \"{}\", roles: [detect, live]}}\n",
+            server.url_of("/main"),
+            server.url_of("/sub")
+        ),
+    );
+    assert_eq!(server.connections(), 1, "nobody records yet");
+    pi.begin("video", r#"{"duration": 4}"#);
+    pi.begin("photo", "");
+    pi.wait("photo", "idle");
+    pi.wait("video", "idle");
+    assert_eq!(server.connections(), 2);
+    let film = pictures(&pi.files(".mp4")[0]);
+    assert_eq!((film[0].0, film[0].1), (1280, 720));
+    let photo = pictures(&pi.files("-photo.jpg")[0]);
+    assert_eq!((photo[0].0, photo[0].1), (1280, 720));
+    assert_eq!(pi.watchpost.camera("pi")["ring"]["width"], 320);
 }

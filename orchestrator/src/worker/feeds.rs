@@ -84,11 +84,8 @@ impl Feeds {
         let feed = self.feeds.get(&self.of(task)?)?;
         let taps = feed.capture.as_ref().map(|(capture, _)| capture.taps());
         Some(taps.filter(|taps| {
-            let of_pictures = taps.main.caps().is_some();
-            let of_camera = taps
-                .encoded
-                .as_ref()
-                .is_some_and(|tap| tap.caps().is_some());
+            let of_pictures = taps.main.has_frames();
+            let of_camera = taps.encoded.as_ref().is_some_and(|tap| tap.has_frames());
             of_pictures || (task == Task::Video && of_camera)
         }))
     }

@@ -134,7 +134,7 @@ impl Running {
     /// Where tasks take frames, once there are any.
     pub fn taps(&self) -> Option<Taps> {
         let taps = self.capture.taps();
-        taps.main.caps().is_some().then_some(taps)
+        taps.main.has_frames().then_some(taps)
     }
 
     /// Until figures are due.

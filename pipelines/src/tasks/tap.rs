@@ -19,6 +19,8 @@ pub struct Tap {
     producer: StreamProducer,
     /// How many pipelines are connected.
     connected: Arc<AtomicUsize>,
+    /// Whether a frame has come.
+    seen: Arc<AtomicBool>,
 }
 
 /// A connection to a tap; dropping it lets go.
@@ -99,25 +101,26 @@ impl Tap {
             }
         });
         let connected = Arc::new(AtomicUsize::new(0));
-        if scarce {
-            let (connected, pool) = (connected.clone(), Mutex::new(Pool::default()));
+        let seen = Arc::new(AtomicBool::new(false));
+        let (users, flag, pool) = (connected.clone(), seen.clone(), Mutex::new(Pool::default()));
+        pad.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
+            let is_first = !flag.swap(true, Ordering::Relaxed);
             // The sink keeps the very first frame.
-            let first = AtomicBool::new(true);
-            pad.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
-                if let Some(gst::PadProbeData::Buffer(buffer)) = &mut info.data
-                    && (connected.load(Ordering::Relaxed) > 0
-                        || first.swap(false, Ordering::Relaxed))
-                    && let Some(copy) = pool.lock().ok().and_then(|mut pool| pool.copy(buffer))
-                {
-                    *buffer = copy;
-                }
-                gst::PadProbeReturn::Ok
-            });
-        }
+            let kept = is_first || users.load(Ordering::Relaxed) > 0;
+            if let Some(gst::PadProbeData::Buffer(buffer)) = &mut info.data
+                && scarce
+                && kept
+                && let Some(copy) = pool.lock().ok().and_then(|mut pool| pool.copy(buffer))
+            {
+                *buffer = copy;
+            }
+            gst::PadProbeReturn::Ok
+        });
         let producer = StreamProducer::with(&sink, ProducerSettings { sync: false });
         let tap = Self {
             producer,
             connected,
+            seen,
         };
         (tap, sink.upcast())
     }
@@ -153,6 +156,11 @@ impl Tap {
             link,
             connected: self.connected.clone(),
         })
+    }
+
+    /// Whether a frame has come.
+    pub fn has_frames(&self) -> bool {
+        self.seen.load(Ordering::Relaxed)
     }
 
     /// What its frames are; none before the first.
