@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::sync::{Mutex, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
 use watchpost::supervisor::Handle;
 use watchpost::supervisor::health::State;
 use watchpost::supervisor::status::{CameraStatus, Status};
@@ -103,6 +104,19 @@ fn row(camera: &CameraStatus, width: usize, colour: bool) -> String {
         Some(reason) => reason.lines().next().unwrap_or_default().to_owned(),
         None => objects(camera),
     };
+    for task in &camera.tasks {
+        let gap = if told.is_empty() { "" } else { "; " };
+        let _ = write!(
+            told,
+            "{gap}{} {} for {}",
+            task.task,
+            task.state,
+            since(task.since)
+        );
+        if let Some(detail) = &task.detail {
+            let _ = write!(told, " ({detail})");
+        }
+    }
     if told.chars().count() > 100 {
         told = told.chars().take(99).chain(['…']).collect();
     }
@@ -110,6 +124,17 @@ fn row(camera: &CameraStatus, width: usize, colour: bool) -> String {
         "{name:width$}  {on}{state:12}{off}  {:6.1}  {:8.1}  {:6.1}  {told}",
         camera.camera_fps, camera.process_fps, camera.detection_fps
     )
+}
+
+/// How long ago a time was, in the largest unit that fits.
+pub fn since(time: f64) -> String {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    let seconds = (now.unwrap_or_default().as_secs_f64() - time).max(0.0) as u64;
+    match seconds {
+        0..60 => format!("{seconds} s"),
+        60..3600 => format!("{} min", seconds / 60),
+        _ => format!("{} h", seconds / 3600),
+    }
 }
 
 /// "person #3, person #7 (rests)".

@@ -6,7 +6,10 @@ use crate::support::{PATIENCE, Watchpost, eventually, kill, watchpost};
 use gst::prelude::*;
 use gstlibcameratest::Environment;
 use serde_json::{Value, json};
+use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 const JSON: &str = "Content-Type: application/json\r\n";
@@ -107,6 +110,35 @@ impl Pi {
     }
 }
 
+/// Somebody who looks at the live picture.
+struct Viewer {
+    pictures: Arc<AtomicUsize>,
+}
+
+impl Viewer {
+    fn look(watchpost: &Watchpost) -> Self {
+        let mut stream = watchpost.send("GET", "/api/cameras/pi/live.mjpg", "", "");
+        let pictures = Arc::new(AtomicUsize::new(0));
+        let count = pictures.clone();
+        std::thread::spawn(move || {
+            let mut seen = Vec::new();
+            let mut bytes = [0; 65536];
+            while let Ok(length @ 1..) = stream.read(&mut bytes) {
+                seen.extend_from_slice(&bytes[..length]);
+                // The last bytes may be half of a mark.
+                let marks = seen.windows(2).filter(|pair| *pair == [0xff, 0xd8]).count();
+                count.fetch_add(marks, Ordering::Relaxed);
+                seen = seen.split_off(seen.len() - 1);
+            }
+        });
+        Self { pictures }
+    }
+
+    fn pictures(&self) -> usize {
+        self.pictures.load(Ordering::Relaxed)
+    }
+}
+
 /// Size and time stamps of the pictures of a file, decoded.
 fn pictures(path: &Path) -> Vec<(i32, i32, gst::ClockTime)> {
     gst::init().unwrap();
@@ -147,6 +179,14 @@ fn all_tasks_run_side_by_side_on_one_camera() {
     assert_eq!(pi.status("live")["state"], "active");
     assert_eq!(pi.status("detect")["state"], "active");
     assert_eq!(pi.status("series")["files"], 8);
+    let tasks = pi.watchpost.camera("pi")["tasks"].clone();
+    assert_eq!(tasks[0]["task"], "live", "{tasks}");
+    let media = pi.watchpost.get("/api/media?camera=pi");
+    assert_eq!(
+        media.as_array().map(Vec::len),
+        Some(1 + 1 + 8 + 1),
+        "{media}"
+    );
 
     let photos = pi.files("-photo.jpg");
     assert_eq!(photos.len(), 1, "{photos:?}");
@@ -199,17 +239,24 @@ fn tasks_that_do_not_fit_have_the_camera_to_themselves_one_after_the_other() {
         plan["reasons"],
         json!(["size: live wants 640x360, video wants 1920x1080"])
     );
-    pi.begin("live", "");
+    let viewer = Viewer::look(&pi.watchpost);
     pi.wait("live", "active");
+    eventually("the viewer sees something", || viewer.pictures() > 3);
     pi.begin("video", r#"{"duration": 2}"#);
     pi.begin("photo", "");
     let detail = pi.status("photo")["detail"].to_string();
     assert!(detail.contains("1 before it"), "{detail}");
     pi.wait("video", "exclusive");
     pi.wait("live", "paused");
+    let seen = viewer.pictures();
+    eventually("the viewer sees the notice", || viewer.pictures() > seen);
     pi.wait("video", "idle");
     pi.wait("photo", "idle");
     pi.wait("live", "active");
+    let seen = viewer.pictures();
+    eventually("the viewer sees the live picture again", || {
+        viewer.pictures() > seen + 5
+    });
     let film = pictures(&pi.files(".mp4")[0]);
     assert_eq!((film[0].0, film[0].1), (1920, 1080));
     let photo = pictures(&pi.files("-photo.jpg")[0]);
@@ -446,4 +493,38 @@ fn recordings_and_photos_come_from_the_source_with_that_role() {
     let photo = pictures(&pi.files("-photo.jpg")[0]);
     assert_eq!((photo[0].0, photo[0].1), (1280, 720));
     assert_eq!(pi.watchpost.camera("pi")["ring"]["width"], 320);
+}
+
+#[test]
+fn a_series_goes_on_after_watchpost_was_started_again() {
+    let pi = Pi::start_with("version=0.0.3", "    source: {test: walkers}\n");
+    pi.begin(
+        "series",
+        r#"{"interval": 0.3, "name": "long", "continue_on_start": true}"#,
+    );
+    eventually("two shots", || pi.files(".jpg").len() >= 2);
+    let Pi {
+        environment,
+        watchpost,
+    } = pi;
+    let pi = Pi {
+        environment,
+        watchpost: watchpost.start_again(),
+    };
+    pi.wait("series", "active");
+    let before = pi.files(".jpg").len();
+    eventually("two more shots", || pi.files(".jpg").len() >= before + 2);
+    let (code, _) = pi.task("DELETE", "series", "");
+    assert_eq!(code, 200);
+    pi.wait("series", "idle");
+    // The grid goes on: numbers grow with the time, and none comes twice.
+    let number = |path: &PathBuf| {
+        let stem = path.file_stem().unwrap().to_string_lossy().into_owned();
+        stem.rsplit_once('-').unwrap().1.parse::<u64>().unwrap()
+    };
+    let numbers: Vec<u64> = pi.files(".jpg").iter().map(number).collect();
+    assert!(
+        numbers.windows(2).all(|pair| pair[0] < pair[1]),
+        "{numbers:?}"
+    );
 }

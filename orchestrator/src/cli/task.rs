@@ -1,13 +1,13 @@
 //! `watchpost task CAMERA [TASK ACTION]`: what cameras do beside detecting, asked of a running watchpost.
 
 use std::process::ExitCode;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
 use clap::ValueEnum;
 use watchpost_pipelines::tasks::{Task, TaskStatus};
 
 use super::client::{self, Place};
+use crate::table;
 
 /// Arguments of `task`.
 #[derive(Debug, clap::Args)]
@@ -67,26 +67,19 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     } else {
         vec![serde_json::from_str(&body).with_context(unreadable)?]
     };
-    let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs_f64();
     println!("TASK       STATE      FOR      FILES  DETAIL");
     for status in &tasks {
-        println!("{}", line(status, now));
+        println!("{}", line(status));
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn line(status: &TaskStatus, now: f64) -> String {
-    let state = serde_json::to_value(status.state).unwrap_or_default();
-    let seconds = (now - status.since).max(0.0) as u64;
-    let since = match seconds {
-        0..60 => format!("{seconds} s"),
-        60..3600 => format!("{} min", seconds / 60),
-        _ => format!("{} h", seconds / 3600),
-    };
+fn line(status: &TaskStatus) -> String {
+    let since = table::since(status.since);
     format!(
         "{:<10} {:<10} {since:<8} {:<6} {}",
         status.task,
-        state.as_str().unwrap_or_default(),
+        status.state,
         status.files,
         status.detail.as_deref().unwrap_or_default()
     )
@@ -96,22 +89,25 @@ fn line(status: &TaskStatus, now: f64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::time::{SystemTime, UNIX_EPOCH};
+
     use watchpost_pipelines::tasks::TaskState;
 
     use super::*;
 
     #[test]
     fn a_line_says_task_state_and_detail() {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
         let status = TaskStatus {
             task: Task::Series,
             state: TaskState::Waiting,
-            since: 100.0,
+            since: now.as_secs_f64() - 150.0,
             detail: Some("first shot at 12:00".into()),
             files: 3,
             parameters: None,
         };
         assert_eq!(
-            line(&status, 250.0),
+            line(&status),
             "series     waiting    2 min    3      first shot at 12:00"
         );
     }

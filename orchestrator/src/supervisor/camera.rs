@@ -253,6 +253,7 @@ impl Camera {
             }),
             reconnects_last_hour: self.health.reconnects(now),
             stalls_last_hour: self.health.stalls(now),
+            tasks: self.board.shown(),
             motion: self.motion,
             objects: self.objects.clone(),
         }

@@ -5,6 +5,7 @@ use crate::worker::protocol::Object;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use watchpost_pipelines::tasks::TaskStatus;
 
 /// Everything about one camera. Times are seconds since 1970.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -54,6 +55,9 @@ pub struct CameraStatus {
     pub reconnects_last_hour: u32,
     /// Stalls and frozen pictures in the last hour.
     pub stalls_last_hour: u32,
+    /// Its tasks that are under way or have failed, but detection.
+    #[serde(default)]
+    pub tasks: Vec<TaskStatus>,
     /// Whether there is motion.
     pub motion: bool,
     /// The objects in the newest frame analysed.

@@ -55,6 +55,13 @@ impl Board {
         }
     }
 
+    /// Those that are under way or have failed.
+    pub fn shown(&self) -> Vec<TaskStatus> {
+        let mut shown: Vec<_> = self.known.values().cloned().collect();
+        shown.retain(|status| status.state != TaskState::Idle);
+        shown
+    }
+
     /// Takes up what goes on from before.
     pub fn restore(&mut self, rows: Vec<TaskRow>) {
         for row in rows {
@@ -232,9 +239,9 @@ impl Supervisor {
         let (task, state) = (status.task.as_str(), status.state);
         let detail = status.detail.as_deref().unwrap_or_default();
         if state == TaskState::Error {
-            tracing::error!(camera = name, task, "{state:?}: {detail}");
+            tracing::error!(camera = name, task, "{state}: {detail}");
         } else {
-            tracing::info!(camera = name, task, "{state:?} {detail}");
+            tracing::info!(camera = name, task, "{state} {detail}");
         }
         self.history.task(name, status);
     }

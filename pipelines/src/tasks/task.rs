@@ -106,6 +106,19 @@ pub enum TaskState {
     Error,
 }
 
+impl fmt::Display for TaskState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Idle => "idle",
+            Self::Waiting => "waiting",
+            Self::Active => "active",
+            Self::Paused => "paused",
+            Self::Exclusive => "exclusive",
+            Self::Error => "error",
+        })
+    }
+}
+
 impl TaskState {
     /// Whether it was asked for and has not ended.
     pub const fn is_under_way(self) -> bool {
