@@ -30,7 +30,7 @@ fn a_plan_and_a_schema_are_printed_and_frigate_is_imported() {
             "http: {{listen: \"127.0.0.1:1\"}}\ndata_dir: elsewhere\n{}  b:\n    source: {{test: still}}\n",
             CAMERA.replace(
                 "detect: {width: 128, height: 96, fps: 5}",
-                "detect: {width: 64, height: 48, fps: 5}"
+                "detect: {width: 160, height: 120, fps: 5}"
             )
         ),
     );

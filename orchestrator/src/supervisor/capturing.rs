@@ -220,6 +220,10 @@ impl Supervisor {
         {
             // Nobody will write for a while: readers let go, and the ring's memory is free.
             camera.ring = None;
+            // Not where it was refused memory itself, or two of them would wake each other for ever.
+            if camera.health.state() == State::Disabled {
+                self.memory_freed();
+            }
         }
     }
 }

@@ -270,6 +270,7 @@ impl Supervisor {
             })
             .map(|c| c.name.clone())
             .collect();
+        let freed = !done.is_empty();
         for name in done {
             let Some(camera) = self.cameras.remove(&name) else {
                 continue;
@@ -281,6 +282,20 @@ impl Supervisor {
             {
                 self.add(&name, next);
             }
+        }
+        if freed {
+            self.memory_freed();
+        }
+    }
+
+    /// Cameras that wait for memory ask again.
+    pub(super) fn memory_freed(&mut self) {
+        if self.ending {
+            return;
+        }
+        let names: Vec<String> = self.cameras.keys().cloned().collect();
+        for name in names {
+            self.handle(&name, Event::MemoryFreed);
         }
     }
 }

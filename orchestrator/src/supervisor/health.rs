@@ -78,6 +78,8 @@ pub enum Event {
     Broken(String),
     /// There is no memory for its ring.
     Refused(String),
+    /// Another camera's memory has become free.
+    MemoryFreed,
     /// Its frames need more memory than it was granted, so it has to ask again.
     TooLarge,
     /// The position of the ring's head, read by the supervisor itself.
@@ -135,6 +137,8 @@ pub struct Health {
     limits: Limits,
     backoff: Backoff,
     credentials: Backoff,
+    /// It waits for memory.
+    refused: bool,
     reconnects: HourCount,
     stalls: HourCount,
 }
@@ -150,6 +154,7 @@ impl Health {
             limits,
             backoff: Backoff::transient(),
             credentials: Backoff::credentials(),
+            refused: false,
             reconnects: HourCount::default(),
             stalls: HourCount::default(),
         }
@@ -198,7 +203,8 @@ impl Health {
             Event::Broken(reason) => self.rest(State::Failed, Some(reason), wall),
             Event::Refused(reason) => {
                 self.show(State::Failed, Some(reason), wall);
-                // Memory comes back when another camera goes, so it is worth asking again.
+                self.refused = true;
+                // Memory comes back when other programs give some, so it is worth asking again.
                 let wait = Duration::from_secs(30);
                 match self.phase {
                     Phase::Running { .. } => {
@@ -213,6 +219,10 @@ impl Health {
                     }
                 }
             }
+            Event::MemoryFreed if self.refused && matches!(self.phase, Phase::Waiting { .. }) => {
+                Some(self.again(now, wall))
+            }
+            Event::MemoryFreed => None,
             Event::TooLarge => self.ask_again(),
             Event::Head(head) => {
                 self.head(head, now, wall);
@@ -243,6 +253,7 @@ impl Health {
     }
 
     fn spawn(&mut self, now: Instant) -> Action {
+        self.refused = false;
         self.phase = Phase::Running {
             started: now,
             head: 0,
@@ -393,10 +404,11 @@ impl Health {
 
     /// A new attempt. The reason of the last failure stays visible until frames come.
     fn again(&mut self, now: Instant, wall: SystemTime) -> Action {
-        if self.reason.is_some() {
+        // Nothing was tried while there was no memory, and now there is some.
+        let reason = self.reason.take().filter(|_| !self.refused);
+        if reason.is_some() {
             self.reconnects.add(now);
         }
-        let reason = self.reason.take();
         self.show(State::Connecting, reason, wall);
         self.spawn(now)
     }
@@ -683,6 +695,23 @@ mod tests {
         bench.tell(Event::Exited("exit".into()));
         assert_eq!(bench.state(), State::Failed);
         assert_eq!(bench.pass(30.0), Some(Action::Spawn));
+    }
+
+    #[test]
+    fn a_camera_without_memory_starts_when_another_one_gives_it_back() {
+        let mut bench = Bench::new();
+        bench.tell(Event::Enable);
+        let refused = || Event::Refused("needs 9 MiB, 3 free".into());
+        bench.tell(refused());
+        bench.tell(Event::Exited(String::new()));
+        assert_eq!(bench.tell(Event::MemoryFreed), Some(Action::Spawn));
+        assert_eq!(bench.health.reconnects(bench.now), 0);
+        bench.frame();
+        assert_eq!(bench.tell(Event::MemoryFreed), None);
+        // One that waits for another reason goes on waiting.
+        bench.tell(Event::Exited("x".into()));
+        bench.tell(Event::Exited("x".into()));
+        assert_eq!(bench.tell(Event::MemoryFreed), None);
     }
 
     #[test]
