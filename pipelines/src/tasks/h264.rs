@@ -229,6 +229,7 @@ mod tests {
 
     #[test]
     fn level_and_bitrate_follow_the_picture() {
+        gst::init().unwrap();
         for (width, height, fps, expected) in [
             (1920, 1080, 30.0, "4"),
             (1920, 1080, 60.0, "4.2"),

@@ -1,6 +1,5 @@
 //! The streaming thread: agrees on streams, sends frames in time, fails as told.
 
-use std::str::FromStr;
 use std::sync::atomic::Ordering;
 use std::sync::{Condvar, LazyLock, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -146,7 +145,8 @@ impl Source {
     fn sensor_mode_is_there(&self, opened: &Opened) -> bool {
         let config = self
             .value("sensor-config")
-            .and_then(|text| gst::Structure::from_str(&text).ok());
+            .and_then(|text| glib::Value::deserialize(&text, gst::Structure::static_type()).ok())
+            .and_then(|value| value.get::<gst::Structure>().ok());
         let Some(config) = config else {
             return true;
         };
