@@ -217,5 +217,25 @@ fn read_items(from: &mut Get, depth: u32) -> Result<Vec<glib::SendValue>, WireEr
     if n > from.0.len() {
         return Err(WireError::Truncated);
     }
-    (0..n).map(|_| read_value(from, depth)).collect()
+    let items: Vec<_> = (0..n)
+        .map(|_| read_value(from, depth))
+        .collect::<Result<_, _>>()?;
+    // GStreamer makes no array of two kinds of values, and complains loudly where it is asked to.
+    let kind = items.first().and_then(kind_of);
+    let differs = |item| kind_of(item).is_some_and(|other| Some(other) != kind);
+    if kind.is_some() && items.iter().any(differs) {
+        return Err(WireError::Value);
+    }
+    Ok(items)
+}
+
+/// The type of a value, of arrays and lists that of what is in them; none where nothing is.
+fn kind_of(value: &glib::SendValue) -> Option<glib::Type> {
+    if let Ok(items) = value.get::<gst::ArrayRef>() {
+        return items.as_slice().first().and_then(kind_of);
+    }
+    if let Ok(items) = value.get::<gst::ListRef>() {
+        return items.as_slice().first().and_then(kind_of);
+    }
+    Some(value.type_())
 }
