@@ -106,7 +106,11 @@ impl Worker {
                     Ok(CaptureCommand::Stop) => self.finish(),
                     Ok(CaptureCommand::Task { id, request }) => {
                         let task = request.task();
-                        let answer = self.request(request).map(|()| self.tasks.status(task));
+                        let answer = self.request(request).map(|()| {
+                            // Most begin at once, and the answer says so.
+                            self.start_waiting();
+                            self.tasks.status(task)
+                        });
                         report(&Report::TaskAnswer { id, answer });
                     }
                     Err(error) => tracing::error!("unknown command: {error}"),
