@@ -40,6 +40,16 @@ fn lasting(seconds: f64) -> VideoParameters {
     }
 }
 
+/// Waits until something is recorded.
+fn wait_for_progress(log: &Log) {
+    log.wait("progress", |events| {
+        events
+            .iter()
+            .any(|event| matches!(event, TaskEvent::Progress(text) if text.contains(" s, ")))
+            .then_some(())
+    });
+}
+
 fn path_of(root: &Path, file: &MediaFile) -> PathBuf {
     folder(root).path().join(&file.name)
 }
@@ -119,12 +129,7 @@ fn records_as_it_is(line: &str, codec: &str) {
         log.events(),
     )
     .unwrap();
-    log.wait("progress", |events| {
-        events
-            .iter()
-            .any(|event| matches!(event, TaskEvent::Progress(text) if text.contains(" s, ")))
-            .then_some(())
-    });
+    wait_for_progress(&log);
     assert!(task.stop());
     log.ended();
     let file = log.file();
@@ -183,12 +188,7 @@ fn the_end_of_the_camera_ends_the_recording_and_the_file_is_whole() {
         log.events(),
     )
     .unwrap();
-    log.wait("progress", |events| {
-        events
-            .iter()
-            .any(|event| matches!(event, TaskEvent::Progress(text) if text.contains(" s, ")))
-            .then_some(())
-    });
+    wait_for_progress(&log);
     camera.end();
     let file = log.file();
     let reason = log.failed();
@@ -212,12 +212,7 @@ fn a_new_format_begins_a_new_file() {
         log.events(),
     )
     .unwrap();
-    log.wait("progress", |events| {
-        events
-            .iter()
-            .any(|event| matches!(event, TaskEvent::Progress(text) if text.contains(" s, ")))
-            .then_some(())
-    });
+    wait_for_progress(&log);
     let smaller: gst::Caps = "video/x-raw,format=I420,width=160,height=120,framerate=30/1"
         .parse()
         .unwrap();

@@ -250,8 +250,7 @@ impl Worker {
             return Err("live cannot have the camera to itself".into());
         }
         if let Err(conflicts) = Setup::alone(&self.spec.camera, &parameters.uses()) {
-            let reasons: Vec<_> = conflicts.iter().map(Conflict::to_string).collect();
-            return Err(format!("{task}: {}", reasons.join("; ")));
+            return Err(format!("{task}: {}", Conflict::list(&conflicts)));
         }
         if self.queue.len() >= TURNS {
             return Err(format!(
@@ -486,10 +485,8 @@ fn build_alone(
         reason,
         decoder: None,
     };
-    let setup = Setup::alone(&spec.camera, uses).map_err(|conflicts| {
-        let reasons: Vec<_> = conflicts.iter().map(Conflict::to_string).collect();
-        permanent(reasons.join("; "))
-    })?;
+    let setup = Setup::alone(&spec.camera, uses)
+        .map_err(|conflicts| permanent(Conflict::list(&conflicts)))?;
     let source = spec.camera.primary_source();
     let source = source.ok_or_else(|| permanent("the camera has no source".into()))?;
     capture::build_from(source, &setup, &spec.camera, &spec.failed_decoders, None)

@@ -36,6 +36,17 @@ struct Entry {
     status: TaskStatus,
 }
 
+impl Entry {
+    /// Has a recording finish its file; what it still tells is that of an earlier run.
+    fn finish(&mut self, next_run: &mut u64) {
+        if let Some(Work::Video(video)) = self.work.take() {
+            video.finish();
+        }
+        *next_run += 1;
+        self.run = *next_run;
+    }
+}
+
 /// What a task told.
 pub struct News {
     task: Task,
@@ -93,7 +104,10 @@ impl Tasks {
     /// How a task is.
     pub fn status(&self, task: Task) -> TaskStatus {
         let entry = self.entries.get(&task);
-        entry.map_or_else(|| idle(task), |entry| entry.status.clone())
+        entry.map_or_else(
+            || TaskStatus::idle(task, now()),
+            |entry| entry.status.clone(),
+        )
     }
 
     /// Whether it was asked for and has not ended.
@@ -112,11 +126,9 @@ impl Tasks {
             ending: false,
             status: TaskStatus {
                 state: TaskState::Waiting,
-                since: now(),
                 detail: Some(detail.to_owned()),
-                files: 0,
                 parameters: Some(parameters.clone()),
-                task,
+                ..TaskStatus::idle(task, now())
             },
             parameters,
         };
@@ -182,11 +194,8 @@ impl Tasks {
         match &entry.work {
             Some(Work::Series(series)) => series.pause(),
             // The file is complete; going on begins another.
-            Some(Work::Video(video)) => {
-                video.finish();
-                self.next_run += 1;
-                entry.run = self.next_run;
-                entry.work = None;
+            Some(Work::Video(_)) => {
+                entry.finish(&mut self.next_run);
             }
             None if matches!(task, Task::Series | Task::Video) && !entry.ending => {}
             _ => return Err(format!("{task} cannot be paused; stop it instead")),
@@ -318,11 +327,8 @@ impl Tasks {
                     live.show_notice(&format!("paused: {but} has the camera"));
                 }
                 Some(Work::Series(series)) => series.set_taps(None),
-                Some(Work::Video(video)) => {
-                    video.finish();
-                    self.next_run += 1;
-                    entry.run = self.next_run;
-                    entry.work = None;
+                Some(Work::Video(_)) => {
+                    entry.finish(&mut self.next_run);
                 }
                 // Its frame comes before the camera stops, or its patience ends.
                 _ => continue,
@@ -463,17 +469,6 @@ impl Tasks {
 
 /// What the status of a task says that rests since another has the camera.
 const AWAY: &str = "another task has the camera to itself";
-
-fn idle(task: Task) -> TaskStatus {
-    TaskStatus {
-        task,
-        state: TaskState::Idle,
-        since: now(),
-        detail: None,
-        files: 0,
-        parameters: None,
-    }
-}
 
 /// A recording that ends after a while ends at a time, so that it can be begun again without becoming longer.
 fn with_end(parameters: Parameters) -> Parameters {

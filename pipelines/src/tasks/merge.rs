@@ -110,6 +110,14 @@ pub struct Conflict {
     pub second: (Use, String),
 }
 
+impl Conflict {
+    /// All of them in one line.
+    pub fn list(conflicts: &[Self]) -> String {
+        let reasons: Vec<_> = conflicts.iter().map(Self::to_string).collect();
+        reasons.join("; ")
+    }
+}
+
 impl fmt::Display for Conflict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (first, second) = (&self.first, &self.second);

@@ -55,6 +55,11 @@ impl Task {
         }
     }
 
+    /// Whether it goes on with the camera's next process when this one ends.
+    pub const fn lasts(self) -> bool {
+        matches!(self, Self::Live | Self::Series | Self::Video)
+    }
+
     /// The uses of the camera it needs. A series with raw photos needs [`Use::RawPhoto`] too.
     pub const fn camera_use(self) -> Use {
         match self {
@@ -144,6 +149,20 @@ pub struct TaskStatus {
     /// How it was started.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parameters: Option<Parameters>,
+}
+
+impl TaskStatus {
+    /// The status of a task of which nothing is asked, since a time in seconds since 1970.
+    pub fn idle(task: Task, since: f64) -> Self {
+        Self {
+            task,
+            state: TaskState::Idle,
+            since,
+            detail: None,
+            files: 0,
+            parameters: None,
+        }
+    }
 }
 
 /// Parameters of any task.
