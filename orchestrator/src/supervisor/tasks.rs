@@ -9,7 +9,7 @@ use crate::worker::protocol::{CaptureCommand, TaskRequest};
 use std::collections::BTreeMap;
 use std::time::{Instant, SystemTime};
 use tokio::sync::oneshot;
-use watchpost_pipelines::tasks::{MediaFile, Parameters, Task, TaskState, TaskStatus};
+use watchpost_pipelines::tasks::{MediaFile, Task, TaskState, TaskStatus};
 
 /// Requests that wait for a worker's answer; more are refused.
 const PENDING: usize = 64;
@@ -55,6 +55,21 @@ impl Board {
         }
     }
 
+    /// How a task is now. How far it has come is told once a second, and is in its status only.
+    fn take(&mut self, status: TaskStatus) -> News {
+        let before = self.known.insert(status.task, status.clone());
+        let (state, detail) = before
+            .as_ref()
+            .map_or((TaskState::Idle, &None), |b| (b.state, &b.detail));
+        let at_work = matches!(status.state, TaskState::Active | TaskState::Exclusive);
+        let is_as_before =
+            |b: &TaskStatus| b.state == status.state && b.parameters == status.parameters;
+        News {
+            is_kept: !before.as_ref().is_some_and(is_as_before),
+            is_told: state != status.state || (*detail != status.detail && !at_work),
+        }
+    }
+
     /// Those that are under way or have failed.
     pub fn shown(&self) -> Vec<TaskStatus> {
         let mut shown: Vec<_> = self.known.values().cloned().collect();
@@ -77,7 +92,7 @@ impl Board {
                 state: TaskState::Waiting,
                 detail: Some(if paused { PAUSED } else { RESTARTING }.into()),
                 parameters: Some(row.parameters),
-                ..Self::idle(row.task, SystemTime::now())
+                ..TaskStatus::idle(row.task, seconds(SystemTime::now()))
             };
             self.known.insert(row.task, status);
         }
@@ -85,10 +100,7 @@ impl Board {
 
     /// What a worker that has just started must be asked again: the tasks that last.
     pub fn wanted(&mut self) -> Vec<CaptureCommand> {
-        let lasting = |status: &&TaskStatus| {
-            status.state.is_under_way()
-                && matches!(status.task, Task::Series | Task::Video | Task::Live)
-        };
+        let lasting = |status: &&TaskStatus| status.state.is_under_way() && status.task.lasts();
         let mut requests = Vec::new();
         for status in self.known.values().filter(lasting) {
             let Some(parameters) = status.parameters.clone() else {
@@ -108,17 +120,15 @@ impl Board {
         };
         requests.into_iter().map(command).collect()
     }
+}
 
-    fn idle(task: Task, since: SystemTime) -> TaskStatus {
-        TaskStatus {
-            task,
-            state: TaskState::Idle,
-            since: seconds(since),
-            detail: None,
-            files: 0,
-            parameters: None,
-        }
-    }
+/// What follows from a task's new status.
+#[derive(Debug, PartialEq, Eq)]
+struct News {
+    /// It is written down, so that the task goes on after a restart as it is now.
+    is_kept: bool,
+    /// It is an event.
+    is_told: bool,
 }
 
 /// What the status of a task says that lasts, while its worker is being replaced.
@@ -138,7 +148,7 @@ impl Camera {
                     .known
                     .get(&task)
                     .cloned()
-                    .unwrap_or_else(|| Board::idle(task, self.health.since())),
+                    .unwrap_or_else(|| TaskStatus::idle(task, seconds(self.health.since()))),
             })
             .collect()
     }
@@ -164,7 +174,7 @@ impl Camera {
         TaskStatus {
             state,
             detail,
-            ..Board::idle(Task::Detect, since)
+            ..TaskStatus::idle(Task::Detect, seconds(since))
         }
     }
 }
@@ -188,7 +198,7 @@ impl Supervisor {
         if camera.worker.is_none()
             && let TaskRequest::Stop(task) = request
         {
-            let status = Board::idle(task, SystemTime::now());
+            let status = TaskStatus::idle(task, seconds(SystemTime::now()));
             self.task_changed(name, status.clone());
             let _ = reply.send(Ok(status));
             return;
@@ -224,13 +234,11 @@ impl Supervisor {
         let Some(camera) = self.cameras.get_mut(name) else {
             return;
         };
-        let before = camera.board.known.insert(status.task, status.clone());
-        self.history.keep_task(name, &status);
-        let before = before.map_or((TaskState::Idle, None), |b| (b.state, b.detail));
-        // How far a task at work has come is in its status; only what changes with it is an event.
-        let told = matches!(status.state, TaskState::Active | TaskState::Exclusive)
-            || before.1 == status.detail;
-        if before.0 != status.state || !told {
+        let news = camera.board.take(status.clone());
+        if news.is_kept {
+            self.history.keep_task(name, &status);
+        }
+        if news.is_told {
             self.note_task(name, &status);
         }
     }
@@ -278,18 +286,11 @@ impl Supervisor {
             .cloned()
             .collect();
         for mut status in under_way {
-            let lasts = matches!(
-                status.parameters,
-                Some(Parameters::Series(_) | Parameters::Video(_) | Parameters::Live(_))
-            );
-            (status.state, status.detail) = match (goes_on, lasts) {
+            (status.state, status.detail) = match (goes_on, status.task.lasts()) {
                 (true, true) if status.state == TaskState::Paused => {
                     (TaskState::Waiting, Some(PAUSED.into()))
                 }
-                (true, true) => (
-                    TaskState::Waiting,
-                    Some("the camera is being restarted".into()),
-                ),
+                (true, true) => (TaskState::Waiting, Some(RESTARTING.into())),
                 (true, false) => (
                     TaskState::Error,
                     Some(format!("the camera ended: {reason}")),
@@ -303,5 +304,60 @@ impl Supervisor {
                 camera.board.known.insert(status.task, status);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use watchpost_pipelines::tasks::Parameters;
+
+    fn parameters(json: serde_json::Value) -> Option<Parameters> {
+        Some(serde_json::from_value(json).unwrap())
+    }
+
+    fn recording(state: TaskState, detail: &str) -> TaskStatus {
+        TaskStatus {
+            state,
+            detail: Some(detail.into()),
+            parameters: parameters(serde_json::json!({"task": "video"})),
+            ..TaskStatus::idle(Task::Video, 0.0)
+        }
+    }
+
+    #[test]
+    fn progress_is_neither_written_down_nor_an_event() {
+        let mut board = Board::default();
+        let change = News {
+            is_kept: true,
+            is_told: true,
+        };
+        assert_eq!(board.take(recording(TaskState::Active, "0 s")), change);
+        for seconds in 1..10 {
+            let news = board.take(recording(TaskState::Active, &format!("{seconds} s")));
+            assert!(!news.is_kept && !news.is_told, "{news:?}");
+        }
+        assert_eq!(board.shown()[0].detail.as_deref(), Some("9 s"));
+        assert_eq!(board.take(recording(TaskState::Paused, "9 s")), change);
+        // Why it rests is told, but is not needed to go on with it.
+        let news = board.take(recording(TaskState::Paused, "another task has the camera"));
+        assert!(!news.is_kept && news.is_told, "{news:?}");
+    }
+
+    #[test]
+    fn the_place_a_series_has_come_to_is_written_down() {
+        let at = |next: u64| TaskStatus {
+            state: TaskState::Active,
+            parameters: parameters(serde_json::json!({
+                "task": "series", "interval": 1.0,
+                "position": {"origin": 0.0, "next": next, "taken": next, "missed": 0},
+            })),
+            ..TaskStatus::idle(Task::Series, 0.0)
+        };
+        let mut board = Board::default();
+        board.take(at(1));
+        assert!(!board.take(at(1)).is_kept);
+        let news = board.take(at(2));
+        assert!(news.is_kept && !news.is_told, "{news:?}");
     }
 }
