@@ -288,17 +288,16 @@ fn advance(event: &mut Event, track: &TrackRecord) {
     if track.score > event.score {
         event.score = track.score;
         event.best_time = track.last_seen;
-        event.best_box =
-            [track.bbox.x1, track.bbox.y1, track.bbox.x2, track.bbox.y2].map(f64::from);
+        event.best_box = [track.bbox.x1, track.bbox.y1, track.bbox.x2, track.bbox.y2].map(place);
     }
     let (x, y) = track.bbox.bottom_centre();
-    let (x, y) = (f64::from(x), f64::from(y));
+    let (x, y) = (place(x), place(y));
     if event
         .path
         .last()
         .is_none_or(|[_, px, py]| (x - px).hypot(y - py) >= PATH_STEP)
     {
-        event.path.push([track.last_seen, x, y]);
+        event.path.push([milliseconds(track.last_seen), x, y]);
     }
     if event.path.len() > MAX_PATH {
         let mut keep = false;
@@ -307,6 +306,15 @@ fn advance(event: &mut Event, track: &TrackRecord) {
             keep
         });
     }
+}
+
+/// A place in the frame without digits that mean nothing: a path is written, sent and read many times.
+fn place(fraction: f32) -> f64 {
+    (f64::from(fraction) * 1e5).round() / 1e5
+}
+
+fn milliseconds(time: f64) -> f64 {
+    (time * 1e3).round() / 1e3
 }
 
 fn read(row: &Row) -> rusqlite::Result<Event> {

@@ -14,9 +14,9 @@ mod writer;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::sync_channel;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
 
 use rusqlite::Connection;
 use rusqlite::types::Value;
@@ -29,7 +29,7 @@ pub use grids::Grid;
 pub use media::{MediaFilter, MediaItem, MediaTotal};
 pub use tasks::TaskRow;
 
-use writer::Op;
+use writer::{Op, Writer};
 
 /// Name of the database in `data_dir`.
 pub const FILE_NAME: &str = "watchpost.db";
@@ -82,11 +82,10 @@ pub type Result<T> = std::result::Result<T, Error>;
 
 /// The store. Dropping it writes what waits and closes the file.
 pub struct Store {
-    ops: Option<SyncSender<Op>>,
-    writer: Option<JoinHandle<()>>,
+    writer: Writer,
     reader: Mutex<Connection>,
     changes: broadcast::Sender<Change>,
-    dropped: std::sync::atomic::AtomicU64,
+    dropped: AtomicU64,
 }
 
 impl Store {
@@ -100,16 +99,14 @@ impl Store {
         })?;
         let writing = schema::open(&path)?;
         let reader = schema::open_reader(&path)?;
-        let (ops, queue) = sync_channel(QUEUE);
         let (changes, _) = broadcast::channel(STREAM);
-        let writer = writer::spawn(writing, queue, changes.clone())
+        let writer = Writer::start(writing, changes.clone(), writer::BATCH_AGE)
             .map_err(|source| Error::Open { path, source })?;
         Ok(Self {
-            ops: Some(ops),
-            writer: Some(writer),
+            writer,
             reader: Mutex::new(reader),
             changes,
-            dropped: std::sync::atomic::AtomicU64::new(0),
+            dropped: AtomicU64::new(0),
         })
     }
 
@@ -120,7 +117,7 @@ impl Store {
 
     /// Whoever followed a camera's objects is gone: what is under way ended when it was last seen.
     pub fn end_events(&self, camera: &str) -> Result<()> {
-        self.post_waiting(Op::EndEvents {
+        self.writer.post_waiting(Op::EndEvents {
             camera: camera.to_owned(),
         })
     }
@@ -129,7 +126,7 @@ impl Store {
     /// returns, so that no id is given twice, whatever happens.
     pub fn reserve_ids(&self, camera: &str) -> Result<i64> {
         let (reply, answer) = sync_channel(1);
-        self.post_waiting(Op::ReserveIds {
+        self.writer.post_waiting(Op::ReserveIds {
             camera: camera.to_owned(),
             reply,
         })?;
@@ -147,7 +144,7 @@ impl Store {
 
     /// Forgets a camera's region grid.
     pub fn delete_grid(&self, camera: &str) -> Result<()> {
-        self.post_waiting(Op::DeleteGrid {
+        self.writer.post_waiting(Op::DeleteGrid {
             camera: camera.to_owned(),
         })
     }
@@ -159,7 +156,7 @@ impl Store {
 
     /// Forgets the grids and tasks of cameras that are not among `cameras`. Their events and media stay: they happened.
     pub fn retain(&self, cameras: &[String]) -> Result<()> {
-        self.post_waiting(Op::Retain {
+        self.writer.post_waiting(Op::Retain {
             cameras: cameras.to_vec(),
         })
     }
@@ -177,7 +174,7 @@ impl Store {
     /// Moves grid, ids, events, media and tasks of a renamed camera to its new name. What the new name had already stays
     /// with it.
     pub fn rename_camera(&self, from: &str, to: &str) -> Result<()> {
-        self.post_waiting(Op::Rename {
+        self.writer.post_waiting(Op::Rename {
             from: from.to_owned(),
             to: to.to_owned(),
         })
@@ -185,7 +182,7 @@ impl Store {
 
     /// Deletes events that ended before `time` (seconds since 1970).
     pub fn delete_events_before(&self, time: f64) -> Result<()> {
-        self.post_waiting(Op::DeleteEvents { before: time })
+        self.writer.post_waiting(Op::DeleteEvents { before: time })
     }
 
     /// Events, newest first, at most [`MAX_PAGE`] of them.
@@ -229,13 +226,13 @@ impl Store {
             file,
             told,
         });
-        self.post_waiting(Op::AddMedia { media, reply })?;
+        self.writer.post_waiting(Op::AddMedia { media, reply })?;
         answer.recv().map_err(|_| Error::Closed)
     }
 
     /// Takes files out of the media index. The event stream tells of it if `told`.
     pub(crate) fn remove_media(&self, items: Vec<MediaItem>, told: bool) -> Result<()> {
-        self.post_waiting(Op::RemoveMedia { items, told })
+        self.writer.post_waiting(Op::RemoveMedia { items, told })
     }
 
     /// Media, newest first, at most [`MAX_PAGE`] of them.
@@ -275,7 +272,7 @@ impl Store {
 
     /// A task has ended, and does not go on after a restart.
     pub fn forget_task(&self, camera: &str, task: Task) -> Result<()> {
-        self.post_waiting(Op::ForgetTasks {
+        self.writer.post_waiting(Op::ForgetTasks {
             camera: camera.to_owned(),
             task: Some(task),
         })
@@ -283,7 +280,7 @@ impl Store {
 
     /// A camera is gone: none of its tasks go on.
     pub fn forget_tasks(&self, camera: &str) -> Result<()> {
-        self.post_waiting(Op::ForgetTasks {
+        self.writer.post_waiting(Op::ForgetTasks {
             camera: camera.to_owned(),
             task: None,
         })
@@ -303,45 +300,26 @@ impl Store {
     /// Waits until everything recorded so far is on disk.
     pub fn flush(&self) -> Result<()> {
         let (reply, answer) = sync_channel(1);
-        self.post_waiting(Op::Flush { reply })?;
+        self.writer.post_waiting(Op::Flush { reply })?;
         answer.recv().map_err(|_| Error::Closed)
     }
 
     /// Changes that were dropped because the disk did not keep up.
     pub fn dropped(&self) -> u64 {
-        self.dropped.load(std::sync::atomic::Ordering::Relaxed)
+        self.dropped.load(Ordering::Relaxed)
     }
 
     fn post(&self, op: Op) -> Result<()> {
-        let ops = self.ops.as_ref().ok_or(Error::Closed)?;
-        ops.try_send(op).map_err(|error| match error {
-            TrySendError::Full(_) => {
-                self.dropped
-                    .fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-                Error::Busy
-            }
-            TrySendError::Disconnected(_) => Error::Closed,
-        })
-    }
-
-    /// For what must not be dropped and is rare: waits for room in the queue.
-    fn post_waiting(&self, op: Op) -> Result<()> {
-        let ops = self.ops.as_ref().ok_or(Error::Closed)?;
-        ops.send(op).map_err(|_| Error::Closed)
+        let posted = self.writer.post(op);
+        if matches!(posted, Err(Error::Busy)) {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+        posted
     }
 
     fn reader(&self) -> MutexGuard<'_, Connection> {
         // A panic while reading leaves the connection as it was.
         self.reader.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Drop for Store {
-    fn drop(&mut self) {
-        self.ops = None;
-        if let Some(writer) = self.writer.take() {
-            let _ = writer.join();
-        }
     }
 }
 

@@ -1,6 +1,10 @@
 //! The one thread that writes: takes operations from a bounded queue and commits them in batches.
+//!
+//! While a batch comes together the thread sleeps: an operation that nobody waits for does not wake it.
 
-use std::sync::mpsc::{Receiver, SyncSender};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -12,13 +16,16 @@ use tokio::sync::broadcast;
 use super::events::Live;
 use super::media::NewMedia;
 use super::{
-    Change, Event, ID_BLOCK, MediaItem, QUEUE, Result, TaskRow, TrackRecord, changes, events,
-    grids, media, tasks,
+    Change, Error, Event, ID_BLOCK, MediaItem, QUEUE, Result, TaskRow, TrackRecord, changes,
+    events, grids, media, tasks,
 };
 use watchpost_pipelines::tasks::Task;
 
 /// A batch is committed when it is this old: a kill -9 loses no more, and listeners of the stream wait no longer.
-const BATCH_AGE: Duration = Duration::from_millis(250);
+pub const BATCH_AGE: Duration = Duration::from_millis(250);
+
+/// So many in the queue do not wait for the batch's age: there must be room for what comes.
+const MANY: usize = QUEUE / 2;
 
 /// Something to be written.
 pub enum Op {
@@ -71,17 +78,30 @@ pub enum Op {
     },
 }
 
-/// Starts the thread. It ends when all senders of `queue` are gone and everything in it is on disk.
-pub fn spawn(
-    mut connection: Connection,
-    queue: Receiver<Op>,
-    listeners: broadcast::Sender<Change>,
-) -> std::io::Result<JoinHandle<()>> {
-    std::thread::Builder::new()
-        .name("store".into())
-        .spawn(move || {
+/// The way to the thread. Dropping it ends the thread, once everything in the queue is on disk.
+pub struct Writer {
+    ops: Option<SyncSender<Op>>,
+    /// Operations in the queue.
+    queued: Arc<AtomicUsize>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Writer {
+    /// Starts the thread. A batch is committed when it is `age` old.
+    pub fn start(
+        mut connection: Connection,
+        listeners: broadcast::Sender<Change>,
+        age: Duration,
+    ) -> std::io::Result<Self> {
+        let (ops, queue) = sync_channel(QUEUE);
+        let queued = Arc::new(AtomicUsize::new(0));
+        let queue = Queue {
+            ops: queue,
+            queued: queued.clone(),
+        };
+        let write = move || {
             let mut live = Live::default();
-            while let Some(batch) = collect(&queue) {
+            while let Some(batch) = queue.collect(age) {
                 if let Err(error) = write_batch(&mut connection, batch, &mut live, &listeners) {
                     // Disk full, most likely: this batch is lost, the next is tried.
                     tracing::error!("store: a batch could not be written: {error}");
@@ -89,21 +109,95 @@ pub fn spawn(
                 }
             }
             let _ = connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)");
+        };
+        let thread = std::thread::Builder::new().name("store".into());
+        Ok(Self {
+            ops: Some(ops),
+            queued,
+            thread: Some(thread.spawn(write)?),
         })
-}
+    }
 
-/// What arrives within a batch's time; less where somebody waits for an answer. Nothing once all senders are gone.
-fn collect(queue: &Receiver<Op>) -> Option<Vec<Op>> {
-    let mut batch = vec![queue.recv().ok()?];
-    let deadline = Instant::now() + BATCH_AGE;
-    while batch.len() < QUEUE && !batch.last().is_some_and(Op::is_waited_for) {
-        let left = deadline.saturating_duration_since(Instant::now());
-        match queue.recv_timeout(left) {
-            Ok(op) => batch.push(op),
-            Err(_) => break,
+    /// Never waits; [`Error::Busy`] says that the queue is full.
+    pub fn post(&self, op: Op) -> Result<()> {
+        self.send(op, |ops, op| {
+            ops.try_send(op).map_err(|error| match error {
+                TrySendError::Full(_) => Error::Busy,
+                TrySendError::Disconnected(_) => Error::Closed,
+            })
+        })
+    }
+
+    /// For what must not be dropped and is rare: waits for room in the queue.
+    pub fn post_waiting(&self, op: Op) -> Result<()> {
+        self.send(op, |ops, op| ops.send(op).map_err(|_| Error::Closed))
+    }
+
+    fn send(&self, op: Op, send: impl FnOnce(&SyncSender<Op>, Op) -> Result<()>) -> Result<()> {
+        let ops = self.ops.as_ref().ok_or(Error::Closed)?;
+        let is_urgent = op.is_waited_for();
+        // Counted before it is there, so that it is never taken before it was counted.
+        let queued = self.queued.fetch_add(1, Ordering::Relaxed) + 1;
+        let sent = send(ops, op);
+        if sent.is_err() {
+            self.queued.fetch_sub(1, Ordering::Relaxed);
+        }
+        if is_urgent || queued >= MANY {
+            self.wake();
+        }
+        sent
+    }
+
+    fn wake(&self) {
+        if let Some(thread) = &self.thread {
+            thread.thread().unpark();
         }
     }
-    Some(batch)
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.ops = None;
+        self.wake();
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// The thread's end of the queue.
+struct Queue {
+    ops: Receiver<Op>,
+    queued: Arc<AtomicUsize>,
+}
+
+impl Queue {
+    /// What arrives within a batch's time; less where somebody waits for an answer, or much has come. Nothing once all
+    /// senders are gone.
+    fn collect(&self, age: Duration) -> Option<Vec<Op>> {
+        let mut batch = vec![self.taken(self.ops.recv().ok()?)];
+        let deadline = Instant::now() + age;
+        while batch.len() < QUEUE && !batch.last().is_some_and(Op::is_waited_for) {
+            match self.ops.try_recv() {
+                Ok(op) => batch.push(self.taken(op)),
+                Err(TryRecvError::Disconnected) => break,
+                Err(TryRecvError::Empty) => {
+                    let left = deadline.saturating_duration_since(Instant::now());
+                    if left.is_zero() {
+                        break;
+                    }
+                    // Whoever cannot wait that long puts its operation into the queue first and wakes this thread then.
+                    std::thread::park_timeout(left);
+                }
+            }
+        }
+        Some(batch)
+    }
+
+    fn taken(&self, op: Op) -> Op {
+        self.queued.fetch_sub(1, Ordering::Relaxed);
+        op
+    }
 }
 
 impl Op {
@@ -252,4 +346,73 @@ fn rename(transaction: &Transaction, from: &str, to: &str) -> Result<()> {
         (from, to),
     )?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::schema;
+    use std::sync::mpsc;
+
+    /// A batch would take that long to come together by its age.
+    const AGE: Duration = Duration::from_secs(86_400);
+    const PATIENCE: Duration = Duration::from_secs(60);
+
+    fn writer(folder: &std::path::Path) -> (Writer, broadcast::Receiver<Change>) {
+        let connection = schema::open(&folder.join("test.db")).unwrap();
+        let (sender, listener) = broadcast::channel(2 * QUEUE);
+        (Writer::start(connection, sender, AGE).unwrap(), listener)
+    }
+
+    fn note(number: usize) -> Op {
+        Op::Note {
+            kind: "test",
+            json: number.into(),
+        }
+    }
+
+    #[test]
+    fn an_operation_that_is_waited_for_ends_the_batch() {
+        let folder = tempfile::tempdir().unwrap();
+        let (writer, _listener) = writer(folder.path());
+        for number in 0..100 {
+            writer.post(note(number)).unwrap();
+            let (reply, answer) = mpsc::sync_channel(1);
+            writer.post_waiting(Op::Flush { reply }).unwrap();
+            answer.recv_timeout(PATIENCE).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_full_batch_does_not_wait_for_its_age() {
+        let folder = tempfile::tempdir().unwrap();
+        let (writer, mut listener) = writer(folder.path());
+        let deadline = Instant::now() + PATIENCE;
+        for number in 0..2 * QUEUE {
+            writer.post(note(number)).unwrap();
+            // It is woken to take what is in the queue before that is full, so that nothing is dropped.
+            while writer.queued.load(Ordering::Relaxed) >= MANY {
+                assert!(Instant::now() < deadline, "the thread sleeps");
+                std::thread::yield_now();
+            }
+        }
+        while listener.try_recv().is_err() {
+            assert!(Instant::now() < deadline, "the full batch was not written");
+            std::thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn the_end_writes_what_waits_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let (writer, mut listener) = writer(folder.path());
+        writer.post(note(1)).unwrap();
+        let (ended, end) = mpsc::channel();
+        std::thread::spawn(move || {
+            drop(writer);
+            let _ = ended.send(());
+        });
+        end.recv_timeout(PATIENCE).unwrap();
+        assert_eq!(listener.try_recv().unwrap().json, "1");
+    }
 }
