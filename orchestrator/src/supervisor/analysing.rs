@@ -85,7 +85,7 @@ impl Supervisor {
                 camera.analysis.detection_frame = newest;
             }
             Report::Objects { frame, objects, .. } => {
-                camera.objects = objects;
+                camera.objects = Some(objects);
                 camera.analysis.detection_frame =
                     newest(camera.analysis.detection_frame, Some(frame));
             }

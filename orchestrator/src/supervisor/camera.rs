@@ -8,7 +8,7 @@ use super::repeats::Repeats;
 use super::ring::RingMonitor;
 use super::status::{AnalysisPhase, AnalysisState, CameraStatus, RingStatus, seconds};
 use super::tasks::Board;
-use crate::worker::protocol::{AnalysisStats, CaptureStats, Object};
+use crate::worker::protocol::{AnalysisStats, CaptureStats, Object, UnreadObjects};
 use std::collections::VecDeque;
 use std::time::{Duration, Instant, SystemTime};
 use watchpost_pipelines::CameraConfig;
@@ -77,7 +77,8 @@ pub struct Camera {
     pub deaths: VecDeque<Instant>,
     pub own_worker: bool,
     pub mark: u32,
-    pub objects: Vec<Object>,
+    /// Of the newest frame that was analysed.
+    pub objects: Option<UnreadObjects>,
     pub motion: bool,
     /// What is asked of it beside detecting.
     pub board: Board,
@@ -117,7 +118,7 @@ impl Camera {
             deaths: VecDeque::new(),
             own_worker: false,
             mark,
-            objects: Vec::new(),
+            objects: None,
             motion: false,
             board: Board::default(),
             leaving: None,
@@ -174,9 +175,17 @@ impl Camera {
             detection_frame,
             ..AnalysisStats::default()
         };
-        self.objects.clear();
+        self.objects = None;
         self.motion = false;
         self.last_analysed = None;
+    }
+
+    fn objects(&self) -> Vec<Object> {
+        let objects = self.objects.as_ref().map(UnreadObjects::read);
+        objects.unwrap_or(Ok(Vec::new())).unwrap_or_else(|error| {
+            tracing::warn!(camera = self.name, "unreadable objects: {error}");
+            Vec::new()
+        })
     }
 
     /// News of an analysed frame.
@@ -255,7 +264,7 @@ impl Camera {
             stalls_last_hour: self.health.stalls(now),
             tasks: self.board.shown(),
             motion: self.motion,
-            objects: self.objects.clone(),
+            objects: self.objects(),
         }
     }
 }

@@ -47,6 +47,8 @@ const TICK: Duration = Duration::from_millis(200);
 const COMMANDS: usize = 64;
 /// Reports waiting for the supervisor; workers wait when it is full.
 const EVENTS: usize = 1024;
+/// Reports taken before it looks after something else.
+const TOGETHER: usize = 64;
 
 /// What can be asked of the supervisor.
 #[derive(Debug)]
@@ -281,9 +283,15 @@ impl Supervisor {
                     None => self.shut_down(),
                 },
                 Some(event) = self.events.recv() => {
-                    let routine = event.notice.is_routine();
+                    let mut is_routine = event.notice.is_routine();
                     self.event(event);
-                    if routine {
+                    // Reports come several at a time.
+                    for _ in 0..TOGETHER {
+                        let Ok(event) = self.events.try_recv() else { break };
+                        is_routine &= event.notice.is_routine();
+                        self.event(event);
+                    }
+                    if is_routine {
                         continue;
                     }
                 }

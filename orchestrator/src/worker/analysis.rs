@@ -2,7 +2,7 @@
 //!
 //! One thread takes commands and messages; every camera's frames are worked on in the streaming thread of its own pipeline.
 
-use super::link::{self, Input, Waker, report};
+use super::link::{self, Input, Together, Waker, report};
 use super::protocol::{AnalysisCommand, Report};
 use super::scene::Scene;
 use anyhow::{Context, Result};
@@ -17,6 +17,10 @@ use watchpost_pipelines::spec::AnalysisSpec;
 /// How often figures are reported.
 const FIGURES: Duration = Duration::from_secs(1);
 
+/// Time between two looks at the cameras. What all of them have to tell by then leaves together: each piece wakes the
+/// supervisor, and many cameras have hundreds of frames per second.
+const LOOKS: Duration = Duration::from_millis(50);
+
 /// Works until told to stop, or until its input ends.
 pub fn run() -> Result<ExitCode> {
     let (inputs, waker) = link::start();
@@ -29,6 +33,7 @@ pub fn run() -> Result<ExitCode> {
         marks: None,
         waker,
         told: Instant::now(),
+        looked: Instant::now(),
     };
     report(&Report::Ready);
     worker.work(&inputs);
@@ -41,38 +46,52 @@ struct Worker {
     waker: Waker,
     /// When figures were reported last.
     told: Instant,
+    /// When the cameras were looked at last.
+    looked: Instant,
 }
 
 impl Worker {
     fn work(&mut self, inputs: &Receiver<Input>) {
+        let mut look_at = self.told + FIGURES;
         loop {
-            let wait = FIGURES.saturating_sub(self.told.elapsed());
+            let wait = look_at.saturating_duration_since(Instant::now());
             match inputs.recv_timeout(wait) {
                 Ok(Input::Line(line)) => match serde_json::from_str(&line) {
                     Ok(AnalysisCommand::Stop) => return,
                     Ok(command) => self.command(command),
                     Err(error) => tracing::error!("unknown command: {error}"),
                 },
-                Ok(Input::Wake) | Err(RecvTimeoutError::Timeout) => {}
+                Ok(Input::Wake) => look_at = look_at.min(self.looked + LOOKS),
+                Err(RecvTimeoutError::Timeout) => {}
                 Ok(Input::End) | Err(RecvTimeoutError::Disconnected) => return,
             }
-            let mut failed = Vec::new();
-            for (name, scene) in &mut self.scenes {
-                if let Err(fault) = scene.look() {
-                    failed.push((name.clone(), fault));
-                }
+            if Instant::now() >= look_at {
+                self.look();
+                look_at = self.told + FIGURES;
             }
-            for (name, fault) in failed {
-                self.fail(&name, fault);
+        }
+    }
+
+    fn look(&mut self) {
+        self.looked = Instant::now();
+        let together = Together::begin();
+        let mut failed = Vec::new();
+        for (name, scene) in &mut self.scenes {
+            if let Err(fault) = scene.look() {
+                failed.push((name.clone(), fault));
             }
-            if self.told.elapsed() >= FIGURES {
-                self.told = Instant::now();
-                for scene in self.scenes.values_mut() {
-                    scene.tell_figures();
-                }
-                // So that the supervisor knows this loop to be alive, with or without cameras.
-                report(&Report::Ready);
+        }
+        if self.told.elapsed() >= FIGURES {
+            self.told = Instant::now();
+            for scene in self.scenes.values_mut() {
+                scene.tell_figures();
             }
+            // So that the supervisor knows this loop to be alive, with or without cameras.
+            report(&Report::Ready);
+        }
+        drop(together);
+        for (name, fault) in failed {
+            self.fail(&name, fault);
         }
     }
 

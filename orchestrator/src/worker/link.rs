@@ -1,8 +1,10 @@
-//! A worker's end of the pipes: lines come in through a thread, reports go out one line each.
+//! A worker's end of the pipes: lines come in through a thread, reports go out one line each, several in one piece where they
+//! are made together.
 
 use super::protocol::{Level, Report};
 use std::io::{BufRead, Write};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
@@ -69,18 +71,66 @@ fn read(inputs: &SyncSender<Input>) {
     std::process::exit(1);
 }
 
-/// Sends a report. Without a supervisor there is nobody to work for.
+/// What is on its way to the supervisor.
+static OUT: Mutex<Out> = Mutex::new(Out {
+    lines: Vec::new(),
+    held: false,
+});
+
+struct Out {
+    lines: Vec<u8>,
+    held: bool,
+}
+
+impl Out {
+    fn lock() -> MutexGuard<'static, Self> {
+        OUT.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn add(&mut self, report: &Report) {
+        serde_json::to_writer(&mut self.lines, report)
+            .expect("the protocol's types have string keys only");
+        self.lines.push(b'\n');
+        // What is logged must not wait for whatever hangs meanwhile.
+        if !self.held || matches!(report, Report::Log { .. }) {
+            self.send();
+        }
+    }
+
+    /// Without a supervisor there is nobody to work for.
+    fn send(&mut self) {
+        let mut out = std::io::stdout().lock();
+        let sent = out.write_all(&self.lines).and_then(|()| out.flush());
+        if sent.is_err() {
+            std::process::exit(1);
+        }
+        self.lines.clear();
+    }
+}
+
+/// Sends a report.
 pub fn report(report: &Report) {
-    let mut line =
-        serde_json::to_string(report).expect("the protocol's types have string keys only");
-    line.push('\n');
-    let mut out = std::io::stdout().lock();
-    if out
-        .write_all(line.as_bytes())
-        .and_then(|()| out.flush())
-        .is_err()
-    {
-        std::process::exit(1);
+    Out::lock().add(report);
+}
+
+/// While it lives reports wait, and then go out in one piece: each piece wakes the supervisor.
+pub struct Together(());
+
+impl Together {
+    /// From now on.
+    pub fn begin() -> Self {
+        Out::lock().held = true;
+        Self(())
+    }
+}
+
+impl Drop for Together {
+    fn drop(&mut self) {
+        let mut out = Out::lock();
+        out.held = false;
+        if !out.lines.is_empty() {
+            out.send();
+        }
     }
 }
 

@@ -4,6 +4,7 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use watchpost_pipelines::spec::AnalysisSpec;
@@ -175,6 +176,30 @@ pub struct Object {
     pub zones: Vec<String>,
 }
 
+/// The objects of a frame as JSON that nobody has looked into: they come with every frame, and are asked for now and then.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct UnreadObjects(Box<RawValue>);
+
+impl UnreadObjects {
+    /// To be sent.
+    pub fn of(objects: &[Object]) -> Self {
+        let text = serde_json::value::to_raw_value(objects);
+        Self(text.expect("objects have string keys only"))
+    }
+
+    /// What is in it; an error where it is none of ours.
+    pub fn read(&self) -> serde_json::Result<Vec<Object>> {
+        serde_json::from_str(self.0.get())
+    }
+}
+
+impl PartialEq for UnreadObjects {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.get() == other.0.get()
+    }
+}
+
 /// Figures of one capture worker, once a second.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct CaptureStats {
@@ -298,7 +323,7 @@ pub enum Report {
         /// Capture time of that frame, seconds since 1970.
         frame: f64,
         /// The objects.
-        objects: Vec<Object>,
+        objects: UnreadObjects,
     },
     /// Analysis: a track changed.
     Track {
@@ -379,6 +404,17 @@ mod tests {
             last_seen: 2.5,
             zones: vec![],
         };
+        let unread = UnreadObjects::of(std::slice::from_ref(&object));
+        let report = Report::Objects {
+            camera: "c".into(),
+            frame: 1.0,
+            objects: unread,
+        };
+        let line = serde_json::to_string(&report).unwrap();
+        let Report::Objects { objects, .. } = serde_json::from_str(&line).unwrap() else {
+            panic!("{line}");
+        };
+        assert_eq!(objects.read().unwrap(), std::slice::from_ref(&object));
         let json = serde_json::to_value(&object).unwrap();
         assert_eq!(json["box"], serde_json::json!([1, 2, 3, 4]));
         assert_eq!(json["state"], "stationary");

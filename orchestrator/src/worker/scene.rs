@@ -2,7 +2,7 @@
 
 use super::link::{Waker, report};
 use super::objects::{Objects, Place};
-use super::protocol::{AnalysisStats, GridAction, Report};
+use super::protocol::{AnalysisStats, GridAction, Report, UnreadObjects};
 use detection_meta::{FrameSize, MotionMessage, TrackMessage, detections};
 use gst::prelude::*;
 use std::fs::File;
@@ -205,7 +205,7 @@ impl Scene {
             report(&Report::Objects {
                 camera: self.spec.name.clone(),
                 frame: frame.captured,
-                objects,
+                objects: UnreadObjects::of(&objects),
             });
         }
         Ok(())
