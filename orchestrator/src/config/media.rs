@@ -14,7 +14,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 pub struct MediaConfig {
     /// Bytes that stay free on the disk, or text such as `500 MB` or `2GiB`; 0: media may fill it.
     pub min_free: Bytes,
-    /// Bytes that all media together may have, or text such as `200GiB`; without it as many as there is room for.
+    /// Bytes that all media with their thumbnails may have, or text such as `200GiB`; without it as many as there is room for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_bytes: Option<Bytes>,
     /// Days after which a file goes; without it never.

@@ -12,7 +12,7 @@ use watchpost_pipelines::tasks::file::{MediaFolder, MediaName, media_type};
 use super::keeper::Problem;
 use super::place::{Place, entries};
 use crate::config::name_problem;
-use crate::store::{MediaItem, Store};
+use crate::store::{self, MediaItem, Store};
 
 /// What was brought into order.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -84,12 +84,12 @@ fn one_folder(
         for file in adopted {
             found.adopted += 1;
             known.remove(&file.name);
-            store.add_media(&camera, folder, file, true)?;
+            add(place, store, &camera, folder, file, true)?;
         }
         for file in files(place, folder) {
             if known.remove(&file.name).is_none() {
                 found.added += 1;
-                store.add_media(&camera, folder, file, told)?;
+                add(place, store, &camera, folder, file, told)?;
             }
         }
     }
@@ -103,6 +103,24 @@ fn one_folder(
     }
     store.remove_media(known.into_values().collect(), false)?;
     Ok(())
+}
+
+/// Adds a file to the index, with its thumbnail if that is there. Also answers whether it is new.
+pub fn add(
+    place: &Place,
+    store: &Store,
+    camera: &str,
+    folder: &str,
+    mut file: MediaFile,
+    told: bool,
+) -> store::Result<(MediaItem, bool)> {
+    let thumbnail = file.thumbnail.take().and_then(|name| {
+        let bytes = place.size(folder, &name).ok()?;
+        Some((name, bytes))
+    });
+    let (thumbnail, bytes) = thumbnail.unzip();
+    file.thumbnail = thumbnail;
+    store.add_media(camera, folder, file, bytes.unwrap_or(0), told)
 }
 
 /// The files of a camera's folder whose names say what they are, oldest first.
@@ -134,9 +152,7 @@ fn of_name(place: &Place, folder: &str, day: &str, name: &str) -> io::Result<Opt
         return Ok(None);
     }
     let name = format!("{day}/{name}");
-    let bytes = place.open(folder, &name)?.metadata()?.len();
-    let thumbnail = format!(".thumbnails/{name}.jpg");
-    let has_thumbnail = place.open(folder, &thumbnail).is_ok();
+    let bytes = place.size(folder, &name)?;
     let time = parsed.time.duration_since(UNIX_EPOCH).unwrap_or_default();
     let file = MediaFile {
         task: parsed.task,
@@ -146,7 +162,7 @@ fn of_name(place: &Place, folder: &str, day: &str, name: &str) -> io::Result<Opt
         bytes,
         width: 0,
         height: 0,
-        thumbnail: has_thumbnail.then_some(thumbnail),
+        thumbnail: Some(format!(".thumbnails/{name}.jpg")),
         series: parsed.series,
         camera_config: serde_json::Value::Null,
         name,

@@ -144,21 +144,12 @@ impl Keeper {
             Some((now, since)) if since.elapsed() < CLOSING => now,
             _ => worker,
         };
-        let opened = self.shared.place.open(worker, &file.name);
-        file.bytes = opened.and_then(|opened| opened.metadata())?.len();
-        if let Some(thumbnail) = &file.thumbnail
-            && self.shared.place.open(worker, thumbnail).is_err()
-        {
-            file.thumbnail = None;
-        }
+        file.bytes = self.shared.place.size(worker, &file.name)?;
         let camera = camera.to_owned();
-        let (item, is_new) = self.store.add_media(&camera, worker, file, true)?;
+        let (item, is_new) =
+            index::add(&self.shared.place, &self.store, &camera, worker, file, true)?;
         if is_new {
-            let one = MediaTotal {
-                files: 1,
-                bytes: item.size,
-            };
-            count(&mut self.kept, &camera, one);
+            count(&mut self.kept, &camera, one(&item));
         } else {
             self.recount(); // it was found in the folder before it was told of
         }
@@ -278,13 +269,9 @@ impl Keeper {
                     self.stuck.insert(item.id);
                     continue;
                 }
-                let one = MediaTotal {
-                    files: 1,
-                    bytes: item.size,
-                };
                 removed.files += 1;
-                removed.bytes += item.size;
-                count(&mut self.removed, &item.camera, one);
+                removed.bytes += item.on_disk();
+                count(&mut self.removed, &item.camera, one(&item));
                 uncount(&mut self.kept, &item);
                 gone.push(item);
             }
@@ -307,6 +294,13 @@ pub enum Problem {
     File(#[from] io::Error),
 }
 
+fn one(item: &MediaItem) -> MediaTotal {
+    MediaTotal {
+        files: 1,
+        bytes: item.on_disk(),
+    }
+}
+
 fn count(totals: &mut BTreeMap<String, MediaTotal>, camera: &str, more: MediaTotal) {
     let total = totals.entry(camera.to_owned()).or_default();
     total.files += more.files;
@@ -316,7 +310,7 @@ fn count(totals: &mut BTreeMap<String, MediaTotal>, camera: &str, more: MediaTot
 fn uncount(totals: &mut BTreeMap<String, MediaTotal>, item: &MediaItem) {
     if let Some(total) = totals.get_mut(&item.camera) {
         total.files = total.files.saturating_sub(1);
-        total.bytes = total.bytes.saturating_sub(item.size);
+        total.bytes = total.bytes.saturating_sub(item.on_disk());
         if total.files == 0 {
             totals.remove(&item.camera);
         }

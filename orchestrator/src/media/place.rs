@@ -66,6 +66,11 @@ impl Place {
         }
     }
 
+    /// Bytes of a file.
+    pub fn size(&self, folder: &str, name: &str) -> io::Result<u64> {
+        Ok(self.open(folder, name)?.metadata()?.len())
+    }
+
     /// Bytes that are free on its disk.
     pub fn free(&self) -> Option<u64> {
         let existing = self.root.ancestors().find(|path| path.exists())?;

@@ -46,6 +46,16 @@ pub struct MediaItem {
     /// Name of its thumbnail, relative to its folder.
     #[serde(skip)]
     pub thumbnail: Option<String>,
+    /// Bytes of its thumbnail.
+    #[serde(skip)]
+    pub thumbnail_size: u64,
+}
+
+impl MediaItem {
+    /// Bytes it takes on the disk.
+    pub fn on_disk(&self) -> u64 {
+        self.size + self.thumbnail_size
+    }
 }
 
 /// Which media are wanted; everything that is set must hold.
@@ -72,7 +82,7 @@ pub struct MediaFilter {
 pub struct MediaTotal {
     /// Files.
     pub files: u64,
-    /// Their bytes.
+    /// Their bytes, with those of their thumbnails.
     pub bytes: u64,
 }
 
@@ -82,12 +92,13 @@ pub struct NewMedia {
     pub camera: String,
     pub folder: String,
     pub file: MediaFile,
+    pub thumbnail_bytes: u64,
     /// Whether the event stream tells of it.
     pub told: bool,
 }
 
 const COLUMNS: &str = "id, camera, task, folder, name, media_type, time, duration, bytes, width, height, series, \
-                       series_number, camera_config, thumbnail";
+                       series_number, camera_config, thumbnail, thumbnail_bytes";
 
 /// Adds a file, or brings what is known of it up to date. Also answers whether it is new.
 pub fn add(connection: &Connection, new: NewMedia) -> Result<(MediaItem, bool)> {
@@ -95,6 +106,7 @@ pub fn add(connection: &Connection, new: NewMedia) -> Result<(MediaItem, bool)> 
         camera,
         folder,
         file,
+        thumbnail_bytes,
         told: _,
     } = new;
     let known: Option<i64> = connection
@@ -104,11 +116,12 @@ pub fn add(connection: &Connection, new: NewMedia) -> Result<(MediaItem, bool)> 
     // Not one upsert: SQLite uses up a number for each that ends in an update.
     let sql = if known.is_none() {
         "INSERT INTO media (camera, task, folder, name, media_type, time, duration, bytes, width, height, series,
-                            series_number, camera_config, thumbnail)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14) RETURNING id"
+                            series_number, camera_config, thumbnail, thumbnail_bytes)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15) RETURNING id"
     } else {
         "UPDATE media SET camera = ?1, task = ?2, media_type = ?5, time = ?6, duration = ?7, bytes = ?8, width = ?9,
-             height = ?10, series = ?11, series_number = ?12, camera_config = ?13, thumbnail = ?14
+             height = ?10, series = ?11, series_number = ?12, camera_config = ?13, thumbnail = ?14,
+             thumbnail_bytes = ?15
          WHERE folder = ?3 AND name = ?4 RETURNING id"
     };
     let (series, series_number) = file.series.unzip();
@@ -129,6 +142,7 @@ pub fn add(connection: &Connection, new: NewMedia) -> Result<(MediaItem, bool)> 
         series_number,
         camera_config: file.camera_config,
         thumbnail: file.thumbnail,
+        thumbnail_size: thumbnail_bytes,
     };
     item.id = connection.prepare_cached(sql)?.query_row(
         rusqlite::params![
@@ -146,6 +160,7 @@ pub fn add(connection: &Connection, new: NewMedia) -> Result<(MediaItem, bool)> 
             item.series_number.map(signed),
             item.camera_config.to_string(),
             item.thumbnail,
+            signed(item.thumbnail_size),
         ],
         |row| row.get(0),
     )?;
@@ -203,8 +218,9 @@ pub fn oldest(
 
 /// What each camera has.
 pub fn totals(connection: &Connection) -> Result<BTreeMap<String, MediaTotal>> {
-    let mut statement = connection
-        .prepare_cached("SELECT camera, count(*), sum(bytes) FROM media GROUP BY camera")?;
+    let mut statement = connection.prepare_cached(
+        "SELECT camera, count(*), sum(bytes + thumbnail_bytes) FROM media GROUP BY camera",
+    )?;
     let rows = statement.query_map([], |row| {
         let total = MediaTotal {
             files: unsigned(row.get(1)?),
@@ -257,5 +273,6 @@ fn read(row: &Row) -> rusqlite::Result<MediaItem> {
         series_number: row.get::<_, Option<i64>>(12)?.map(unsigned),
         camera_config: json(row, 13)?,
         thumbnail: row.get(14)?,
+        thumbnail_size: unsigned(row.get(15)?),
     })
 }

@@ -210,13 +210,14 @@ impl Store {
         self.changes.subscribe()
     }
 
-    /// Adds a file of `folder` to the media index, or brings what is known of it up to date. It is on disk when this
-    /// returns. The event stream tells of it if `told`. Also answers whether it is new.
+    /// Adds a file of `folder`, and the size of its thumbnail, to the media index, or brings what is known of it up to date.
+    /// It is on disk when this returns. The event stream tells of it if `told`. Also answers whether it is new.
     pub(crate) fn add_media(
         &self,
         camera: &str,
         folder: &str,
         file: MediaFile,
+        thumbnail_bytes: u64,
         told: bool,
     ) -> Result<(MediaItem, bool)> {
         let (reply, answer) = sync_channel(1);
@@ -224,6 +225,7 @@ impl Store {
             camera: camera.to_owned(),
             folder: folder.to_owned(),
             file,
+            thumbnail_bytes,
             told,
         });
         self.writer.post_waiting(Op::AddMedia { media, reply })?;

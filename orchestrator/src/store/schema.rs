@@ -75,6 +75,9 @@ const MIGRATIONS: &[&str] = &[
     ) STRICT;
     ALTER TABLE changes ADD COLUMN kind TEXT NOT NULL DEFAULT 'track';
 ",
+    "
+    ALTER TABLE media ADD COLUMN thumbnail_bytes INTEGER NOT NULL DEFAULT 0;
+",
 ];
 
 /// Opens the database for writing and brings it to the newest schema.

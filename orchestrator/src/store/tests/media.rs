@@ -36,7 +36,7 @@ fn media_are_found_by_camera_task_series_and_time_page_by_page() {
             Task::Photo
         };
         let media = file(task, &format!("{number}.jpg"), f64::from(number));
-        let (item, _) = store.add_media(camera, camera, media, true).unwrap();
+        let (item, _) = store.add_media(camera, camera, media, 7, true).unwrap();
         assert_eq!(item.id, i64::from(number) + 1, "numbers follow each other");
         assert_eq!((item.width, item.height), (Some(640), None), "0 is unknown");
         assert_eq!(store.media_item(item.id).unwrap(), Some(item));
@@ -67,24 +67,24 @@ fn media_are_found_by_camera_task_series_and_time_page_by_page() {
     }
     assert_eq!(seen, (0..25).rev().collect::<Vec<_>>());
     let totals = store.media_totals().unwrap();
-    assert_eq!((totals["back"].files, totals["front"].bytes), (5, 2000));
+    assert_eq!((totals["back"].files, totals["front"].bytes), (5, 2140));
 }
 
 #[test]
 fn a_file_that_is_told_of_again_stays_one_and_the_oldest_come_first() {
     let (_folder, store) = open();
     let (first, _) = store
-        .add_media("front", "front", file(Task::Video, "a.mp4", 5.0), true)
+        .add_media("front", "front", file(Task::Video, "a.mp4", 5.0), 0, true)
         .unwrap();
     let again = MediaFile {
         bytes: 200,
         duration: Some(2.5),
         ..file(Task::Video, "a.mp4", 5.0)
     };
-    let (again, is_new) = store.add_media("front", "front", again, false).unwrap();
+    let (again, is_new) = store.add_media("front", "front", again, 0, false).unwrap();
     assert_eq!((again.id, again.size, is_new), (first.id, 200, false));
     store
-        .add_media("front", "front", file(Task::Photo, "b.jpg", 4.0), true)
+        .add_media("front", "front", file(Task::Photo, "b.jpg", 4.0), 0, true)
         .unwrap();
     let oldest = store.oldest_media(None, 10).unwrap();
     assert_eq!((oldest[0].time, oldest[1].duration), (4.0, Some(2.5)));
@@ -116,7 +116,7 @@ fn a_file_that_is_told_of_again_stays_one_and_the_oldest_come_first() {
 fn media_of_a_renamed_camera_have_its_new_name_and_their_old_folder() {
     let (_folder, store) = open();
     store
-        .add_media("front", "front", file(Task::Photo, "a.jpg", 1.0), true)
+        .add_media("front", "front", file(Task::Photo, "a.jpg", 1.0), 0, true)
         .unwrap();
     store.rename_camera("front", "door").unwrap();
     store.flush().unwrap();
