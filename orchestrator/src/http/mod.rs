@@ -28,6 +28,7 @@ use crate::supervisor::Handle;
 use axum::{Router, middleware};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tower_http::limit::RequestBodyLimitLayer;
@@ -39,6 +40,10 @@ const MAX_BODY: usize = 1 << 20;
 
 /// Connections at a time. A page takes a handful, a Prometheus one.
 const MAX_CONNECTIONS: usize = 128;
+
+/// A client that takes nothing of what is sent to it for this long is not there any more, or only looks as if it were: a viewer
+/// whose network went away, a page that sleeps.
+const STALLED: Duration = Duration::from_secs(30);
 
 /// Why HTTP must not be served as configured.
 pub fn problem(config: &HttpConfig) -> Option<String> {

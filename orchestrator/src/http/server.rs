@@ -1,7 +1,7 @@
 //! Listening, as configured and as configured anew while it runs.
 
 use super::listener::Limited;
-use super::{Api, MAX_CONNECTIONS, router};
+use super::{Api, MAX_CONNECTIONS, STALLED, router};
 use crate::config::HttpConfig;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -74,7 +74,7 @@ impl Server {
         let stop = self.api.done.child_token();
         self.accepting = Some(stop.clone());
         let router = router(self.api.clone(), local);
-        let listener = Limited::new(listener, self.room.clone());
+        let listener = Limited::new(listener, self.room.clone(), STALLED);
         self.tasks.spawn(async move {
             let serving =
                 axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned());
