@@ -9,6 +9,8 @@ use crate::supervisor::{Command, Gone, Handle};
 use folder::FolderWatch;
 use serde_json::Value;
 use std::collections::BTreeSet;
+use std::io::ErrorKind;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
@@ -105,6 +107,9 @@ pub enum Refusal {
         "references (${{NAME}}, file:PATH) are taken from the configuration file only, unless http.allow_local_sources is set there"
     )]
     Reference,
+    /// It would listen where it cannot.
+    #[error("http.listen {0}: {1}; it listens where it did, and nothing was changed")]
+    Listen(SocketAddr, std::io::Error),
     /// Everything is ending.
     #[error(transparent)]
     Gone(#[from] Gone),
@@ -240,7 +245,8 @@ impl Keeper {
         if !self.at_work.http.allow_local_sources {
             refuse_local(&self.at_work, &loaded.config)?;
         }
-        let actions = config::plan(&self.at_work, &loaded.config);
+        try_to_listen(self.at_work.http.listen, loaded.config.http.listen)?;
+        let actions = self.plan(&loaded);
         if manner.dry_run {
             return Ok(actions);
         }
@@ -263,6 +269,21 @@ impl Keeper {
         }
         self.take_over(loaded).await?;
         Ok(actions)
+    }
+
+    /// What a change means, cameras included that were wrong from the start and are gone with it.
+    fn plan(&self, loaded: &Loaded) -> Vec<Action> {
+        let mut actions = config::plan(&self.at_work, &loaded.config);
+        let (before, now) = (&self.at_work.cameras, &loaded.config.cameras);
+        let was_never_at_work = |name: &&String| !before.contains_key(*name);
+        let is_gone =
+            |name: &&String| !now.contains_key(*name) && !loaded.broken.contains_key(*name);
+        let gone = self.wrong.iter().filter(was_never_at_work).filter(is_gone);
+        actions.extend(gone.map(|camera| Action::Stop {
+            camera: camera.clone(),
+            removed: true,
+        }));
+        actions
     }
 
     /// Whatever was written into the file meanwhile comes first, so that nobody's change is lost.
@@ -354,6 +375,19 @@ fn check(path: &Path, text: String) -> Result<Loaded, Problems> {
     match crate::http::problem(&loaded.config.http) {
         Some(problem) => Err(Problem::of_file(path, problem).into()),
         None => Ok(loaded),
+    }
+}
+
+/// Whether an address to listen at can be had. Ours with the same port would be in the way, and is let go of before.
+fn try_to_listen(now: SocketAddr, wanted: SocketAddr) -> Result<(), Refusal> {
+    if wanted == now {
+        return Ok(());
+    }
+    match std::net::TcpListener::bind(wanted) {
+        Err(error) if error.kind() != ErrorKind::AddrInUse || wanted.port() != now.port() => {
+            Err(Refusal::Listen(wanted, error))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -210,6 +210,43 @@ fn the_interface_changes_while_it_runs_and_open_connections_go_on() {
 }
 
 #[test]
+fn an_address_that_cannot_be_had_is_refused_before_anything_changes() {
+    let watchpost = Watchpost::start(CAMERA);
+    let before = std::fs::read_to_string(watchpost.config_file()).unwrap();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = taken.local_addr().unwrap().to_string();
+    let mut config = watchpost.get("/api/config");
+    config["cameras"]["a"]["friendly_name"] = "Gate".into();
+    // In use; an address of documentation, which this machine does not have.
+    for (listen, why) in [
+        (taken.as_str(), "in use"),
+        ("192.0.2.1:8080", "Cannot assign"),
+    ] {
+        config["http"] =
+            serde_json::json!({"listen": listen, "tokens": [{"token": "some-token-123456"}]});
+        for path in ["/api/config?dry_run=1", "/api/config"] {
+            let json = "Content-Type: application/json\r\n";
+            let (code, answer) = watchpost.request("POST", path, json, &config.to_string());
+            assert_eq!(code, 409, "{answer}");
+            assert!(answer.contains(listen) && answer.contains(why), "{answer}");
+        }
+    }
+    assert_eq!(
+        std::fs::read_to_string(watchpost.config_file()).unwrap(),
+        before
+    );
+    assert!(watchpost.camera("a")["friendly_name"].is_null());
+    // Where it listens already, and where somebody else does not.
+    config["http"] = serde_json::json!({"listen": format!("127.0.0.1:{}", free_port())});
+    let json = "Content-Type: application/json\r\n";
+    let path = "/api/config?dry_run=1";
+    assert_eq!(
+        watchpost.request("POST", path, json, &config.to_string()).0,
+        200
+    );
+}
+
+#[test]
 fn more_is_not_allowed_over_http_than_the_file_allows() {
     let watchpost = Watchpost::start(CAMERA);
     let json = "Content-Type: application/json\r\n";

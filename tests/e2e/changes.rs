@@ -280,7 +280,8 @@ fn a_camera_with_a_mistake_goes_on_as_it_was_and_the_others_can_be_changed() {
     assert!(!watchpost.socket("door").exists());
     // It disappears like any other.
     let (code, answer) = change(&watchpost, "DELETE", "/api/cameras/door", &Value::Null);
-    assert_eq!(code, 200, "{answer}");
+    let gone = json!([{"action": "stop", "camera": "door", "removed": true}]);
+    assert_eq!((code, &answer["actions"]), (200, &gone), "{answer}");
     eventually("it is gone", || {
         watchpost.request("GET", "/api/cameras/door", "", "").0 == 404
     });

@@ -109,6 +109,7 @@ impl ApiError {
                 Refusal::Change(ChangeError::Edit(_))
                 | Refusal::Write(_)
                 | Refusal::FileWrong(_)
+                | Refusal::Listen(..)
                 | Refusal::Unreadable(_) => StatusCode::CONFLICT,
                 Refusal::Gone(_) => StatusCode::SERVICE_UNAVAILABLE,
             },
