@@ -2,13 +2,18 @@
 
 #![allow(unsafe_code)]
 
-use glib::translate::{IntoGlib, IntoGlibPtr, ToGlibPtr, from_glib_full};
+use std::ops::ControlFlow;
+
+use glib::translate::{IntoGlib, IntoGlibPtr, ToGlibPtr, TryFromGlib, from_glib_full};
 use gst::prelude::*;
 use gst::subclass::prelude::*;
 use gst_video::{VideoFrameFlags, VideoInfo, VideoMeta, VideoRegionOfInterestMeta};
 use shmring_core::{Frame, WriteSlot};
 
 use crate::shmringsink::SlotAllocator;
+
+/// What a chain function answers.
+pub type FlowResult = Result<gst::FlowSuccess, gst::FlowError>;
 
 /// All flags of a buffer, those of video included, which the bindings cut off.
 pub fn buffer_flags(buffer: &gst::BufferRef) -> u32 {
@@ -40,6 +45,31 @@ pub fn is_sole_owner(buffer: &gst::BufferRef) -> bool {
         count(&raw const (*b).mini_object.refcount) == 1
             && count(&raw const (*m).mini_object.refcount) == 1
             && (*m).parent.is_null()
+    }
+}
+
+/// Brings a pad's buffers to `first`. What that leaves goes to whom they were brought before.
+pub fn intercept<F>(pad: &gst::Pad, first: F)
+where
+    F: Fn(Option<&gst::Object>, gst::Buffer) -> ControlFlow<FlowResult, gst::Buffer>,
+    F: Send + Sync + 'static,
+{
+    // SAFETY: called while the element is made, so nobody pushes to its pad or sets its functions meanwhile. The function
+    // found is called as the pad would have called it: in the same thread, with the same pad and parent, and it takes the
+    // one reference of the buffer.
+    unsafe {
+        let to: *mut gst::ffi::GstPad = pad.to_glib_none().0;
+        let Some(before) = (*to).chainfunc else {
+            return;
+        };
+        pad.set_chain_function(move |pad, parent, buffer| match first(parent, buffer) {
+            ControlFlow::Break(result) => result,
+            ControlFlow::Continue(buffer) => gst::FlowSuccess::try_from_glib(before(
+                pad.to_glib_none().0,
+                parent.to_glib_none().0,
+                buffer.into_glib_ptr(),
+            )),
+        });
     }
 }
 

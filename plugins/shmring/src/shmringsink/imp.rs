@@ -1,7 +1,8 @@
 //! The element: takes buffers, finds out whether they lie in the ring already, publishes them.
 
+use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, LazyLock, Mutex, RwLock};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, RwLock};
 
 use gst::prelude::*;
 use gst::subclass::prelude::*;
@@ -13,7 +14,7 @@ use shmring_core::{FrameHeader, PublishError, Purpose, Writer, WriterConfig};
 use super::Backing;
 use super::pool::{SlotAllocator, SlotPool, Slots};
 use crate::time::{self, Mapping};
-use crate::{raw, wire};
+use crate::{raw, raw::FlowResult, wire};
 
 static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
     gst::DebugCategory::new(
@@ -76,6 +77,8 @@ struct State {
     caps: Option<gst::Caps>,
     video: Option<VideoInfo>,
     segment: gst::Segment,
+    /// Timestamp of the last frame.
+    position: Option<gst::ClockTime>,
     /// Made anew after each way to PLAYING.
     mapping: Option<Mapping>,
     min_latency: gst::ClockTime,
@@ -95,6 +98,8 @@ pub struct ShmRingSink {
     state: Mutex<Option<State>>,
     /// Set from other threads: clock, base time or latency are to be looked at again.
     stale: AtomicBool,
+    /// The base class has passed on a frame since it last had something else to do, and has nothing to do for the next.
+    flowing: AtomicBool,
     stats_interval: AtomicU32,
 }
 
@@ -112,7 +117,68 @@ fn room_of(ring: &Writer) -> (u64, usize) {
     (geometry.slot_bytes(), geometry.info_bytes() as usize)
 }
 
+impl State {
+    /// Whether the base class would pass on this frame, and not drop it because it lies outside of the segment.
+    fn takes(&self, buffer: &gst::BufferRef) -> bool {
+        let Some(segment) = self.segment.downcast_ref::<gst::ClockTime>() else {
+            return false;
+        };
+        let Some(start) = buffer.pts().or(buffer.dts()) else {
+            return true;
+        };
+        let end = buffer.duration().and_then(|d| start.checked_add(d));
+        segment.clip(start, end).is_some()
+    }
+}
+
 impl ShmRingSink {
+    /// Each buffer comes here before it comes to the base class, whose way to [`BaseSinkImpl::render`] is longer than
+    /// all the rest of this element: preroll, clock and throttling, for a live stream that needs none of them. So it
+    /// gets the first buffer after whatever could change that, and the next ones go into the ring from here.
+    fn chain(&self, buffer: gst::Buffer) -> ControlFlow<FlowResult, gst::Buffer> {
+        if !self.flowing.load(Ordering::Acquire) {
+            return ControlFlow::Continue(buffer);
+        }
+        let state = self.state.lock().unwrap();
+        if !state.as_ref().is_some_and(|state| state.takes(&buffer)) {
+            drop(state);
+            return ControlFlow::Continue(buffer);
+        }
+        ControlFlow::Break(self.take(state, &buffer))
+    }
+
+    /// Whether the base class has something to do for each buffer, as its properties are now.
+    fn base_is_needed(&self) -> bool {
+        let obj = self.obj();
+        obj.is_sync() || obj.enables_last_sample() || obj.max_bitrate() > 0
+    }
+
+    /// Publishes a frame, and posts what there is to say about it.
+    fn take(&self, mut guard: MutexGuard<'_, Option<State>>, buffer: &gst::Buffer) -> FlowResult {
+        let interval = self.stats_interval.load(Ordering::Relaxed);
+        let state = guard.as_mut().ok_or(gst::FlowError::Flushing)?;
+        if self.stale.load(Ordering::Relaxed) && self.stale.swap(false, Ordering::AcqRel) {
+            self.refresh(state);
+        }
+        let result = self.publish(state, buffer);
+        let report = self.due_report(state, interval);
+        let warning = state.warning.take();
+        drop(guard);
+        if let Some(text) = warning {
+            gst::element_imp_warning!(self, gst::ResourceError::NoSpaceLeft, ("{text}"));
+        }
+        if let Some(stats) = report {
+            let message = gst::message::Element::builder(stats)
+                .src(&*self.obj())
+                .build();
+            let _ = self.obj().post_message(message);
+        }
+        result.map(|()| gst::FlowSuccess::Ok).map_err(|err| {
+            self.post_error_message(err);
+            gst::FlowError::Error
+        })
+    }
+
     fn writer_config(
         &self,
         slot_bytes: u64,
@@ -340,6 +406,7 @@ impl ShmRingSink {
             flags |= u64::from(gst::BufferFlags::DISCONT.bits());
         }
         let header = Self::header(state, buffer, flags);
+        state.position = buffer.pts().or(buffer.dts());
         let size = buffer.size() as u64;
         if state.ring.is_none() || size > state.room.0 {
             // Where sizes vary from frame to frame it grows in steps.
@@ -531,6 +598,18 @@ impl ObjectImpl for ShmRingSink {
         obj.set_async(false);
         obj.set_enable_last_sample(false);
         obj.set_qos(false);
+        raw::intercept(&obj.sink_pad(), |parent, buffer| {
+            Self::catch_panic_pad_function(
+                parent,
+                || ControlFlow::Break(Err(gst::FlowError::Error)),
+                |imp| imp.chain(buffer),
+            )
+        });
+    }
+
+    fn notify(&self, property: &glib::ParamSpec) {
+        self.flowing.store(false, Ordering::Release);
+        self.parent_notify(property);
     }
 
     fn set_property(&self, _id: usize, value: &glib::Value, pspec: &glib::ParamSpec) {
@@ -608,7 +687,25 @@ impl ElementImpl for ShmRingSink {
         if transition == gst::StateChange::PausedToPlaying {
             self.stale.store(true, Ordering::Release);
         }
-        self.parent_change_state(transition)
+        let result = self.parent_change_state(transition);
+        // Afterwards: a frame that the base class was passing on meanwhile has said otherwise.
+        self.flowing.store(false, Ordering::Release);
+        result
+    }
+
+    /// The base class knows only of the frames that went its way.
+    fn query(&self, query: &mut gst::QueryRef) -> bool {
+        if let gst::QueryViewMut::Position(q) = query.view_mut()
+            && q.format() == gst::Format::Time
+            && !self.obj().is_sync()
+            && let Some(state) = self.state.lock().unwrap().as_ref()
+            && let Some(segment) = state.segment.downcast_ref::<gst::ClockTime>()
+            && let Some(position) = segment.to_stream_time(state.position)
+        {
+            q.set(position);
+            return true;
+        }
+        ElementImplExt::parent_query(self, query)
     }
 
     fn send_event(&self, event: gst::Event) -> bool {
@@ -616,6 +713,7 @@ impl ElementImpl for ShmRingSink {
         if event.type_() == gst::EventType::Latency {
             self.stale.store(true, Ordering::Release);
         }
+        self.flowing.store(false, Ordering::Release);
         self.parent_send_event(event)
     }
 }
@@ -710,6 +808,7 @@ impl BaseSinkImpl for ShmRingSink {
     }
 
     fn event(&self, event: gst::Event) -> bool {
+        self.flowing.store(false, Ordering::Release);
         if let Some(state) = self.state.lock().unwrap().as_mut() {
             match event.view() {
                 gst::EventView::Segment(e) => {
@@ -745,29 +844,13 @@ impl BaseSinkImpl for ShmRingSink {
         self.parent_event(event)
     }
 
-    fn render(&self, buffer: &gst::Buffer) -> Result<gst::FlowSuccess, gst::FlowError> {
-        let interval = self.stats_interval.load(Ordering::Relaxed);
-        let mut guard = self.state.lock().unwrap();
-        let state = guard.as_mut().ok_or(gst::FlowError::Flushing)?;
-        if self.stale.load(Ordering::Relaxed) && self.stale.swap(false, Ordering::AcqRel) {
-            self.refresh(state);
+    fn render(&self, buffer: &gst::Buffer) -> FlowResult {
+        let result = self.take(self.state.lock().unwrap(), buffer);
+        // In this order: who changes a property afterwards takes it back.
+        self.flowing.store(result.is_ok(), Ordering::Release);
+        if self.base_is_needed() {
+            self.flowing.store(false, Ordering::Release);
         }
-        let result = self.publish(state, buffer);
-        let report = self.due_report(state, interval);
-        let warning = state.warning.take();
-        drop(guard);
-        if let Some(text) = warning {
-            gst::element_imp_warning!(self, gst::ResourceError::NoSpaceLeft, ("{text}"));
-        }
-        if let Some(stats) = report {
-            let message = gst::message::Element::builder(stats)
-                .src(&*self.obj())
-                .build();
-            let _ = self.obj().post_message(message);
-        }
-        result.map(|()| gst::FlowSuccess::Ok).map_err(|err| {
-            self.post_error_message(err);
-            gst::FlowError::Error
-        })
+        result
     }
 }
