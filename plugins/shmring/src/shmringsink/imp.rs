@@ -598,7 +598,7 @@ impl ObjectImpl for ShmRingSink {
         obj.set_async(false);
         obj.set_enable_last_sample(false);
         obj.set_qos(false);
-        raw::intercept(&obj.sink_pad(), |parent, buffer| {
+        raw::intercept(obj.sink_pad(), |parent, buffer| {
             Self::catch_panic_pad_function(
                 parent,
                 || ControlFlow::Break(Err(gst::FlowError::Error)),
