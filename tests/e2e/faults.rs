@@ -39,6 +39,32 @@ fn a_frozen_picture_and_an_impossible_rate_start_the_camera_again() {
 }
 
 #[test]
+fn garbage_and_half_pictures_hurt_nobody() {
+    let watchpost = Watchpost::start(&format!(
+        "cameras:\n{}{}{}",
+        camera("good", "walkers", ""),
+        camera("garbage", "walkers,garbage@1s+2s/4s", ""),
+        camera("half", "walkers,truncate@1s+1s/3s", "")
+    ));
+    let before = watchpost.wait_for("good", "is analysed", |c| {
+        c["analysis"]["state"] == "running"
+    });
+    let garbage = watchpost.wait_for("garbage", "has frames of noise behind it", |c| {
+        c["ring"]["written"].as_u64().is_some_and(|n| n > 30) && c["analysis"]["state"] == "running"
+    });
+    assert_eq!(garbage["reconnects_last_hour"], 0, "{garbage}");
+    let half = watchpost.wait_for("half", "goes on behind half pictures", |c| {
+        c["state"] == "streaming"
+            && c["ring"]["written"].as_u64().is_some_and(|n| n > 30)
+            && c["analysis"]["state"] == "running"
+    });
+    let after = watchpost.camera("good");
+    assert_eq!(after["capture_pid"], before["capture_pid"]);
+    assert_eq!(after["analysis_pid"], before["analysis_pid"], "{half}");
+    assert_eq!(after["reconnects_last_hour"], 0);
+}
+
+#[test]
 fn a_camera_that_refuses_waits_for_minutes_and_a_change_ends_the_wait() {
     let watchpost = Watchpost::start(&format!(
         "cameras:\n{}{}",

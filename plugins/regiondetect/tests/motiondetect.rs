@@ -80,6 +80,29 @@ fn with_motion(run: &Run) -> usize {
 }
 
 #[test]
+fn half_a_frame_is_passed_over_and_the_stream_goes_on() {
+    let run = run_with(BALL, "", |frames, motion| {
+        if frames == 1 {
+            let pad = motion.static_pad("sink").unwrap();
+            let passed = std::sync::atomic::AtomicU32::new(0);
+            pad.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
+                let number = passed.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                if number == 5
+                    && let Some(gst::PadProbeData::Buffer(buffer)) = &mut info.data
+                {
+                    let half = buffer.size() / 2;
+                    buffer.make_mut().set_size(half);
+                }
+                gst::PadProbeReturn::Ok
+            });
+        }
+    });
+    assert_eq!(run.frames.len(), 60);
+    let without = run.frames.iter().filter(|(_, state)| state.is_none());
+    assert_eq!(without.count(), 1, "only the broken one says nothing");
+}
+
+#[test]
 fn a_moving_ball_is_found_in_every_format_and_stands_still_for_none() {
     for format in [
         "I420", "NV12", "YV12", "NV21", "YUY2", "UYVY", "GRAY8", "RGB", "BGR", "RGBx", "BGRA",

@@ -67,6 +67,8 @@ struct State {
     /// Motion that has been announced, and when there last was some.
     active: bool,
     last_motion: Option<gst::ClockTime>,
+    /// The last frame could not be read, and that has been told.
+    unreadable: bool,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -123,26 +125,22 @@ impl MotionDetect {
             width: state.info.width(),
             height: state.info.height(),
         };
-        let (calibrating, share, moving) = {
-            let frame = gst_video::VideoFrameRef::from_buffer_ref_readable(buffer, &state.info)
-                .map_err(|_| self.unreadable("it cannot be mapped"))?;
-            let plane = frame
-                .plane_data(0)
-                .map_err(|_| self.unreadable("it has no first plane"))?;
-            let stride = usize::try_from(frame.plane_stride()[0])
-                .map_err(|_| self.unreadable("its stride is negative"))?;
-            let luma = Luma::new(
-                plane,
-                stride,
-                size.width as usize,
-                size.height as usize,
-                luma_layout(frame.format()),
-            )
-            .map_err(|error| self.unreadable(&error.to_string()))?;
-            let motion = state.detector.process(&luma);
-            let moving = !motion.boxes.is_empty() && !motion.calibrating;
-            (motion.calibrating, motion.share, moving)
+        let (calibrating, share, moving) = match state.process(buffer) {
+            Ok(found) => found,
+            Err(why) => {
+                let is_first = !std::mem::replace(&mut state.unreadable, true);
+                drop(guard);
+                if is_first {
+                    gst::element_imp_warning!(
+                        self,
+                        gst::StreamError::Format,
+                        ("Frame cannot be read: {why}; it passes as it is, as will others like it")
+                    );
+                }
+                return Ok(None);
+            }
         };
+        state.unreadable = false;
         if motion_metas {
             motion_state::set(buffer, MotionState { calibrating });
             let (sx, sy) = (1.0 / size.width as f32, 1.0 / size.height as f32);
@@ -161,15 +159,6 @@ impl MotionDetect {
         };
         gst::trace!(CAT, imp = self, "{:?}: {stats:?}", pts);
         Ok(message)
-    }
-
-    fn unreadable(&self, why: &str) -> gst::FlowError {
-        gst::element_imp_error!(
-            self,
-            gst::StreamError::Format,
-            ("Frame cannot be read: {why}; upstream announced other caps than it sends")
-        );
-        gst::FlowError::Error
     }
 
     fn post(&self, message: MotionMessage) {
@@ -193,6 +182,22 @@ impl MotionDetect {
 }
 
 impl State {
+    /// Looks for motion: whether it is still calibrating, the share of the picture that moves, and whether that is motion. Or
+    /// why the frame cannot be read: one that is broken must not end the stream.
+    fn process(&mut self, buffer: &gst::BufferRef) -> Result<(bool, f64, bool), String> {
+        let frame = gst_video::VideoFrameRef::from_buffer_ref_readable(buffer, &self.info)
+            .map_err(|_| "it does not have the bytes its caps announce")?;
+        let plane = frame.plane_data(0).map_err(|_| "it has no first plane")?;
+        let stride =
+            usize::try_from(frame.plane_stride()[0]).map_err(|_| "its stride is negative")?;
+        let (width, height) = (self.info.width() as usize, self.info.height() as usize);
+        let luma = Luma::new(plane, stride, width, height, luma_layout(frame.format()))
+            .map_err(|error| error.to_string())?;
+        let motion = self.detector.process(&luma);
+        let moving = !motion.boxes.is_empty() && !motion.calibrating;
+        Ok((motion.calibrating, motion.share, moving))
+    }
+
     /// Keeps track of whether there is motion; the message when that changes.
     fn announce(
         &mut self,
@@ -346,6 +351,7 @@ impl BaseTransformImpl for MotionDetect {
             stale: true,
             active,
             last_motion,
+            unreadable: false,
         });
         Ok(())
     }
