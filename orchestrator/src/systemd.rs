@@ -75,7 +75,10 @@ impl Systemd {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::supervisor::Command;
+    use crate::supervisor::status::Status;
     use std::os::unix::net::UnixDatagram;
+    use std::time::Instant;
 
     #[test]
     fn systemd_hears_what_it_is_told() {
@@ -96,6 +99,48 @@ mod tests {
         assert_eq!(&text[..length], b"READY=1");
         // A watchdog that is meant for somebody else.
         assert_eq!(Systemd::from(env, 8).watchdog, None);
+    }
+
+    #[tokio::test]
+    async fn systemd_hears_nothing_from_a_supervisor_that_hangs() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("notify");
+        let socket = UnixDatagram::bind(&path).unwrap();
+        socket.set_nonblocking(true).unwrap();
+        let env = |name: &str| match name {
+            "NOTIFY_SOCKET" => Some(path.display().to_string()),
+            "WATCHDOG_USEC" => Some("300000".into()),
+            _ => None,
+        };
+        let mut text = [0; 64];
+        let mut hears = || socket.recv(&mut text).is_ok();
+        let (supervisor, mut questions) = Handle::for_tests();
+        let alive = tokio::spawn(Systemd::from(env, 7).keep_alive(supervisor));
+        for _ in 0..3 {
+            assert!(!hears(), "nobody has answered yet");
+            let Some(Command::Status(reply)) = questions.recv().await else {
+                panic!("it was not asked how it is");
+            };
+            let _ = reply.send(Status {
+                version: String::new(),
+                pid: 7,
+                started: 0.0,
+                config_error: None,
+                cameras: Vec::new(),
+                processes: Vec::new(),
+            });
+            let deadline = Instant::now() + Duration::from_secs(60);
+            while !hears() {
+                assert!(Instant::now() < deadline, "an answer was not passed on");
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        }
+        // Asked again, and this time there is no answer.
+        let unanswered = questions.recv().await;
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        assert!(!hears());
+        drop(unanswered);
+        alive.abort();
     }
 
     #[test]

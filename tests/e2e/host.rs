@@ -108,7 +108,7 @@ fn a_worker_in_uninterruptible_sleep_is_reported_as_such_and_replaced() {
     assert_eq!(watchpost.camera("a")["capture_pid"], after["capture_pid"]);
 }
 
-/// The next word to systemd; `None` after two seconds of silence.
+/// The next word to systemd; `None` after some silence.
 fn hear(socket: &UnixDatagram) -> Option<String> {
     let mut text = [0; 256];
     let length = socket.recv(&mut text).ok()?;
@@ -116,7 +116,7 @@ fn hear(socket: &UnixDatagram) -> Option<String> {
 }
 
 #[test]
-fn systemd_hears_from_the_supervisor_for_as_long_as_it_does_its_work() {
+fn systemd_hears_from_the_supervisor_also_while_the_disk_hangs() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("notify");
     let socket = UnixDatagram::bind(&path).unwrap();
@@ -134,7 +134,7 @@ fn systemd_hears_from_the_supervisor_for_as_long_as_it_does_its_work() {
         assert_eq!(hear(&socket).as_deref(), Some("WATCHDOG=1"));
     }
 
-    // Its table cannot be worked on while the disk does not take the ids it reserves for a new camera.
+    // A disk that takes nothing holds up nobody: a camera comes, and streams; it is analysed once its ids are on the disk.
     let database = watchpost.config_file().with_file_name("data/watchpost.db");
     let disk = rusqlite::Connection::open(database).unwrap();
     disk.execute_batch("BEGIN EXCLUSIVE").unwrap();
@@ -143,16 +143,14 @@ fn systemd_hears_from_the_supervisor_for_as_long_as_it_does_its_work() {
         watchpost.request("PATCH", "/api/cameras/a", JSON, body).0,
         200
     );
-    socket
-        .set_read_timeout(Some(Duration::from_secs(2)))
-        .unwrap();
-    let deadline = Instant::now() + PATIENCE;
-    while hear(&socket).is_some() {
-        assert!(Instant::now() < deadline, "it goes on as if nothing were");
+    let camera = watchpost.wait_streaming("a");
+    assert_eq!(camera["analysis"]["state"], "waiting", "{camera}");
+    for _ in 0..5 {
+        assert_eq!(hear(&socket).as_deref(), Some("WATCHDOG=1"));
     }
+    let camera = watchpost.camera("a");
+    assert_eq!(camera["analysis"]["state"], "waiting", "{camera}");
     disk.execute_batch("ROLLBACK").unwrap();
-    socket.set_read_timeout(Some(PATIENCE)).unwrap();
-    assert_eq!(hear(&socket).as_deref(), Some("WATCHDOG=1"));
     watchpost.wait_for("a", "is analysed", |c| c["analysis"]["state"] == "running");
 
     watchpost.signal(Signal::TERM);

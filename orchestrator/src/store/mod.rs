@@ -15,7 +15,7 @@ mod writer;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::sync_channel;
+use std::sync::mpsc::{Receiver, sync_channel};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rusqlite::Connection;
@@ -122,15 +122,15 @@ impl Store {
         })
     }
 
-    /// Reserves the next block of object ids of a camera and returns the first of its [`ID_BLOCK`]. It is on disk when this
-    /// returns, so that no id is given twice, whatever happens.
-    pub fn reserve_ids(&self, camera: &str) -> Result<i64> {
+    /// Reserves the next block of object ids of a camera; answers with where the first of its [`ID_BLOCK`] will be found once
+    /// the reservation is on disk, so that no id is given twice, whatever happens. Never waits.
+    pub fn reserve_ids(&self, camera: &str) -> Result<Receiver<Result<i64>>> {
         let (reply, answer) = sync_channel(1);
-        self.writer.post_waiting(Op::ReserveIds {
+        self.post(Op::ReserveIds {
             camera: camera.to_owned(),
             reply,
         })?;
-        answer.recv().map_err(|_| Error::Closed)?
+        Ok(answer)
     }
 
     /// Keeps a camera's region grid as the JSON regiondetect exports.

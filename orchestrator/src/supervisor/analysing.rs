@@ -2,6 +2,7 @@
 
 use super::analysis::{Analysis, NO_PROGRESS, SILENCE};
 use super::health::State;
+use super::history::Ids;
 use super::process::{self, Role};
 use super::{Supervisor, line, log};
 use crate::worker::protocol::{AnalysisCommand, Report};
@@ -363,7 +364,8 @@ impl Supervisor {
             }
             if let Some((role, run)) = target {
                 let first_id = match self.history.first_id(&name) {
-                    Ok(first_id) => first_id,
+                    Ok(Ids::From(first_id)) => first_id,
+                    Ok(Ids::Soon) => continue,
                     Err(error) => {
                         self.analysis_failed(&name, format!("object ids: {error}"), false);
                         continue;

@@ -71,6 +71,7 @@ impl Supervisor {
         };
         camera.runs = run;
         camera.monitor = None;
+        self.history.prepare_ids(name);
         camera.camera_rate.clear();
         let role = Role::Capture(name.to_owned());
         match process::spawn(role, run, line(&spec), self.event_sender.clone()) {

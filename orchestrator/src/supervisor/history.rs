@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, TryRecvError};
 
 use detection::{BBox, TrackChange};
 
@@ -19,8 +20,19 @@ const RESERVE_AHEAD: i64 = 200;
 pub struct History {
     store: Option<Arc<Store>>,
     media: Option<Media>,
-    /// First id beyond what is reserved, by camera.
+    /// First id beyond what its tracker may give, by camera.
     reserved: BTreeMap<String, i64>,
+    /// The block that comes next, by camera: asked for beforehand, so that nobody waits for the disk.
+    next: BTreeMap<String, Receiver<store::Result<i64>>>,
+}
+
+/// Ids a tracker may give.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ids {
+    /// From this one on; nothing: there is no store, and each tracker begins with its own.
+    From(Option<u32>),
+    /// They are on their way to the disk; ask again.
+    Soon,
 }
 
 impl History {
@@ -29,18 +41,32 @@ impl History {
         Self {
             store,
             media,
-            reserved: BTreeMap::new(),
+            ..Self::default()
         }
     }
 
-    /// The first id a tracker of this camera may give. Each start of a tracker begins a new block. An error says that ids
-    /// could be given twice.
-    pub fn first_id(&mut self, camera: &str) -> store::Result<Option<u32>> {
-        if self.store.is_none() {
-            return Ok(None);
+    /// A tracker of this camera is going to be started: its ids are asked for.
+    pub fn prepare_ids(&mut self, camera: &str) {
+        if let Some(store) = &self.store
+            && !self.next.contains_key(camera)
+        {
+            match store.reserve_ids(camera) {
+                Ok(block) => drop(self.next.insert(camera.to_owned(), block)),
+                Err(error) => tracing::warn!(camera, "object ids: {error}"),
+            }
         }
-        let first = self.reserve(camera)?;
-        Ok(u32::try_from(first).ok())
+    }
+
+    /// The ids a tracker of this camera may give. Each start of a tracker begins a new block. An error says that ids could be
+    /// given twice.
+    pub fn first_id(&mut self, camera: &str) -> store::Result<Ids> {
+        if self.store.is_none() {
+            return Ok(Ids::From(None));
+        }
+        Ok(match self.take_block(camera)? {
+            Some(first) => Ids::From(u32::try_from(first).ok()),
+            None => Ids::Soon,
+        })
     }
 
     /// A track changed.
@@ -57,7 +83,7 @@ impl History {
             .reserved
             .get(camera)
             .is_some_and(|end| id + RESERVE_AHEAD >= *end);
-        if few && let Err(error) = self.reserve(camera) {
+        if few && let Err(error) = self.take_block(camera) {
             tracing::error!(camera, "object ids: {error}");
         }
         let Some(store) = &self.store else { return };
@@ -171,6 +197,7 @@ impl History {
     /// A camera is gone: its grid and its tasks go too. Its events and media stay, they happened.
     pub fn removed(&mut self, camera: &str) {
         self.reserved.remove(camera);
+        self.next.remove(camera);
         self.end_events(camera);
         self.tell(|store| store.delete_grid(camera));
         self.tell(|store| store.forget_tasks(camera));
@@ -207,6 +234,9 @@ impl History {
         if let Some(end) = self.reserved.remove(from) {
             self.reserved.insert(to.to_owned(), end);
         }
+        if let Some(next) = self.next.remove(from) {
+            self.next.insert(to.to_owned(), next);
+        }
     }
 
     /// Other limits for the files that are kept.
@@ -216,12 +246,20 @@ impl History {
         }
     }
 
-    fn reserve(&mut self, camera: &str) -> store::Result<i64> {
-        let store = self.store.as_ref().ok_or(store::Error::Closed)?;
-        // Waits for the disk: once per camera and thousand objects.
-        let first = tokio::task::block_in_place(|| store.reserve_ids(camera))?;
+    /// The next block, and asks for the one after it, which follows on from it. Nothing: it is not on disk yet.
+    fn take_block(&mut self, camera: &str) -> store::Result<Option<i64>> {
+        self.prepare_ids(camera);
+        let next = self.next.get(camera).ok_or(store::Error::Busy)?;
+        let first = match next.try_recv() {
+            Ok(first) => first,
+            Err(TryRecvError::Empty) => return Ok(None),
+            Err(TryRecvError::Disconnected) => Err(store::Error::Closed),
+        };
+        self.next.remove(camera);
+        let first = first?;
+        self.prepare_ids(camera);
         self.reserved.insert(camera.to_owned(), first + ID_BLOCK);
-        Ok(first)
+        Ok(Some(first))
     }
 
     fn tell(&self, write: impl FnOnce(&Store) -> store::Result<()>) {
@@ -229,5 +267,42 @@ impl History {
         if let Err(error) = tokio::task::block_in_place(|| write(store)) {
             tracing::error!("{error}");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::{Duration, Instant};
+
+    fn first_id(history: &mut History) -> u32 {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        loop {
+            match history.first_id("front").unwrap() {
+                Ids::From(first) => return first.unwrap(),
+                Ids::Soon => assert!(Instant::now() < deadline, "no ids came"),
+            }
+            std::thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn each_tracker_begins_with_ids_nobody_had() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut given = Vec::new();
+        for _ in 0..2 {
+            let store = Arc::new(Store::open(folder.path()).unwrap());
+            let mut history = History::new(Some(store), None);
+            for _ in 0..3 {
+                given.push(first_id(&mut history));
+            }
+        }
+        assert_eq!(given[..3], [1, 1001, 2001]);
+        // The block that had been asked for beforehand is lost, and never given again.
+        assert_eq!(given[3..], [4001, 5001, 6001]);
+        assert_eq!(
+            History::default().first_id("front").unwrap(),
+            Ids::From(None)
+        );
     }
 }

@@ -127,6 +127,13 @@ pub struct Handle {
 pub struct Gone;
 
 impl Handle {
+    /// A way to a supervisor that the test plays.
+    #[cfg(test)]
+    pub(crate) fn for_tests() -> (Self, mpsc::Receiver<Command>) {
+        let (commands, questions) = mpsc::channel(COMMANDS);
+        (Self { commands }, questions)
+    }
+
     /// What is known now.
     pub async fn status(&self) -> Result<Status, Gone> {
         self.ask(Command::Status).await
