@@ -1,6 +1,8 @@
 //! Frames in and out of pipelines.
 
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use detection::BBox;
 use gst::prelude::*;
@@ -73,8 +75,24 @@ pub struct Outcome {
 /// A pipeline's way through all its frames.
 pub struct Run {
     pub frames: Vec<Outcome>,
-    /// CPU time per frame of everything but inference: of the thread that all elements run in, and of decoding.
-    pub own_ms: f64,
+    pub cpu: Cpu,
+}
+
+/// CPU time per frame, in ms, of everything but inference.
+pub struct Cpu {
+    /// Of each element, in their order.
+    pub elements: [f64; 3],
+    /// Of making detections of what the model put out.
+    pub decode: f64,
+    /// Of the queue before the elements and the appsink behind them, which only the evaluation has.
+    pub around: f64,
+}
+
+impl Cpu {
+    /// From the frame to tracks and messages.
+    pub fn own(&self) -> f64 {
+        self.elements.iter().sum::<f64>() + self.decode
+    }
 }
 
 pub fn init() -> Result<(), String> {
@@ -129,7 +147,7 @@ pub fn median(frames: &[Frame]) -> Option<Frame> {
 
 fn chain(model: &Path, properties: &str) -> String {
     format!(
-        "queue max-size-buffers=2 ! motiondetect ! regiondetect name=detect model={} classes=person {properties} ! objecttrack ! appsink name=sink sync=false max-buffers=1",
+        "queue max-size-buffers=2 ! motiondetect name=motion ! regiondetect name=detect model={} classes=person {properties} ! objecttrack name=track ! appsink name=sink sync=false max-buffers=1",
         model.display()
     )
 }
@@ -213,54 +231,63 @@ fn outcomes(pipeline: &gst::Pipeline) -> Result<Run, String> {
         Ok(())
     })?;
     let frames = outcomes.len().max(1) as f64;
-    let decode_ms = outcomes
+    let decode = outcomes
         .last()
         .map_or(0.0, |last| last.decode_ms * last.inferences as f64 / frames);
+    let [elements @ .., around] = cpu.milliseconds().map(|ms| ms / frames);
     Ok(Run {
-        own_ms: cpu.milliseconds() / frames + decode_ms,
+        cpu: Cpu {
+            elements,
+            decode,
+            around,
+        },
         frames: outcomes,
     })
 }
 
-/// CPU time of the thread that brings frames to the sink, from its first frame to the end of the stream.
+/// The pads where one element's work ends and the next one's begins: before each element, and before the sink.
+const PADS: [&str; 4] = ["motion", "detect", "track", "sink"];
+
+/// CPU time of the thread that all elements run in, from one of [`PADS`] to the next. The last entry is from the sink to the
+/// next frame's first pad.
 #[derive(Default)]
 struct CpuTime {
-    first: std::sync::OnceLock<u64>,
-    last: std::sync::OnceLock<u64>,
+    nanoseconds: [AtomicU64; PADS.len()],
+    last: AtomicU64,
 }
 
 impl CpuTime {
-    fn of(pipeline: &gst::Pipeline) -> Result<std::sync::Arc<Self>, String> {
-        let pad = pipeline.by_name("sink").and_then(|s| s.static_pad("sink"));
-        let time = std::sync::Arc::new(Self::default());
-        let seen = std::sync::Arc::clone(&time);
-        let kinds = gst::PadProbeType::BUFFER | gst::PadProbeType::EVENT_DOWNSTREAM;
-        pad.ok_or("no sink")?.add_probe(kinds, move |_, info| {
-            match &info.data {
-                Some(gst::PadProbeData::Buffer(_)) => {
-                    seen.first.get_or_init(thread_time);
-                }
-                Some(gst::PadProbeData::Event(event)) if event.type_() == gst::EventType::Eos => {
-                    seen.last.get_or_init(thread_time);
-                }
-                _ => {}
-            }
-            gst::PadProbeReturn::Ok
-        });
+    fn of(pipeline: &gst::Pipeline) -> Result<Arc<Self>, String> {
+        let time = Arc::new(Self::default());
+        for (place, name) in PADS.iter().enumerate() {
+            let pad = pipeline.by_name(name).and_then(|e| e.static_pad("sink"));
+            let seen = Arc::clone(&time);
+            pad.ok_or_else(|| format!("no {name}"))?.add_probe(
+                gst::PadProbeType::BUFFER,
+                move |_, _| {
+                    seen.reached(place);
+                    gst::PadProbeReturn::Ok
+                },
+            );
+        }
         Ok(time)
     }
 
-    fn milliseconds(&self) -> f64 {
-        let at = |time: &std::sync::OnceLock<u64>| time.get().copied().unwrap_or(0);
-        at(&self.last).saturating_sub(at(&self.first)) as f64 / 1e6
+    /// A frame is at this pad. What came before the first frame is the start, and counts for nothing.
+    fn reached(&self, place: usize) {
+        let now = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+        let now = now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64;
+        let last = self.last.swap(now, Ordering::Relaxed);
+        let from = (place + PADS.len() - 1) % PADS.len();
+        if last > 0 {
+            self.nanoseconds[from].fetch_add(now.saturating_sub(last), Ordering::Relaxed);
+        }
     }
-}
 
-/// Nanoseconds this thread has been on a core; 0 where the kernel does not say.
-fn thread_time() -> u64 {
-    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
-    let first = text.split_whitespace().next();
-    first.and_then(|number| number.parse().ok()).unwrap_or(0)
+    fn milliseconds(&self) -> [f64; PADS.len()] {
+        let of = |time: &AtomicU64| time.load(Ordering::Relaxed) as f64 / 1e6;
+        self.nanoseconds.each_ref().map(of)
+    }
 }
 
 fn launch(line: &str) -> Result<gst::Pipeline, String> {

@@ -166,11 +166,14 @@ fn report_walk(
     tiles: &[Option<Vec<BBox>>],
     walks: &[std::ops::Range<usize>],
 ) {
-    let (ours, own_ms) = (&ours.frames, ours.own_ms);
+    let (ours, cpu) = (&ours.frames, &ours.cpu);
     let inferences = inferences(ours);
     println!("  [{run}] {}", ours.last().map_or("", |o| &o.reasons));
+    println!("    {inferences:.3} inferences per frame (target 0.9, Frigate 1.8)");
     println!(
-        "    {inferences:.3} inferences per frame (target 0.9, Frigate 1.8); {own_ms:.3} ms of CPU per frame for everything but inference (target 0.3, Frigate 1.65 to 2.1)"
+        "    {:.3} ms of CPU per frame for everything but inference (target 0.3, Frigate 1.65 to 2.1): {}",
+        cpu.own(),
+        parts(cpu)
     );
     let mut found_walks = 0;
     for walk in walks {
@@ -198,11 +201,14 @@ fn report_walk(
 }
 
 fn report_crowd(run: &str, ours: &Run, tiles: &[Option<Vec<BBox>>]) {
-    let (ours, own_ms) = (&ours.frames, ours.own_ms);
+    let (ours, cpu) = (&ours.frames, &ours.cpu);
     let inferences = inferences(ours);
     println!("  [{run}] {}", ours.last().map_or("", |o| &o.reasons));
+    println!("    {inferences:.3} inferences per frame (target 5, Frigate 13.4)");
     println!(
-        "    {inferences:.3} inferences per frame (target 5, Frigate 13.4); {own_ms:.3} ms of CPU per frame for everything but inference"
+        "    {:.3} ms of CPU per frame for everything but inference: {}",
+        cpu.own(),
+        parts(cpu)
     );
     println!(
         "    {:.1}% of what the tiles find in each frame are tracks (target 90)",
@@ -219,6 +225,14 @@ fn report_crowd(run: &str, ours: &Run, tiles: &[Option<Vec<BBox>>]) {
         .collect();
     let tracks = ours.iter().map(|o| o.tracks.len()).sum::<usize>() as f64 / ours.len() as f64;
     println!("    {tracks:.1} tracks per frame, {} ids in all", ids.len());
+}
+
+fn parts(cpu: &footage::Cpu) -> String {
+    let [motion, detect, track] = cpu.elements;
+    format!(
+        "motiondetect {motion:.3}, regiondetect {detect:.3} and {:.3} for the model's output, objecttrack {track:.3}; besides {:.3} for the queue and the appsink around them",
+        cpu.decode, cpu.around
+    )
 }
 
 /// Inferences per frame.
