@@ -2,6 +2,7 @@
 //! takes frames from them. Sources that several roles name are one connection.
 
 use super::link::Waker;
+use super::messages::Messages;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 use watchpost_pipelines::camera::{CameraConfig, Role, Source};
@@ -26,7 +27,7 @@ pub struct Feeds {
 struct Feed {
     source: Source,
     /// None while nobody needs it, and until the next attempt.
-    capture: Option<(Capture, gst::Bus)>,
+    capture: Option<(Capture, Messages)>,
     needed: Instant,
     try_at: Instant,
 }
@@ -109,11 +110,11 @@ impl Feeds {
             if needed {
                 feed.needed = now;
             }
-            if let Some((capture, bus)) = &feed.capture {
+            if let Some((capture, messages)) = &feed.capture {
                 // Recordings take what the camera encoded; nobody else looks.
                 capture.decode(pictures);
                 let mut failure = None;
-                while let Some(message) = bus.pop() {
+                while let Some(message) = messages.next() {
                     match capture.handle(&message) {
                         Some(CaptureEvent::Failed(fault)) => failure = Some(fault.reason),
                         Some(CaptureEvent::Ended) => failure = Some("the source has ended".into()),
@@ -151,7 +152,7 @@ fn connect(
     camera: &CameraConfig,
     failed_decoders: &[String],
     waker: &Waker,
-) -> Result<(Capture, gst::Bus), capture::Fault> {
+) -> Result<(Capture, Messages), capture::Fault> {
     let capture = capture::build_from(
         source,
         &Setup::standing(camera),
@@ -159,15 +160,7 @@ fn connect(
         failed_decoders,
         None,
     )?;
-    let bus = {
-        use gst::prelude::*;
-        capture.pipeline().bus().expect("a pipeline has a bus")
-    };
-    let on_bus = waker.clone();
-    bus.set_sync_handler(move |_, _| {
-        on_bus.wake();
-        gst::BusSyncReply::Pass
-    });
+    let messages = Messages::of(capture.pipeline(), waker);
     capture.start()?;
-    Ok((capture, bus))
+    Ok((capture, messages))
 }

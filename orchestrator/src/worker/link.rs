@@ -31,6 +31,11 @@ pub enum Input {
 pub struct Waker(SyncSender<Input>);
 
 impl Waker {
+    /// For the loop that takes these inputs.
+    pub fn to(inputs: SyncSender<Input>) -> Self {
+        Self(inputs)
+    }
+
     /// A full queue is fine: then the loop is about to look anyway.
     pub fn wake(&self) {
         let _ = self.0.try_send(Input::Wake);
@@ -50,7 +55,7 @@ pub fn start() -> (Receiver<Input>, Waker) {
         .with_writer(LogReports)
         .init();
     let (sender, inputs) = sync_channel(INPUTS);
-    let waker = Waker(sender.clone());
+    let waker = Waker::to(sender.clone());
     std::thread::Builder::new()
         .name("input".into())
         .spawn(move || read(&sender))

@@ -5,6 +5,7 @@ pub mod capture;
 mod exclusive;
 mod feeds;
 mod link;
+mod messages;
 mod objects;
 mod picture;
 pub mod protocol;

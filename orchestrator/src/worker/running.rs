@@ -1,6 +1,7 @@
 //! A camera at work: its pipeline, what comes by its bus, and its figures once a second.
 
 use super::link::{Waker, report};
+use super::messages::Messages;
 use super::picture::Freeze;
 use super::protocol::{CaptureStats, FaultKind, Report};
 use super::room::Room;
@@ -25,7 +26,7 @@ const RATE_CHECKS: u32 = 3;
 /// A camera's pipeline at work.
 pub struct Running {
     capture: Capture,
-    bus: gst::Bus,
+    messages: Messages,
     picture: Arc<Mutex<Freeze>>,
     frames: Arc<AtomicU64>,
     size: Option<(u32, u32)>,
@@ -86,12 +87,7 @@ impl End {
 impl Running {
     /// Watches a pipeline that is about to be started.
     pub fn new(capture: Capture, spec: &CaptureSpec, waker: &Waker) -> Self {
-        let bus = capture.pipeline().bus().expect("a pipeline has a bus");
-        let on_bus = waker.clone();
-        bus.set_sync_handler(move |_, _| {
-            on_bus.wake();
-            gst::BusSyncReply::Pass
-        });
+        let messages = Messages::of(capture.pipeline(), waker);
         let source = spec.camera.primary_source();
         let is_camera = matches!(
             source,
@@ -110,7 +106,7 @@ impl Running {
         watch_frames(&capture, &frames, watched, waker);
         Self {
             capture,
-            bus,
+            messages,
             picture,
             frames,
             size: None,
@@ -147,7 +143,7 @@ impl Running {
         if let Some(bytes) = self.room.as_ref().and_then(Room::too_large) {
             return Some(End::TooLarge(bytes));
         }
-        while let Some(message) = self.bus.pop() {
+        while let Some(message) = self.messages.next() {
             match self.capture.handle(&message) {
                 Some(CaptureEvent::Ended) => return Some(End::Ended),
                 Some(CaptureEvent::Failed(fault)) => return Some(End::Failed(fault)),

@@ -1,6 +1,7 @@
 //! One camera in the analysis worker: its pipeline, what it finds, how fast it is.
 
 use super::link::{Waker, report};
+use super::messages::Messages;
 use super::objects::{Objects, Place};
 use super::protocol::{AnalysisStats, GridAction, Report, UnreadObjects};
 use detection_meta::{FrameSize, MotionMessage, TrackMessage, detections};
@@ -39,7 +40,7 @@ pub type Mark = (Arc<File>, u32);
 pub struct Scene {
     spec: AnalysisSpec,
     analysis: Analysis,
-    bus: gst::Bus,
+    messages: Messages,
     shared: Arc<Shared>,
     objects: Objects,
     running: bool,
@@ -101,12 +102,7 @@ impl Scene {
             changes: analysis.detect().map_or(0, grid_changes),
             told: Instant::now(),
         };
-        let bus = analysis.pipeline().bus().expect("a pipeline has a bus");
-        let on_bus = waker.clone();
-        bus.set_sync_handler(move |_, _| {
-            on_bus.wake();
-            gst::BusSyncReply::Pass
-        });
+        let messages = Messages::of(analysis.pipeline(), waker);
         let shared = Arc::new(Shared::default());
         if let Some((file, place)) = mark.clone() {
             mark_work(&analysis, file, place);
@@ -119,7 +115,7 @@ impl Scene {
         Ok(Self {
             spec,
             analysis,
-            bus,
+            messages,
             shared,
             objects: Objects::default(),
             running: false,
@@ -184,7 +180,7 @@ impl Scene {
 
     /// Takes messages and the newest frame, and tells what came of them.
     pub fn look(&mut self) -> Result<(), Fault> {
-        while let Some(message) = self.bus.pop() {
+        while let Some(message) = self.messages.next() {
             self.message(&message)?;
         }
         let frame = lock(&self.shared.frame).take();
