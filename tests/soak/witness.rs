@@ -118,11 +118,13 @@ pub struct Analysed {
     longest_gap: Duration,
     longest_restart: Duration,
     frames: u64,
+    watched: Duration,
 }
 
 impl Analysed {
     pub fn watch(watchpost: &Watchpost, name: &str, stop: &AtomicBool) -> Self {
         let mut seen = Self::default();
+        let began = Instant::now();
         let mut last: Option<(f64, Instant)> = None;
         let mut restarted = false;
         while !stop.load(Ordering::Relaxed) {
@@ -158,6 +160,7 @@ impl Analysed {
             }
             std::thread::sleep(Duration::from_millis(100));
         }
+        seen.watched = began.elapsed();
         seen
     }
 
@@ -202,9 +205,15 @@ impl Analysed {
                 self.analyses.len()
             ),
         );
+        // A worker says once a second which frame it is at.
+        let least = self.watched.as_secs() / 2;
         expect(
-            self.frames > 10,
-            format!("only {} analysed frames were seen", self.frames),
+            self.frames >= least.max(1),
+            format!(
+                "only {} analysed frames were seen in {} s",
+                self.frames,
+                self.watched.as_secs()
+            ),
         );
         wrong
     }
