@@ -78,6 +78,32 @@ fn a_model_that_is_no_onnx_file_is_named_and_the_camera_streams() {
 }
 
 #[test]
+fn a_model_that_comes_later_is_found() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("model.onnx");
+    let watchpost = Watchpost::start(&format!(
+        "model: {{path: {}}}\ncameras:\n{GOOD}",
+        file.display()
+    ));
+    watchpost.wait_for("good", "has no detection", |c| {
+        c["analysis"]["state"] == "failed"
+    });
+    let demo = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../pipelines/demo-model/demo.onnx"
+    );
+    std::fs::copy(demo, &file).unwrap();
+    let running = watchpost.wait_for("good", "is analysed", |c| {
+        c["analysis"]["state"] == "running"
+    });
+    assert!(running["reason"].is_null(), "{running}");
+    let frame = running["detection_frame"].as_f64().unwrap();
+    watchpost.wait_for("good", "stays so", |c| {
+        c["analysis"]["state"] == "running" && c["detection_frame"].as_f64().unwrap() > frame + 1.5
+    });
+}
+
+#[test]
 fn an_unreachable_camera_backs_off_with_its_address_and_without_its_password() {
     // A port nobody listens on: taken, and given back.
     let port = TcpListener::bind("127.0.0.1:0")

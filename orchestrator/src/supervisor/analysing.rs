@@ -382,7 +382,6 @@ impl Supervisor {
                     .is_some_and(|worker| worker.send(line(&command)));
                 if let Some(camera) = self.cameras.get_mut(&name).filter(|_| sent) {
                     camera.attached_to = Some((role, run));
-                    camera.analysis_retry = None;
                 }
             }
         }

@@ -69,7 +69,8 @@ pub struct Camera {
     pub attached: bool,
     pub analysis: AnalysisStats,
     pub analysis_fault: Option<String>,
-    /// When a failed analysis is tried again; never where waiting cannot help.
+    /// Since when, or when, a failed analysis is tried again; never where waiting cannot help. It stays with the fault, until
+    /// a frame has been analysed.
     pub analysis_retry: Option<Instant>,
     pub analysis_backoff: Backoff,
     /// Bytes of memory its ring was allowed.

@@ -20,7 +20,7 @@ use watchpost_pipelines::spec::AnalysisSpec;
 pub struct Fault {
     /// For people.
     pub reason: String,
-    /// Whether trying again can help.
+    /// Trying again cannot help.
     pub permanent: bool,
 }
 

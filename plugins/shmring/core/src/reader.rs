@@ -203,8 +203,9 @@ impl Reader {
         let deadline = Instant::now() + self.options.timeout;
         let socket = call(&self.path, &self.canceller, deadline)?;
         let greeted = socket::send(socket.as_fd(), hello.as_bytes(), &[]);
-        // A writer that is full closes right away; its answer can still be read.
-        if !matches!(greeted, Ok(()) | Err(Errno::PIPE)) {
+        // A writer that is full closes right away; its answer can still be read. One that has just gone has none: that is
+        // found when it is looked for.
+        if !matches!(greeted, Ok(()) | Err(Errno::PIPE | Errno::CONNRESET)) {
             greeted.map_err(crate::attach::system("greet the writer"))?;
         }
         let (welcome, geometry, fds) =
