@@ -157,9 +157,7 @@ impl ShmRingSink {
     fn take(&self, mut guard: MutexGuard<'_, Option<State>>, buffer: &gst::Buffer) -> FlowResult {
         let interval = self.stats_interval.load(Ordering::Relaxed);
         let state = guard.as_mut().ok_or(gst::FlowError::Flushing)?;
-        if self.stale.load(Ordering::Relaxed) && self.stale.swap(false, Ordering::AcqRel) {
-            self.refresh(state);
-        }
+        self.refresh_if_stale(state);
         let result = self.publish(state, buffer);
         let report = self.due_report(state, interval);
         let warning = state.warning.take();
@@ -309,8 +307,11 @@ impl ShmRingSink {
         Ok(())
     }
 
-    /// After a way to PLAYING or new latency upstream.
-    fn refresh(&self, state: &mut State) {
+    /// Looks at clock, base time and latency again, after a way to PLAYING or new latency upstream.
+    fn refresh_if_stale(&self, state: &mut State) {
+        if !self.stale.load(Ordering::Relaxed) || !self.stale.swap(false, Ordering::AcqRel) {
+            return;
+        }
         state.mapping = Some(Mapping::of(&*self.obj()));
         let mut query = gst::query::Latency::new();
         if self.obj().sink_pad().peer_query(&mut query) {
@@ -820,11 +821,7 @@ impl BaseSinkImpl for ShmRingSink {
                     self.stale.store(true, Ordering::Release);
                 }
                 gst::EventView::Gap(e) => {
-                    if self.stale.load(Ordering::Relaxed)
-                        && self.stale.swap(false, Ordering::AcqRel)
-                    {
-                        self.refresh(state);
-                    }
+                    self.refresh_if_stale(state);
                     let (timestamp, duration) = e.get();
                     let at = Self::monotonic(state, timestamp);
                     if let Some(ring) = &state.ring {
