@@ -72,9 +72,9 @@ impl Board {
 
     /// Those that are under way or have failed.
     pub fn shown(&self) -> Vec<TaskStatus> {
-        let mut shown: Vec<_> = self.known.values().cloned().collect();
-        shown.retain(|status| status.state != TaskState::Idle);
-        shown
+        let shown = self.known.values();
+        let shown = shown.filter(|status| status.state != TaskState::Idle);
+        shown.cloned().collect()
     }
 
     /// Takes up what goes on from before.
