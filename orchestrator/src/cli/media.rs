@@ -1,14 +1,21 @@
 //! `watchpost media`: what cameras' tasks made, asked of a running watchpost.
 
-use std::fmt::Write as _;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 use watchpost::config::Bytes;
 use watchpost_pipelines::tasks::Task;
 
 use super::client::{self, Place};
+
+/// What may mean something in a query: everything but what never does.
+const IN_A_QUERY: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'_')
+    .remove(b'.')
+    .remove(b'~');
 
 /// Arguments of `media`.
 #[derive(Debug, clap::Args)]
@@ -48,8 +55,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let address = args.place.address()?;
     let mut path = format!("/api/media?limit={}", args.limit);
     if let Some(camera) = &args.camera {
-        path += "&camera=";
-        escape(camera, &mut path);
+        path += &format!("&camera={}", utf8_percent_encode(camera, IN_A_QUERY));
     }
     if let Some(task) = args.task {
         path += &format!("&task={task}");
@@ -87,18 +93,6 @@ fn line(item: &Item) -> String {
     )
 }
 
-/// A value in a query: everything but what never means anything there is written as `%XX`.
-fn escape(value: &str, out: &mut String) {
-    for byte in value.bytes() {
-        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~') {
-            out.push(byte.into());
-        } else {
-            // Writing into a string cannot fail.
-            let _ = write!(out, "%{byte:02X}");
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -120,8 +114,7 @@ mod tests {
             line(&item),
             "7        front            video      1.5 MiB    12.0 s   640x360    front/2026-11-21/14-23-00.123-video.mp4"
         );
-        let mut escaped = String::new();
-        escape("a-1 ä&b", &mut escaped);
+        let escaped = utf8_percent_encode("a-1 ä&b", IN_A_QUERY).to_string();
         assert_eq!(escaped, "a-1%20%C3%A4%26b");
     }
 }
