@@ -3,6 +3,7 @@
 use crate::error::CreateError;
 use crate::layout::{CONTROL_BYTES, Control, Geometry, MAGIC, OPEN, PROTOCOL};
 use crate::shm::{Map, Segment, WriteMap};
+use crate::sizing::Readings;
 use crate::sync::Ordering;
 use crate::writer::WriterConfig;
 use rustix::fd::OwnedFd;
@@ -100,6 +101,26 @@ pub(crate) fn new_generation(
     number: u64,
 ) -> Result<Generation, CreateError> {
     let needed = geometry.total_bytes();
+    let readings = Readings::of_system();
+    let memory = |source: std::io::Error| CreateError::Memory {
+        needed,
+        slots: geometry.slots(),
+        place: match config.backing {
+            Backing::Memfd => "memory",
+            Backing::DevShm => "/dev/shm",
+        },
+        free: readings.free_bytes(config.backing),
+        source,
+    };
+    // The kernel would not refuse it but end a process, and not always this one. Less has to stay free than where budgets
+    // are handed out: what was granted is not refused for what has changed since.
+    let free = readings.free_bytes(config.backing);
+    if needed > free - free / 20 {
+        return Err(memory(std::io::Error::new(
+            std::io::ErrorKind::OutOfMemory,
+            "a twentieth of it has to stay free",
+        )));
+    }
     let (segment, name) = match config.backing {
         Backing::Memfd => (Segment::memfd("shmring", needed), None),
         Backing::DevShm => {
@@ -109,16 +130,6 @@ pub(crate) fn new_generation(
                 Some(PathBuf::from(name)),
             )
         }
-    };
-    let memory = |source: std::io::Error| CreateError::Memory {
-        needed,
-        slots: geometry.slots(),
-        place: match config.backing {
-            Backing::Memfd => "memory",
-            Backing::DevShm => "/dev/shm",
-        },
-        free: crate::sizing::Readings::of_system().free_bytes(config.backing),
-        source,
     };
     let system = |what| {
         move |error: rustix::io::Errno| CreateError::System {

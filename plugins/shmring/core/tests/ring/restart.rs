@@ -201,6 +201,39 @@ fn impossible_rings_are_refused_by_name() {
 }
 
 #[test]
+fn a_ring_larger_than_the_memory_is_refused_before_the_kernel_ends_anybody() {
+    let readings = shmring_core::sizing::Readings::of_system();
+    if readings.free_bytes(Backing::Memfd) > 1 << 38 {
+        println!("skipped: this machine has room for the largest ring there can be");
+        return;
+    }
+    // Should it be tried all the same, it ends this test and not the machine.
+    let limit = rustix::process::Rlimit {
+        current: Some(1 << 32),
+        maximum: Some(1 << 32),
+    };
+    rustix::process::setrlimit(rustix::process::Resource::Fsize, limit).expect("a limit");
+    let place = place();
+    for backing in [Backing::Memfd, Backing::DevShm] {
+        let huge = WriterConfig {
+            slot_bytes: 1 << 32,
+            backing,
+            ..config(&place, 64)
+        };
+        match Writer::create(huge).map(drop) {
+            Err(CreateError::Memory { needed, free, .. }) => assert!(needed > free),
+            other => panic!("{other:?}"),
+        }
+    }
+    // A stream that becomes too large keeps the ring it has.
+    let mut writer = writer(&place, 64);
+    let mut reader = Reader::connect(&place.socket, ReaderOptions::default()).expect("reader");
+    assert!(writer.resize(64, 1 << 32).is_err());
+    publish(&writer, 1);
+    assert_eq!(frame(&mut reader).header().pts, Some(1));
+}
+
+#[test]
 fn a_restarted_writer_finds_its_slots_empty() {
     let place = place();
     drop(writer(&place, 4));
