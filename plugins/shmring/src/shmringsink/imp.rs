@@ -106,10 +106,16 @@ pub struct ShmRingSink {
 /// Room a slot needs for frames of these caps: as they are, or with the padding that decoders ask for.
 fn slot_bytes_for(info: &VideoInfo) -> u64 {
     let mut padded = info.clone();
-    let up = |v: u32| v.next_multiple_of(32) - v;
-    let mut alignment = VideoAlignment::new(0, up(info.height()), 0, up(info.width()), &[31; 4]);
-    let _ = padded.align(&mut alignment);
-    padded.size().max(info.size()) as u64
+    // So wide that the strides of all planes are multiples of 32. They are not asked for: for formats that put three pixels
+    // into a word GStreamer 1.22 looks for them for ever.
+    let columns = 32 << info.format_info().w_sub().iter().max().unwrap_or(&0);
+    let up = |v: u32, to: u32| v.next_multiple_of(to) - v;
+    let (right, bottom) = (up(info.width(), columns), up(info.height(), 32));
+    let mut alignment = VideoAlignment::new(0, bottom, 0, right, &[0; 4]);
+    match padded.align(&mut alignment) {
+        Ok(()) => padded.size().max(info.size()) as u64,
+        Err(_) => info.size() as u64,
+    }
 }
 
 fn room_of(ring: &Writer) -> (u64, usize) {
