@@ -488,6 +488,61 @@ fn only_system_memory_is_taken() {
 }
 
 #[test]
+fn a_frame_whose_memory_cannot_be_read_is_dropped_and_counted() {
+    let place = Place::new();
+    let (writer, reader) = pair(&place, "", "");
+    let src = appsrc(&writer, "in");
+    let unreadable = filled(1024, 7);
+    // Whoever maps memory for writing alone, which the bindings do not do, keeps readers out.
+    #[allow(unsafe_code)]
+    // SAFETY: the memory is the buffer's, the map is the call's own; it is never undone, so the memory is never freed.
+    unsafe {
+        let memory = unreadable.peek_memory(0).as_mut_ptr();
+        let mut map = std::mem::zeroed();
+        let mapped = gst::ffi::gst_memory_map(memory, &mut map, gst::ffi::GST_MAP_WRITE);
+        assert_ne!(mapped, gst::glib::ffi::GFALSE);
+        gst::ffi::gst_mini_object_ref(memory.cast());
+    }
+    src.push_buffer(unreadable).unwrap();
+    let whole = filled(1024, 8);
+    src.push_buffer(whole.clone()).unwrap();
+    let sample = pull(&reader, "out");
+    assert_eq!(bytes(sample.buffer().unwrap()), bytes(&whole));
+    let stats = writer.stats("ring");
+    assert_eq!(
+        (count(&stats, "frames"), count(&stats, "dropped-unreadable")),
+        (1, 1),
+        "{stats}"
+    );
+}
+
+#[test]
+fn caps_longer_than_a_ring_has_room_for_are_refused_with_both_sizes() {
+    let place = Place::new();
+    let (writer, reader) = pair(&place, "", "");
+    let src = appsrc(&writer, "in");
+    let caps = |bytes: usize| {
+        gst::Caps::builder("audio/x-test")
+            .field("streamheader", gst::Buffer::from_slice(vec![7u8; bytes]))
+            .build()
+    };
+    src.set_caps(Some(&caps(400 << 10)));
+    src.push_buffer(filled(10, 1)).unwrap();
+    assert!(pull(&reader, "out").caps() == Some(caps(400 << 10).as_ref()));
+    src.set_caps(Some(&caps(600 << 10)));
+    let _ = src.push_buffer(filled(10, 2));
+    let message = writer.wait_for(&[gst::MessageType::Error]);
+    let gst::MessageView::Error(error) = message.view() else {
+        unreachable!()
+    };
+    let text = error.error().to_string();
+    assert!(
+        text.contains("caps are too long") && text.contains("1048576 bytes"),
+        "{text}"
+    );
+}
+
+#[test]
 fn a_crowd_of_detections_moves_to_a_ring_with_more_room_for_metadata() {
     let place = Place::new();
     let (writer, reader) = pair(&place, "", "");

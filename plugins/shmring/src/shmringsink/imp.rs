@@ -64,6 +64,16 @@ struct Counters {
     in_place: u64,
     copied: u64,
     metas_dropped: u64,
+    dropped_unreadable: u64,
+}
+
+/// Why a frame is left out.
+#[derive(Debug, thiserror::Error)]
+enum NotPublished {
+    #[error(transparent)]
+    Ring(#[from] PublishError),
+    #[error("its memory cannot be read")]
+    Unreadable,
 }
 
 #[derive(Default)]
@@ -196,7 +206,10 @@ impl ShmRingSink {
         config.slots = settings.slots;
         config.max_lease = settings.max_lease;
         config.socket_mode = settings.socket_mode;
-        config.stream_bytes = config.stream_bytes.max(caps_bytes as u32 * 2);
+        // With room to grow; what is too long is refused when it is sent.
+        config.stream_bytes = config
+            .stream_bytes
+            .max((caps_bytes * 2).min(MAX_AREA) as u32);
         config.backing = match settings.backing {
             Backing::Memfd => shmring_core::Backing::Memfd,
             Backing::DevShm => shmring_core::Backing::DevShm,
@@ -388,7 +401,7 @@ impl ShmRingSink {
         buffer: &gst::Buffer,
         header: &FrameHeader,
         metas: &[u8],
-    ) -> Result<(), PublishError> {
+    ) -> Result<(), NotPublished> {
         let mut slot = ring.acquire(Purpose::Copy)?;
         let size = buffer.size();
         // Readers wake up while the rest is copied.
@@ -399,10 +412,13 @@ impl ShmRingSink {
             }
             // The caller has made room.
             if let Some(place) = slot.bytes_mut().get_mut(part.clone()) {
-                let _ = buffer.copy_to_slice(part.start, place);
+                buffer
+                    .copy_to_slice(part.start, place)
+                    .map_err(|_| NotPublished::Unreadable)?;
             }
         }
-        ring.publish(slot.id(), 0..size, header, metas).map(|_| ())
+        ring.publish(slot.id(), 0..size, header, metas)?;
+        Ok(())
     }
 
     fn publish(&self, state: &mut State, buffer: &gst::Buffer) -> Result<(), gst::ErrorMessage> {
@@ -439,7 +455,7 @@ impl ShmRingSink {
         let result = match Self::publish_in_place(&ring, buffer, &header, &metas) {
             Some(result) => {
                 state.counters.in_place += 1;
-                result
+                result.map_err(NotPublished::Ring)
             }
             None => {
                 state.counters.copied += 1;
@@ -452,6 +468,7 @@ impl ShmRingSink {
         state.metas = metas;
         if let Err(err) = result {
             state.discont = true;
+            state.counters.dropped_unreadable += u64::from(matches!(err, NotPublished::Unreadable));
             self.warn(state, &format!("frame dropped: {err}"));
         }
         Ok(())
@@ -471,7 +488,8 @@ impl ShmRingSink {
         let mut s = gst::Structure::builder("shmringsink-stats")
             .field("in-place", counters.in_place)
             .field("copied", counters.copied)
-            .field("metas-dropped", counters.metas_dropped);
+            .field("metas-dropped", counters.metas_dropped)
+            .field("dropped-unreadable", counters.dropped_unreadable);
         if let Some(ring) = state.and_then(|s| s.ring.as_ref()) {
             let ring = ring.read().unwrap();
             let (stats, geometry) = (ring.stats(), ring.geometry());
@@ -589,7 +607,7 @@ impl ObjectImpl for ShmRingSink {
                     .build(),
                 glib::ParamSpecBoxed::builder::<gst::Structure>("stats")
                     .nick("Statistics")
-                    .blurb("frames published; of those in-place (upstream wrote into the ring) and copied; dropped-no-slot, dropped-too-large, metas-dropped, pool-refused, wakes (system calls to wake readers), refused and misbehaved connections, sizes, and per reader: pid, granted, leased, lag, received, skipped, copies, age in ns")
+                    .blurb("frames published; of those in-place (upstream wrote into the ring) and copied; dropped-no-slot, dropped-too-large, dropped-unreadable, metas-dropped, pool-refused, wakes (system calls to wake readers), refused and misbehaved connections, sizes, and per reader: pid, granted, leased, lag, received, skipped, copies, age in ns")
                     .read_only()
                     .build(),
             ]
