@@ -281,7 +281,7 @@ impl Consumer {
     }
 
     /// Waits awake until `over`, for what the writer has said is coming. Whether it came.
-    pub fn linger(&self, ring: View<'_>, over: impl Fn() -> bool) -> bool {
+    pub fn linger(&self, ring: View<'_>, mut over: impl FnMut() -> bool) -> bool {
         loop {
             for _ in 0..32 {
                 if !self.is_up_to_date(ring) {

@@ -36,8 +36,8 @@ pub const CLOSED: u32 = 1;
 /// `Head::state`: the ring goes on in the next generation, whose descriptors are in the socket.
 pub const MOVED: u32 = 2;
 
-/// Words of a slot header.
-pub const HEADER_WORDS: usize = 16;
+/// Words of a slot header: with the event number before it, two cache lines.
+pub const HEADER_WORDS: usize = 15;
 /// A slot's header as it lies in memory; decoded and checked by [`crate::header::Header`].
 pub type RawHeader = [u64; HEADER_WORDS];
 
@@ -75,7 +75,7 @@ pub struct Entry {
 }
 
 /// What is known of a slot: the event number it holds (0: none, may be written to), and the frame's header.
-#[repr(C, align(128))]
+#[repr(C, align(256))]
 pub struct SlotMeta {
     pub(crate) seq: AtomicU64,
     pub(crate) header: Shared<RawHeader>,

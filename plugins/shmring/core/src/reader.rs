@@ -24,6 +24,10 @@ const SLICE: Duration = Duration::from_millis(100);
 /// How long to wait awake for a frame that is about to be published.
 const MOST_AWAKE: Duration = Duration::from_micros(60);
 
+/// Rounds of waiting awake while events follow one another without a pause, 1 to 2 us: less than a sleep costs that is
+/// over before it begins.
+const ROUNDS_IN_A_ROW: u32 = 3;
+
 /// What a reader wants.
 #[derive(Clone, Debug)]
 pub struct ReaderOptions {
@@ -99,6 +103,8 @@ pub struct Reader {
     stats: ReaderStats,
     spare: Spare,
     early: Early,
+    /// Events since one had to be waited for.
+    in_a_row: u32,
 }
 
 /// What experience says about waking up early.
@@ -161,6 +167,7 @@ impl Reader {
             stats: ReaderStats::default(),
             spare: Arc::default(),
             early: Early::new(),
+            in_a_row: 0,
         })
     }
 
@@ -275,8 +282,11 @@ impl Reader {
             let attachment = attachment.clone();
             let (ring, control) = (attachment.view(), attachment.control());
             let found = self.consumer.poll(ring, control, &attachment.leases);
-            if self.early.told && found != Poll::Empty {
-                self.early.learn(true);
+            if found != Poll::Empty {
+                self.in_a_row = self.in_a_row.saturating_add(1);
+                if self.early.told {
+                    self.early.learn(true);
+                }
             }
             match found {
                 Poll::Frame {
@@ -307,6 +317,7 @@ impl Reader {
                     if self.hung_up {
                         return Ok(self.writer_gone());
                     }
+                    let in_a_row = std::mem::take(&mut self.in_a_row) > 1;
                     if self.early.told {
                         let begun = Instant::now();
                         let canceller = &self.canceller;
@@ -314,6 +325,12 @@ impl Reader {
                         let came = self.consumer.linger(ring, over);
                         self.early.learn(came);
                         if came {
+                            continue;
+                        }
+                    } else if in_a_row {
+                        let mut rounds = 0..ROUNDS_IN_A_ROW;
+                        if self.consumer.linger(ring, || rounds.next().is_none()) {
+                            self.in_a_row = 1;
                             continue;
                         }
                     }
