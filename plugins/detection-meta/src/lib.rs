@@ -12,6 +12,7 @@ mod messages;
 mod regions;
 mod rois;
 mod tracks_event;
+mod warnings;
 
 pub use messages::{MotionMessage, TrackMessage};
 pub use regions::{REGIONS_META, looked_at, register_regions_meta, set_looked_at};
@@ -22,3 +23,4 @@ pub use rois::{
     motion_boxes,
 };
 pub use tracks_event::{TRACKS_EVENT, TrackHint, TracksEvent};
+pub use warnings::Warnings;

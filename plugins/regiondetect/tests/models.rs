@@ -4,7 +4,7 @@ mod support;
 
 use gst::prelude::*;
 use support::onnx::{CELLS, Dim, SIDE, Tiny, Type, filled, yolox};
-use support::{Seen, error_of, init, run, stats};
+use support::{Seen, error_of, init, run, stats, warnings_of};
 
 /// Frames of 64x64, so that the whole frame is the model's input, pixel by pixel.
 fn line(model: &std::path::Path, properties: &str, frames: usize) -> String {
@@ -145,6 +145,36 @@ fn labels_and_classes_are_the_users_choice() {
     assert!(first(&tiny, "classes=cat").detections.is_empty());
     assert_eq!(first(&tiny, "classes=\"cat, fox\"").detections.len(), 1);
     assert!(first(&tiny, "min-score=0.82").detections.is_empty());
+}
+
+#[test]
+fn what_is_wrong_with_labels_classes_and_grid_is_told_when_the_element_starts() {
+    let directory = tempfile::tempdir().unwrap();
+    let labels = directory.path().join("labels.txt");
+    std::fs::write(&labels, "hen\n").unwrap();
+    let path = yolox(Dim::Is(1)).write(directory.path(), "model.onnx");
+    let warnings = |properties: &str| {
+        warnings_of(&format!(
+            "videotestsrc num-buffers=1 ! video/x-raw,format=I420 ! regiondetect model={} {properties} ! fakesink",
+            path.display()
+        ))
+    };
+    assert_eq!(warnings("classes=fox"), [""; 0]);
+    for (properties, said) in [
+        ("classes=\"fox, unicorn\"", "classes is called unicorn"),
+        (
+            &format!("labels={}", labels.display()),
+            "only 1 have a name",
+        ),
+        ("grid-bounds=0.6,0.1", "0.6"),
+        ("region-grid=nonsense", "grid"),
+    ] {
+        let texts = warnings(properties);
+        assert!(
+            matches!(&texts[..], [text] if text.contains(said)),
+            "{properties}: {texts:?}"
+        );
+    }
 }
 
 #[test]

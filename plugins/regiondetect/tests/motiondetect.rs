@@ -4,7 +4,7 @@ mod support;
 
 use gst::prelude::*;
 
-use support::{init, shared};
+use support::{init, shared, warnings_of};
 
 /// A ball that moves through the picture.
 const BALL: &str =
@@ -162,6 +162,7 @@ fn masks_hide_motion_in_fractions_and_in_pixels() {
         "0,0,1,0,1,1,0,1",
         "0,0,640,0,640,360,0,360",
         "0,0,1,0,1,.5,0,.5;0,180,640,180,640,360,0,360",
+        r#"{\"all\": {\"coordinates\": \"0,0,1,0,1,1,0,1\"}}"#,
     ] {
         assert_eq!(
             with_motion(&run(BALL, &format!("mask=\"{mask}\""))),
@@ -195,6 +196,16 @@ fn a_mask_that_cannot_be_read_is_refused_with_a_warning_and_the_old_one_stays() 
         warning.error()
     );
     assert_eq!(element.property::<String>("mask"), "0,0,1,0,1,1");
+}
+
+#[test]
+fn a_mask_that_is_wrong_from_the_start_is_told_of_when_the_element_starts() {
+    let warnings =
+        warnings_of("videotestsrc num-buffers=1 ! motiondetect mask=0,0,1,zero ! fakesink");
+    assert!(
+        matches!(&warnings[..], [text] if text.contains("coordinate 4 is 'zero'")),
+        "{warnings:?}"
+    );
 }
 
 #[test]

@@ -1,7 +1,7 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{LazyLock, Mutex};
 
-use detection_meta::TrackMessage;
+use detection_meta::{TrackMessage, Warnings};
 use gst::glib;
 use gst::prelude::*;
 use gst_base::prelude::*;
@@ -28,6 +28,7 @@ pub struct ObjectTrack {
     settings: Mutex<Settings>,
     state: Mutex<Option<State>>,
     stats: Mutex<Stats>,
+    warnings: Warnings,
     /// Survives stop and start: ids are unique for the life of the element.
     next_id: AtomicU32,
 }
@@ -104,11 +105,8 @@ impl ObjectImpl for ObjectTrack {
         match result {
             Ok(()) => gst::info!(CAT, imp = self, "{} is now {value:?}", pspec.name()),
             Err(problem) => {
-                gst::element_imp_warning!(
-                    self,
-                    gst::LibraryError::Settings,
-                    ["property {}: {problem}; it stays as it was", pspec.name()]
-                );
+                let text = format!("property {}: {problem}; it stays as it was", pspec.name());
+                self.warnings.tell(self.obj().upcast_ref(), text);
             }
         }
     }
@@ -186,6 +184,7 @@ impl BaseTransformImpl for ObjectTrack {
         let state = State::new(&self.lock_settings(), self.next_id.load(Ordering::Relaxed));
         *self.lock_state() = Some(state);
         *self.lock_stats() = Stats::default();
+        self.warnings.tell_kept(self.obj().upcast_ref());
         Ok(())
     }
 

@@ -1,4 +1,7 @@
-//! Polygons on a frame, as motion and object masks give them: `x1,y1,x2,y2,...` in fractions of the frame or in pixels.
+//! Polygons on a frame, as motion and object masks give them: `x1,y1,x2,y2,...` in fractions of the frame or in pixels, and
+//! the lists and maps of them that Frigate's files have, as JSON.
+
+use serde_json::Value;
 
 use crate::regions::FrameSize;
 
@@ -33,6 +36,9 @@ pub enum MaskError {
     /// No pairs, too few or too many points.
     #[error("mask has {0} coordinates; pairs of x and y for 3 to {MAX_POINTS} points are needed")]
     Count(usize),
+    /// Begins like JSON, and is none or something else.
+    #[error("mask cannot be read as JSON: {0}")]
+    Json(String),
     /// Too many polygons.
     #[error("mask has {0} polygons, at most {MAX_POLYGONS} are allowed")]
     Polygons(usize),
@@ -49,22 +55,12 @@ impl Polygon {
     /// Reads `x1,y1,x2,y2,...`. All values up to 1: fractions of the frame, otherwise pixels, as Frigate tells them apart.
     pub fn parse(text: &str) -> Result<Self, MaskError> {
         let mut values = Vec::new();
-        for (i, part) in text.split(',').enumerate() {
-            let position = i + 1;
-            let part = part.trim();
-            let value: f32 = part.parse().map_err(|_| MaskError::NotANumber {
-                position,
-                text: part.chars().take(40).collect(),
-            })?;
-            if !value.is_finite() || value < 0.0 {
-                return Err(MaskError::OutOfRange { position, value });
-            }
-            values.push(value);
-            if values.len() > 2 * MAX_POINTS {
-                return Err(MaskError::Count(values.len()));
-            }
-        }
-        if values.len() % 2 != 0 || values.len() < 6 {
+        read_numbers(text, &mut values)?;
+        Self::new(&values)
+    }
+
+    fn new(values: &[f32]) -> Result<Self, MaskError> {
+        if !values.len().is_multiple_of(2) || values.len() < 6 {
             return Err(MaskError::Count(values.len()));
         }
         Ok(Self {
@@ -73,8 +69,12 @@ impl Polygon {
         })
     }
 
-    /// Reads several polygons with `;` or line ends between them. An empty text holds none.
+    /// Reads several polygons with `;` or line ends between them, or as JSON: a list of them, or a map of names to them or to
+    /// `{"enabled": true, "coordinates": ...}`. An empty text holds none.
     pub fn parse_list(text: &str) -> Result<Vec<Self>, MaskError> {
+        if text.trim_start().starts_with(['[', '{']) {
+            return Self::parse_json(text);
+        }
         let parts = text
             .split([';', '\n'])
             .map(str::trim)
@@ -84,6 +84,24 @@ impl Polygon {
             return Err(MaskError::Polygons(count));
         }
         parts.map(Self::parse).collect()
+    }
+
+    fn parse_json(text: &str) -> Result<Vec<Self>, MaskError> {
+        let value = serde_json::from_str(text).map_err(|e| MaskError::Json(e.to_string()))?;
+        let masks: Vec<Value> = match value {
+            Value::Array(list) => list,
+            Value::Object(named) => named.into_iter().filter_map(enabled).collect(),
+            other => vec![other],
+        };
+        if masks.len() > MAX_POLYGONS {
+            return Err(MaskError::Polygons(masks.len()));
+        }
+        let polygon = |mask: &Value| {
+            let mut values = Vec::new();
+            collect_numbers(mask, &mut values)?;
+            Self::new(&values)
+        };
+        masks.iter().map(polygon).collect()
     }
 
     /// The corners in pixels of this frame.
@@ -105,6 +123,50 @@ impl Polygon {
             }
         }
         inside
+    }
+}
+
+/// The coordinates of a mask in a map, unless it is switched off.
+fn enabled((_, mask): (String, Value)) -> Option<Value> {
+    match mask {
+        Value::Object(mut fields) => {
+            let is_off = fields.get("enabled") == Some(&Value::Bool(false));
+            (!is_off).then(|| fields.remove("coordinates").unwrap_or_default())
+        }
+        plain => Some(plain),
+    }
+}
+
+fn read_numbers(text: &str, values: &mut Vec<f32>) -> Result<(), MaskError> {
+    for part in text.split(',').map(str::trim) {
+        let number = part.parse().map_err(|_| MaskError::NotANumber {
+            position: values.len() + 1,
+            text: part.chars().take(40).collect(),
+        })?;
+        add_number(number, values)?;
+    }
+    Ok(())
+}
+
+fn add_number(value: f32, values: &mut Vec<f32>) -> Result<(), MaskError> {
+    let position = values.len() + 1;
+    if !value.is_finite() || value < 0.0 {
+        return Err(MaskError::OutOfRange { position, value });
+    }
+    if position > 2 * MAX_POINTS {
+        return Err(MaskError::Count(position));
+    }
+    values.push(value);
+    Ok(())
+}
+
+/// Coordinates as text, as numbers, or as lists of either.
+fn collect_numbers(value: &Value, values: &mut Vec<f32>) -> Result<(), MaskError> {
+    match value {
+        Value::Number(number) => add_number(number.as_f64().unwrap_or(f64::NAN) as f32, values),
+        Value::String(text) => read_numbers(text, values),
+        Value::Array(list) => list.iter().try_for_each(|v| collect_numbers(v, values)),
+        other => Err(MaskError::Json(format!("{other} is no coordinates"))),
     }
 }
 
@@ -231,7 +293,36 @@ mod tests {
     }
 
     #[test]
+    fn every_form_of_frigates_files_is_read() {
+        let square = Polygon::parse("0,0,0.5,0,0.5,0.5").unwrap();
+        for text in [
+            r#"["0,0,0.5,0,0.5,0.5"]"#,
+            "[[0, 0, 0.5, 0, 0.5, 0.5]]",
+            "[[[0,0],[0.5,0],[0.5,0.5]]]",
+            r#"{"tree": {"coordinates": "0,0,0.5,0,0.5,0.5"}, "sky": {"enabled": false, "coordinates": "0,0"}}"#,
+            r#" {"tree": {"enabled": true, "friendly_name": "x", "coordinates": [0,0,0.5,0,0.5,0.5]}}"#,
+            r#"{"tree": ["0,0", "0.5,0", "0.5,0.5"]}"#,
+        ] {
+            assert_eq!(
+                Polygon::parse_list(text).as_deref(),
+                Ok(&[square.clone()][..]),
+                "{text}"
+            );
+        }
+        assert_eq!(
+            Polygon::parse_list(r#"["0,0,1,0,1,1", "0,0,640,0,640,360"]"#).map(|l| l.len()),
+            Ok(2)
+        );
+        assert_eq!(Polygon::parse_list("{}"), Ok(vec![]));
+    }
+
+    #[test]
     fn errors_name_what_is_wrong() {
+        let json = |text: &str| Polygon::parse_list(text).unwrap_err().to_string();
+        assert!(json("[[0,0").contains("EOF"));
+        assert!(json(r#"{"tree": {}}"#).contains("null is no coordinates"));
+        assert!(json("[0,0,1,0,1,1]").contains("1 coordinates"));
+        assert!(json("[[0,0,1,-3,1,1]]").contains("coordinate 4 is -3"));
         let error = |text: &str| Polygon::parse(text).unwrap_err().to_string();
         assert!(error("0,0,1,0").contains("4 coordinates"));
         assert!(error("0,0,1,zero,1,1").contains("coordinate 4 is 'zero'"));
@@ -258,7 +349,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_text_is_read_or_refused(text in "[0-9,.; eE+-]{0,200}", w in 1..300, h in 1..300) {
+        fn any_text_is_read_or_refused(text in "[\\[{]{0,2}[0-9,.; eE+\":\\[\\]{}-]{0,200}", w in 1..300, h in 1..300) {
             fuzz(text.as_bytes());
             if let Ok(polygons) = Polygon::parse_list(&text) {
                 let mask = shrunk_mask(&polygons, FrameSize::new(w, h), FrameSize::new(40, 30));

@@ -3,7 +3,7 @@
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use detection_meta::{FrameSize as MetaFrameSize, MotionMessage, add_motion};
+use detection_meta::{FrameSize as MetaFrameSize, MotionMessage, Warnings, add_motion};
 use gst::glib;
 use gst::prelude::*;
 use gst::subclass::prelude::*;
@@ -86,6 +86,7 @@ pub struct MotionDetect {
     settings: Mutex<Settings>,
     state: Mutex<Option<State>>,
     stats: Mutex<Snapshot>,
+    warnings: Warnings,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -237,11 +238,8 @@ impl ObjectImpl for MotionDetect {
     fn set_property(&self, _id: usize, value: &glib::Value, pspec: &glib::ParamSpec) {
         let result = lock(&self.settings).set(pspec.name(), value);
         if let Err(error) = result {
-            gst::element_imp_warning!(
-                self,
-                gst::LibraryError::Settings,
-                ("Property mask not changed: {error}")
-            );
+            let text = format!("Property mask not changed: {error}");
+            self.warnings.tell(self.obj().upcast_ref(), text);
             return;
         }
         gst::debug!(CAT, imp = self, "{} is now {value:?}", pspec.name());
@@ -313,6 +311,7 @@ impl BaseTransformImpl for MotionDetect {
     fn start(&self) -> Result<(), gst::ErrorMessage> {
         motion_state::register();
         *lock(&self.stats) = Snapshot::default();
+        self.warnings.tell_kept(self.obj().upcast_ref());
         gst::info!(CAT, imp = self, "started");
         Ok(())
     }

@@ -175,7 +175,7 @@ pub(super) static PROPERTIES: LazyLock<Vec<glib::ParamSpec>> = LazyLock::new(|| 
         ),
         glib::ParamSpecString::builder("mask")
             .nick("Mask")
-            .blurb("Polygons where motion does not count: x1,y1,x2,y2,... in fractions of the frame or pixels, ';' between polygons")
+            .blurb("Polygons where motion does not count: x1,y1,x2,y2,... in fractions of the frame or pixels, ';' between polygons; or Frigate's lists and maps of them as JSON")
             .default_value(Some(""))
             .mutable_playing()
             .build(),

@@ -4,7 +4,7 @@ use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use detection::{Detection, Labels};
-use detection_meta::{DetectionRoi, TracksEvent};
+use detection_meta::{DetectionRoi, TracksEvent, Warnings};
 use gst::glib;
 use gst::prelude::*;
 use gst::subclass::prelude::*;
@@ -69,6 +69,7 @@ pub struct RegionDetect {
     tracks: Mutex<Option<TracksEvent>>,
     grid: Mutex<RegionGrid>,
     stats: Mutex<Stats>,
+    warnings: Warnings,
 }
 
 /// A panic elsewhere while a lock was held leaves plain values, which are used on.
@@ -250,12 +251,14 @@ impl BaseTransformImpl for RegionDetect {
             gst::element_imp_warning!(
                 self,
                 gst::LibraryError::Settings,
-                [
+                (
                     "the model has {classes} classes, only {} have a name",
                     labels.len()
-                ]
+                )
             );
         }
+        self.warnings.tell_kept(self.obj().upcast_ref());
+        self.warn_of_unknown(&labels, &settings.classes);
         gst::info!(
             CAT,
             imp = self,
@@ -341,7 +344,8 @@ impl RegionDetect {
                 true
             }
             Err(error) => {
-                gst::element_imp_warning!(self, gst::LibraryError::Settings, ("{error}"));
+                self.warnings
+                    .tell(self.obj().upcast_ref(), error.to_string());
                 false
             }
         }
@@ -354,7 +358,23 @@ impl RegionDetect {
             text => text.parse().map(Some),
         };
         if let Err(error) = bounds.and_then(|bounds| lock(&self.grid).set_bounds(bounds)) {
-            gst::element_imp_warning!(self, gst::LibraryError::Settings, ("{error}"));
+            self.warnings
+                .tell(self.obj().upcast_ref(), error.to_string());
+        }
+    }
+
+    /// Nobody will ever see a detection of a class that the model has not.
+    fn warn_of_unknown(&self, labels: &Labels, classes: &str) {
+        let unknown: Vec<&str> = names(classes)
+            .filter(|name| labels.id(name).is_none())
+            .collect();
+        if !unknown.is_empty() {
+            let text = format!(
+                "property classes: none of the model's {} classes is called {}",
+                labels.len(),
+                unknown.join(" or ")
+            );
+            self.warnings.tell(self.obj().upcast_ref(), text);
         }
     }
 
@@ -368,7 +388,11 @@ impl RegionDetect {
             .changed
             .swap(false, std::sync::atomic::Ordering::Acquire)
         {
-            state.apply(lock(&self.settings).clone());
+            let settings = lock(&self.settings).clone();
+            if settings.classes != state.settings.classes {
+                self.warn_of_unknown(&state.labels, &settings.classes);
+            }
+            state.apply(settings);
         }
         let mut stats = Stats {
             frames: 1,
@@ -548,6 +572,11 @@ impl RegionDetect {
     }
 }
 
+/// The names in a list with commas.
+fn names(list: &str) -> impl Iterator<Item = &str> {
+    list.split(',').map(str::trim).filter(|n| !n.is_empty())
+}
+
 /// Why a frame has no detections.
 enum Missed {
     Timeout(RunError),
@@ -599,17 +628,11 @@ impl State {
         // Boxes at the reducer's limit do not take part, those at ours do.
         self.reducer = Reducer::with_min_score(settings.min_score as f32 - 1e-6);
         self.client.set_timeout(settings.timeout());
-        let mut names = settings
-            .classes
-            .split(',')
-            .map(str::trim)
-            .filter(|n| !n.is_empty())
-            .peekable();
-        self.classes = names.peek().is_some().then(|| {
-            let names: Vec<&str> = settings.classes.split(',').map(str::trim).collect();
+        let wanted: Vec<&str> = names(&settings.classes).collect();
+        self.classes = (!wanted.is_empty()).then(|| {
             self.labels
                 .iter()
-                .map(|label| names.contains(&label))
+                .map(|label| wanted.contains(&label))
                 .collect()
         });
         self.settings = settings;

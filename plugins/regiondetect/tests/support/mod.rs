@@ -94,6 +94,32 @@ pub fn stats(pipeline: &gst::Pipeline) -> gst::Structure {
     element.property::<gst::Structure>("stats")
 }
 
+/// The texts of all warnings of a launch line until its end.
+pub fn warnings_of(line: &str) -> Vec<String> {
+    init();
+    let pipeline = gst::parse::launch(line).unwrap_or_else(|error| panic!("{line}: {error}"));
+    let bus = pipeline.bus().expect("a pipeline has a bus");
+    pipeline.set_state(gst::State::Playing).ok();
+    let types = [
+        gst::MessageType::Warning,
+        gst::MessageType::Error,
+        gst::MessageType::Eos,
+    ];
+    let mut warnings = Vec::new();
+    loop {
+        let message = bus.timed_pop_filtered(gst::ClockTime::from_seconds(60), &types);
+        match message.as_ref().map(|message| message.view()) {
+            Some(gst::MessageView::Warning(warning)) => {
+                warnings.push(warning.error().message().to_owned());
+            }
+            Some(gst::MessageView::Eos(_)) => break,
+            other => panic!("no end: {other:?}"),
+        }
+    }
+    pipeline.set_state(gst::State::Null).ok();
+    warnings
+}
+
 /// The text of the error that starting this line ends in.
 pub fn error_of(line: &str) -> String {
     init();
