@@ -37,7 +37,8 @@ pub const FILE_NAME: &str = "watchpost.db";
 /// Ids are handed out in blocks of this many, so that a crash can waste some but never repeat one.
 pub const ID_BLOCK: i64 = 1000;
 
-/// Changes waiting to be written. A batch of this many takes some tens of milliseconds.
+/// Changes waiting to be written, beside some room for those that must not be lost. A batch of this many takes some tens of
+/// milliseconds. Only who asks for an answer waits for the disk, on a thread of its own.
 const QUEUE: usize = 4096;
 
 /// Changes a slow listener of the event stream may be behind before it has to ask the database again.
@@ -117,7 +118,7 @@ impl Store {
 
     /// Whoever followed a camera's objects is gone: what is under way ended when it was last seen.
     pub fn end_events(&self, camera: &str) -> Result<()> {
-        self.writer.post_waiting(Op::EndEvents {
+        self.post_rare(Op::EndEvents {
             camera: camera.to_owned(),
         })
     }
@@ -144,7 +145,7 @@ impl Store {
 
     /// Forgets a camera's region grid.
     pub fn delete_grid(&self, camera: &str) -> Result<()> {
-        self.writer.post_waiting(Op::DeleteGrid {
+        self.post_rare(Op::DeleteGrid {
             camera: camera.to_owned(),
         })
     }
@@ -156,7 +157,7 @@ impl Store {
 
     /// Forgets the grids and tasks of cameras that are not among `cameras`. Their events and media stay: they happened.
     pub fn retain(&self, cameras: &[String]) -> Result<()> {
-        self.writer.post_waiting(Op::Retain {
+        self.post_rare(Op::Retain {
             cameras: cameras.to_vec(),
         })
     }
@@ -174,7 +175,7 @@ impl Store {
     /// Moves grid, ids, events, media and tasks of a renamed camera to its new name. What the new name had already stays
     /// with it.
     pub fn rename_camera(&self, from: &str, to: &str) -> Result<()> {
-        self.writer.post_waiting(Op::Rename {
+        self.post_rare(Op::Rename {
             from: from.to_owned(),
             to: to.to_owned(),
         })
@@ -182,7 +183,7 @@ impl Store {
 
     /// Deletes events that ended before `time` (seconds since 1970).
     pub fn delete_events_before(&self, time: f64) -> Result<()> {
-        self.writer.post_waiting(Op::DeleteEvents { before: time })
+        self.post_rare(Op::DeleteEvents { before: time })
     }
 
     /// Events, newest first, at most [`MAX_PAGE`] of them.
@@ -234,6 +235,7 @@ impl Store {
 
     /// Takes files out of the media index. The event stream tells of it if `told`.
     pub(crate) fn remove_media(&self, items: Vec<MediaItem>, told: bool) -> Result<()> {
+        // By the media keeper's own thread.
         self.writer.post_waiting(Op::RemoveMedia { items, told })
     }
 
@@ -274,7 +276,7 @@ impl Store {
 
     /// A task has ended, and does not go on after a restart.
     pub fn forget_task(&self, camera: &str, task: Task) -> Result<()> {
-        self.writer.post_waiting(Op::ForgetTasks {
+        self.post_rare(Op::ForgetTasks {
             camera: camera.to_owned(),
             task: Some(task),
         })
@@ -282,7 +284,7 @@ impl Store {
 
     /// A camera is gone: none of its tasks go on.
     pub fn forget_tasks(&self, camera: &str) -> Result<()> {
-        self.writer.post_waiting(Op::ForgetTasks {
+        self.post_rare(Op::ForgetTasks {
             camera: camera.to_owned(),
             task: None,
         })
@@ -312,7 +314,14 @@ impl Store {
     }
 
     fn post(&self, op: Op) -> Result<()> {
-        let posted = self.writer.post(op);
+        self.count(self.writer.post(op))
+    }
+
+    fn post_rare(&self, op: Op) -> Result<()> {
+        self.count(self.writer.post_rare(op))
+    }
+
+    fn count(&self, posted: Result<()>) -> Result<()> {
         if matches!(posted, Err(Error::Busy)) {
             self.dropped.fetch_add(1, Ordering::Relaxed);
         }

@@ -27,6 +27,9 @@ pub const BATCH_AGE: Duration = Duration::from_millis(250);
 /// So many in the queue do not wait for the batch's age: there must be room for what comes.
 const MANY: usize = QUEUE / 2;
 
+/// Room that changes which come often leave to those that are rare and must not be lost.
+const SPARE: usize = 1024;
+
 /// Something to be written.
 pub enum Op {
     Track(Box<TrackRecord>),
@@ -93,7 +96,7 @@ impl Writer {
         listeners: broadcast::Sender<Change>,
         age: Duration,
     ) -> std::io::Result<Self> {
-        let (ops, queue) = sync_channel(QUEUE);
+        let (ops, queue) = sync_channel(QUEUE + SPARE);
         let queued = Arc::new(AtomicUsize::new(0));
         let queue = Queue {
             ops: queue,
@@ -120,25 +123,35 @@ impl Writer {
 
     /// Never waits; [`Error::Busy`] says that the queue is full.
     pub fn post(&self, op: Op) -> Result<()> {
-        self.send(op, |ops, op| {
-            ops.try_send(op).map_err(|error| match error {
-                TrySendError::Full(_) => Error::Busy,
-                TrySendError::Disconnected(_) => Error::Closed,
-            })
+        self.send(op, |ops, op, queued| {
+            if queued > QUEUE {
+                return Err(Error::Busy);
+            }
+            try_send(ops, op)
         })
     }
 
-    /// For what must not be dropped and is rare: waits for room in the queue.
-    pub fn post_waiting(&self, op: Op) -> Result<()> {
-        self.send(op, |ops, op| ops.send(op).map_err(|_| Error::Closed))
+    /// For what must not be dropped and is rare: finds room where [`Writer::post`] finds none. Never waits either, so that a
+    /// disk that hangs does not hold up whoever looks after the cameras.
+    pub fn post_rare(&self, op: Op) -> Result<()> {
+        self.send(op, |ops, op, _| try_send(ops, op))
     }
 
-    fn send(&self, op: Op, send: impl FnOnce(&SyncSender<Op>, Op) -> Result<()>) -> Result<()> {
+    /// For who waits for the disk anyway: waits for room in the queue.
+    pub fn post_waiting(&self, op: Op) -> Result<()> {
+        self.send(op, |ops, op, _| ops.send(op).map_err(|_| Error::Closed))
+    }
+
+    fn send(
+        &self,
+        op: Op,
+        send: impl FnOnce(&SyncSender<Op>, Op, usize) -> Result<()>,
+    ) -> Result<()> {
         let ops = self.ops.as_ref().ok_or(Error::Closed)?;
         let is_urgent = op.is_waited_for();
         // Counted before it is there, so that it is never taken before it was counted.
         let queued = self.queued.fetch_add(1, Ordering::Relaxed) + 1;
-        let sent = send(ops, op);
+        let sent = send(ops, op, queued);
         if sent.is_err() {
             self.queued.fetch_sub(1, Ordering::Relaxed);
         }
@@ -163,6 +176,13 @@ impl Drop for Writer {
             let _ = thread.join();
         }
     }
+}
+
+fn try_send(ops: &SyncSender<Op>, op: Op) -> Result<()> {
+    ops.try_send(op).map_err(|error| match error {
+        TrySendError::Full(_) => Error::Busy,
+        TrySendError::Disconnected(_) => Error::Closed,
+    })
 }
 
 /// The thread's end of the queue.
@@ -400,6 +420,36 @@ mod tests {
             assert!(Instant::now() < deadline, "the full batch was not written");
             std::thread::yield_now();
         }
+    }
+
+    #[test]
+    fn while_the_disk_hangs_nobody_waits_and_what_is_rare_is_not_lost() {
+        let folder = tempfile::tempdir().unwrap();
+        let (writer, mut listener) = writer(folder.path());
+        let disk = Connection::open(folder.path().join("test.db")).unwrap();
+        disk.execute_batch("BEGIN IMMEDIATE").unwrap();
+        // One batch is at the disk, then the queue fills up.
+        let deadline = Instant::now() + PATIENCE;
+        let refused = (0..).find(|number| {
+            assert!(Instant::now() < deadline, "the queue never fills up");
+            writer.post(note(*number)).is_err()
+        });
+        assert!(refused.unwrap() >= QUEUE);
+        let rare = Op::Note {
+            kind: "rare",
+            json: 1.into(),
+        };
+        writer.post_rare(rare).unwrap();
+        let bound = (0..=SPARE).find(|number| writer.post_rare(note(*number)).is_err());
+        assert!(bound.is_some(), "a queue without a bound");
+        disk.execute_batch("COMMIT").unwrap();
+        drop(writer);
+        let mut written = std::iter::from_fn(|| match listener.try_recv() {
+            Ok(change) => Some(change.kind),
+            Err(broadcast::error::TryRecvError::Lagged(_)) => Some("older".into()),
+            Err(_) => None,
+        });
+        assert!(written.any(|kind| kind == "rare"), "what is rare was lost");
     }
 
     #[test]
