@@ -1,6 +1,7 @@
 //! The parts of `watchpost`, apart from its command line.
 
 pub mod changes;
+pub mod clock;
 pub mod config;
 pub mod data_dir;
 pub mod http;

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::sync::{Mutex, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
+use watchpost::clock::now;
 use watchpost::supervisor::Handle;
 use watchpost::supervisor::health::State;
 use watchpost::supervisor::status::{CameraStatus, Status};
@@ -128,8 +128,7 @@ fn row(camera: &CameraStatus, width: usize, colour: bool) -> String {
 
 /// How long ago a time was, in the largest unit that fits.
 pub fn since(time: f64) -> String {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    let seconds = (now.unwrap_or_default().as_secs_f64() - time).max(0.0) as u64;
+    let seconds = (now() - time).max(0.0) as u64;
     match seconds {
         0..60 => format!("{seconds} s"),
         60..3600 => format!("{} min", seconds / 60),

@@ -1,7 +1,7 @@
 //! The live picture: as a stream of JPEGs, and the newest one.
 
 use std::convert::Infallible;
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::extract::{Path, State};
@@ -12,6 +12,7 @@ use tokio_stream::wrappers::ReceiverStream;
 
 use super::Api;
 use super::error::ApiError;
+use crate::clock::seconds;
 use crate::live::{NoPicture, Picture, Viewer};
 
 /// What browsers show as a moving picture.
@@ -100,8 +101,6 @@ async fn feed(mut viewer: Viewer, mut picture: Picture, sender: &mpsc::Sender<Pa
     }
 }
 
-/// Seconds since 1970.
 fn timestamp(picture: &Picture) -> String {
-    let time = picture.time.duration_since(UNIX_EPOCH).unwrap_or_default();
-    format!("{:.3}", time.as_secs_f64())
+    format!("{:.3}", seconds(picture.time))
 }

@@ -17,6 +17,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 type Real = Gauge<f64, AtomicU64>;
+type Whole = Gauge<u64, AtomicU64>;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Camera {
@@ -185,9 +186,9 @@ fn cameras(registry: &mut Registry, status: &Status) {
 
 fn media(registry: &mut Registry, status: &Status, kept: &Kept) {
     let Kept { media, viewers } = kept;
-    let files = Family::<Camera, Gauge>::default();
+    let files = Family::<Camera, Whole>::default();
     registry.register("media_files", "Files of its tasks", files.clone());
-    let bytes = Family::<Camera, Gauge>::default();
+    let bytes = Family::<Camera, Whole>::default();
     registry.register("media_bytes", "Bytes of those files", bytes.clone());
     let removed = Family::<Camera, Counter>::default();
     let about = "Files that went because of a limit";
@@ -195,13 +196,13 @@ fn media(registry: &mut Registry, status: &Status, kept: &Kept) {
     let freed = Family::<Camera, Counter>::default();
     let about = "Bytes of the files that went because of a limit";
     registry.register("media_removed_bytes", about, freed.clone());
-    let looking = Family::<Camera, Gauge>::default();
+    let looking = Family::<Camera, Whole>::default();
     let about = "Viewers of the live picture";
     registry.register("live_viewers", about, looking.clone());
-    let free = Gauge::<i64>::default();
+    let free = Whole::default();
     let about = "Bytes that are free on the disk of the media";
     registry.register("media_disk_free_bytes", about, free.clone());
-    free.set(signed(media.free.unwrap_or_default()));
+    free.set(media.free.unwrap_or_default());
     // Media of a camera that was removed stay, its series do not.
     for camera in &status.cameras {
         let name = &camera.name;
@@ -209,19 +210,14 @@ fn media(registry: &mut Registry, status: &Status, kept: &Kept) {
             camera: name.clone(),
         };
         let kept = media.kept.get(name).copied().unwrap_or_default();
-        files.get_or_create(&label).set(signed(kept.files));
-        bytes.get_or_create(&label).set(signed(kept.bytes));
+        files.get_or_create(&label).set(kept.files);
+        bytes.get_or_create(&label).set(kept.bytes);
         let gone = media.removed.get(name).copied().unwrap_or_default();
         total(&removed.get_or_create(&label), gone.files);
         total(&freed.get_or_create(&label), gone.bytes);
         let viewers = viewers.get(name).copied().unwrap_or_default();
-        looking.get_or_create(&label).set(signed(viewers as u64));
+        looking.get_or_create(&label).set(viewers as u64);
     }
-}
-
-/// Gauges are signed.
-fn signed(value: u64) -> i64 {
-    i64::try_from(value).unwrap_or(i64::MAX)
 }
 
 fn processes(registry: &mut Registry, processes: &[ProcessStatus]) {

@@ -4,13 +4,13 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
-use std::time::UNIX_EPOCH;
 
 use watchpost_pipelines::tasks::MediaFile;
 use watchpost_pipelines::tasks::file::{MediaFolder, MediaName, media_type};
 
 use super::keeper::Problem;
 use super::place::{Place, entries};
+use crate::clock::seconds;
 use crate::config::name_problem;
 use crate::store::{self, MediaItem, Store};
 
@@ -153,11 +153,10 @@ fn of_name(place: &Place, folder: &str, day: &str, name: &str) -> io::Result<Opt
     }
     let name = format!("{day}/{name}");
     let bytes = place.size(folder, &name)?;
-    let time = parsed.time.duration_since(UNIX_EPOCH).unwrap_or_default();
     let file = MediaFile {
         task: parsed.task,
         media_type: media_type(&parsed.extension).to_owned(),
-        time: time.as_secs_f64(),
+        time: seconds(parsed.time),
         duration: None,
         bytes,
         width: 0,

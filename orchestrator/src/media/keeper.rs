@@ -5,13 +5,14 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 use watchpost_pipelines::tasks::MediaFile;
 
 use super::retention::{Demand, FullDisk, SETTLE, demands};
 use super::{Shared, index};
+use crate::clock::now;
 use crate::config::MediaConfig;
 use crate::store::{self, MediaItem, MediaTotal, Store};
 
@@ -315,11 +316,4 @@ fn uncount(totals: &mut BTreeMap<String, MediaTotal>, item: &MediaItem) {
             totals.remove(&item.camera);
         }
     }
-}
-
-pub fn now() -> f64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default()
-        .as_secs_f64()
 }

@@ -155,7 +155,7 @@ fn old_files_go_and_their_day_with_them() {
     let bench = Bench::new();
     let media = bench.start(&limits(0, None, None));
     media.add("front", bench.write("front", 1, 10));
-    let now = crate::media::keeper::now();
+    let now = crate::clock::now();
     let young = MediaFile {
         time: now - 3600.0,
         ..bench.write("back", 2, 10)

@@ -1,10 +1,9 @@
 //! Region grids by camera.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use rusqlite::{Connection, OptionalExtension};
 
 use super::Result;
+use crate::clock::now;
 
 /// A camera's region grid as it was last saved.
 #[derive(Debug, Clone, PartialEq)]
@@ -33,14 +32,10 @@ pub fn load(connection: &Connection, camera: &str) -> Result<Option<Grid>> {
 }
 
 pub fn save(connection: &Connection, camera: &str, json: &str, frozen: bool) -> Result<()> {
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default()
-        .as_secs_f64();
     connection.execute(
         "INSERT INTO grids (camera, grid, frozen, updated) VALUES (?1, ?2, ?3, ?4)
          ON CONFLICT (camera) DO UPDATE SET grid = ?2, frozen = ?3, updated = ?4",
-        (camera, json, frozen, now),
+        (camera, json, frozen, now()),
     )?;
     Ok(())
 }

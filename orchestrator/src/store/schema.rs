@@ -1,11 +1,12 @@
 //! The database's tables, their versions, and opening it.
 
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::{Error, Result};
+use crate::clock::now;
 
 /// One step per schema version, run in order on a file that has not had it. A step that was released is never edited.
 const MIGRATIONS: &[&str] = &[
@@ -154,10 +155,7 @@ fn is_damage(error: &rusqlite::Error) -> bool {
 }
 
 fn put_aside(path: &Path) -> Result<PathBuf> {
-    let seconds = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default()
-        .as_secs();
+    let seconds = now() as u64;
     let with_suffix = |suffix: &str| {
         let mut name = path.as_os_str().to_owned();
         name.push(suffix);

@@ -199,12 +199,6 @@ impl Status {
     }
 }
 
-/// Seconds since 1970.
-pub fn seconds(time: std::time::SystemTime) -> f64 {
-    time.duration_since(std::time::UNIX_EPOCH)
-        .map_or(0.0, |d| d.as_secs_f64())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

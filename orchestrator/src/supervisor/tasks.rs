@@ -2,8 +2,9 @@
 //! has to be asked again of a worker that takes over from a dead one, and detection, which is a task like the others to whoever asks.
 
 use super::camera::Camera;
-use super::status::{AnalysisPhase, seconds};
+use super::status::AnalysisPhase;
 use super::{Supervisor, line};
+use crate::clock::{now, seconds};
 use crate::store::TaskRow;
 use crate::worker::protocol::{CaptureCommand, TaskRequest};
 use std::collections::BTreeMap;
@@ -92,7 +93,7 @@ impl Board {
                 state: TaskState::Waiting,
                 detail: Some(if paused { PAUSED } else { RESTARTING }.into()),
                 parameters: Some(row.parameters),
-                ..TaskStatus::idle(row.task, seconds(SystemTime::now()))
+                ..TaskStatus::idle(row.task, now())
             };
             self.known.insert(row.task, status);
         }
@@ -198,7 +199,7 @@ impl Supervisor {
         if camera.worker.is_none()
             && let TaskRequest::Stop(task) = request
         {
-            let status = TaskStatus::idle(task, seconds(SystemTime::now()));
+            let status = TaskStatus::idle(task, now());
             self.task_changed(name, status.clone());
             let _ = reply.send(Ok(status));
             return;
@@ -297,7 +298,7 @@ impl Supervisor {
                 ),
                 (false, _) => (TaskState::Idle, None),
             };
-            status.since = seconds(SystemTime::now());
+            status.since = now();
             self.note_task(name, &status);
             // What is kept of it stays: it was not asked to end.
             if let Some(camera) = self.cameras.get_mut(name) {

@@ -4,13 +4,14 @@ use super::link::{Waker, report};
 use super::messages::Messages;
 use super::objects::{Objects, Place};
 use super::protocol::{AnalysisStats, GridAction, Report, UnreadObjects};
+use crate::clock::now;
 use detection_meta::{FrameSize, MotionMessage, TrackMessage, detections};
 use gst::prelude::*;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 use watchpost_pipelines::analysis::{self, Analysis, AnalysisError};
 use watchpost_pipelines::secret::hide;
 use watchpost_pipelines::spec::AnalysisSpec;
@@ -410,10 +411,6 @@ impl WallClock {
     fn at(&self, time: gst::ClockTime) -> f64 {
         self.wall - self.running + time.seconds_f64()
     }
-}
-
-fn now() -> f64 {
-    crate::supervisor::status::seconds(SystemTime::now())
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

@@ -3,11 +3,12 @@
 
 use super::link::{Waker, report};
 use super::protocol::Report;
+use crate::clock::now;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 use watchpost_pipelines::camera::{CameraConfig, Source};
 use watchpost_pipelines::tasks::{
     EncoderSetup, Events, LiveSetup, LiveTask, MediaFolder, Parameters, PhotoSetup, PhotoTask,
@@ -70,12 +71,6 @@ pub struct Tasks {
     news: Receiver<News>,
     sender: Sender<News>,
     waker: Waker,
-}
-
-/// Seconds since 1970.
-fn now() -> f64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.unwrap_or_default().as_secs_f64()
 }
 
 impl Tasks {

@@ -3,13 +3,14 @@
 
 use std::fmt;
 use std::str::FromStr;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::merge::Use;
+use super::name::since_epoch;
 use super::series::SeriesPosition;
 
 /// Something a camera does.
@@ -350,9 +351,8 @@ pub struct VideoParameters {
 impl VideoParameters {
     /// Whether the time when it stops has passed.
     pub fn is_over(&self) -> bool {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH);
-        self.until
-            .is_some_and(|until| until <= now.unwrap_or_default().as_secs_f64())
+        let now = since_epoch(SystemTime::now()).as_secs_f64();
+        self.until.is_some_and(|until| until <= now)
     }
 
     fn check(&self) -> Result<(), String> {
