@@ -9,10 +9,16 @@ cd "$(dirname "$0")/.."
 export root=$PWD/.deps/debian13
 
 if ! [ -e "$root/.ready" ]; then
-    rm -rf "$root"
+    # debootstrap mounts /proc in there and leaves it when it is interrupted; removing files would go through it.
+    if grep -qF " $root/" /proc/mounts; then
+        echo "test-1.26: something is mounted below $root; umount it first"
+        exit 1
+    fi
+    rm -rf --one-file-system "$root"
     mkdir -p .deps
     echo "test-1.26: making a Debian 13 root in $root"
-    debootstrap --variant=minbase --include=ca-certificates trixie "$root" >.deps/debootstrap.log 2>&1 \
+    # In a namespace of its own, with which its mounts vanish.
+    unshare --mount debootstrap --variant=minbase --include=ca-certificates trixie "$root" >.deps/debootstrap.log 2>&1 \
         || { tail .deps/debootstrap.log; exit 1; }
     touch "$root/.ready"
 fi
