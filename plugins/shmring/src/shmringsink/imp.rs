@@ -406,15 +406,22 @@ impl ShmRingSink {
         let size = buffer.size();
         // Readers wake up while the rest is copied.
         let told_at = size.saturating_sub(COPIED_WHILE_WAKING);
-        for part in [0..told_at, told_at..size] {
-            if part.end == size {
-                slot.notify();
-            }
-            // The caller has made room.
-            if let Some(place) = slot.bytes_mut().get_mut(part.clone()) {
-                buffer
-                    .copy_to_slice(part.start, place)
-                    .map_err(|_| NotPublished::Unreadable)?;
+        let mut done = 0;
+        // Each memory is mapped by itself: copying out of the buffer is a critical where one cannot be mapped.
+        for memory in buffer.iter_memories() {
+            let map = memory
+                .map_readable()
+                .map_err(|_| NotPublished::Unreadable)?;
+            let (early, late) = map.split_at(told_at.saturating_sub(done).min(map.len()));
+            for part in [early, late].into_iter().filter(|part| !part.is_empty()) {
+                if done == told_at {
+                    slot.notify();
+                }
+                // The caller has made room.
+                if let Some(place) = slot.bytes_mut().get_mut(done..done + part.len()) {
+                    place.copy_from_slice(part);
+                }
+                done += part.len();
             }
         }
         ring.publish(slot.id(), 0..size, header, metas)?;
