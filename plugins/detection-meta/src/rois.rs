@@ -172,19 +172,17 @@ fn read_detection<'a>(
 
 /// Whole pixels around the box, inside the frame and at least one pixel in size.
 fn to_pixels(bbox: &BBox, frame: FrameSize) -> (u32, u32, u32, u32) {
-    let pixel = |fraction: f32, size: u32| {
-        (f64::from(fraction) * f64::from(size))
-            .round()
-            .clamp(0.0, f64::from(size))
+    let span = |from: f32, to: f32, size: u32| {
+        let pixel = |fraction: f32| {
+            let at = (f64::from(fraction) * f64::from(size)).round();
+            at.clamp(0.0, f64::from(size)) as u32
+        };
+        let first = pixel(from).min(size.saturating_sub(1));
+        (first, pixel(to).saturating_sub(first).max(1))
     };
-    let (x1, x2) = (pixel(bbox.x1, frame.width), pixel(bbox.x2, frame.width));
-    let (y1, y2) = (pixel(bbox.y1, frame.height), pixel(bbox.y2, frame.height));
-    (
-        x1 as u32,
-        y1 as u32,
-        (x2 - x1).max(1.0) as u32,
-        (y2 - y1).max(1.0) as u32,
-    )
+    let (x, w) = span(bbox.x1, bbox.x2, frame.width);
+    let (y, h) = span(bbox.y1, bbox.y2, frame.height);
+    (x, y, w, h)
 }
 
 fn from_pixels((x, y, w, h): (u32, u32, u32, u32), frame: FrameSize) -> BBox {

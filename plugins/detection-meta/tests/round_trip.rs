@@ -121,6 +121,27 @@ fn a_detection_without_coordinates_takes_the_rectangle() {
 }
 
 #[test]
+fn rectangles_lie_inside_the_frame() {
+    init();
+    for (x1, y1, x2, y2) in [
+        (0.9999, 0.9999, 1.0, 1.0),
+        (-0.5, -0.5, 0.0, 0.0),
+        (0.2, 0.5, 1.5, 3.0),
+        (1.2, 0.5, 1.5, 0.5),
+    ] {
+        let mut buffer = gst::Buffer::new();
+        let buffer = buffer.get_mut().unwrap();
+        add_motion(buffer, FRAME, &BBox::new(x1, y1, x2, y2));
+        let roi = buffer
+            .meta::<gst_video::VideoRegionOfInterestMeta>()
+            .unwrap();
+        let (x, y, w, h) = roi.rect();
+        assert!(w >= 1 && h >= 1, "{:?}", roi.rect());
+        assert!(x + w <= 640 && y + h <= 360, "{:?}", roi.rect());
+    }
+}
+
+#[test]
 fn nothing_looked_at_is_not_the_whole_frame() {
     init();
     let mut buffer = gst::Buffer::new();
