@@ -47,11 +47,11 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         eprintln!("{warning} (warning)");
     }
     if good {
-        println!(
-            "{}: {} cameras, no mistakes",
-            args.file.display(),
-            loaded.config.cameras.len()
-        );
+        let cameras = match loaded.config.cameras.len() {
+            1 => "1 camera".to_owned(),
+            count => format!("{count} cameras"),
+        };
+        println!("{}: {cameras}, no mistakes", args.file.display());
         Ok(ExitCode::SUCCESS)
     } else {
         Ok(ExitCode::FAILURE)
