@@ -8,6 +8,7 @@
 
 use gst::glib;
 
+mod flag;
 pub mod raw;
 pub mod shmringsink;
 pub mod shmringsrc;

@@ -13,6 +13,7 @@ use shmring_core::{FrameHeader, PublishError, Purpose, Writer, WriterConfig};
 
 use super::Backing;
 use super::pool::{SlotAllocator, SlotPool, Slots};
+use crate::flag::Flag;
 use crate::time::{self, Mapping};
 use crate::{raw, raw::FlowResult, wire};
 
@@ -107,7 +108,7 @@ pub struct ShmRingSink {
     settings: Mutex<Settings>,
     state: Mutex<Option<State>>,
     /// Set from other threads: clock, base time or latency are to be looked at again.
-    stale: AtomicBool,
+    stale: Flag,
     /// The base class has passed on a frame since it last had something else to do, and has nothing to do for the next.
     flowing: AtomicBool,
     stats_interval: AtomicU32,
@@ -328,7 +329,7 @@ impl ShmRingSink {
 
     /// Looks at clock, base time and latency again, after a way to PLAYING or new latency upstream.
     fn refresh_if_stale(&self, state: &mut State) {
-        if !self.stale.load(Ordering::Relaxed) || !self.stale.swap(false, Ordering::AcqRel) {
+        if !self.stale.take() {
             return;
         }
         state.mapping = Some(Mapping::of(&*self.obj()));
@@ -717,7 +718,7 @@ impl ElementImpl for ShmRingSink {
         transition: gst::StateChange,
     ) -> Result<gst::StateChangeSuccess, gst::StateChangeError> {
         if transition == gst::StateChange::PausedToPlaying {
-            self.stale.store(true, Ordering::Release);
+            self.stale.set();
         }
         let result = self.parent_change_state(transition);
         // Afterwards: a frame that the base class was passing on meanwhile has said otherwise.
@@ -743,7 +744,7 @@ impl ElementImpl for ShmRingSink {
     fn send_event(&self, event: gst::Event) -> bool {
         // The pipeline tells everybody its latency when somebody's has changed.
         if event.type_() == gst::EventType::Latency {
-            self.stale.store(true, Ordering::Release);
+            self.stale.set();
         }
         self.flowing.store(false, Ordering::Release);
         self.parent_send_event(event)
@@ -769,7 +770,7 @@ impl BaseSinkImpl for ShmRingSink {
                 ("directory of socket-path '{path}' does not exist; make it first")
             ));
         }
-        self.stale.store(true, Ordering::Release);
+        self.stale.set();
         *self.state.lock().unwrap() = Some(State::default());
         Ok(())
     }
@@ -845,11 +846,11 @@ impl BaseSinkImpl for ShmRingSink {
             match event.view() {
                 gst::EventView::Segment(e) => {
                     state.segment = e.segment().clone();
-                    self.stale.store(true, Ordering::Release);
+                    self.stale.set();
                 }
                 gst::EventView::FlushStop(_) => {
                     state.discont = true;
-                    self.stale.store(true, Ordering::Release);
+                    self.stale.set();
                 }
                 gst::EventView::Gap(e) => {
                     self.refresh_if_stale(state);

@@ -15,6 +15,7 @@ use shmring_core::{
 };
 
 use super::{Policy, Reconnect, memory};
+use crate::flag::Flag;
 use crate::raw::Shell;
 use crate::shmringsink::{SlotAllocator, Slots};
 use crate::time::{Mapping, monotonic_ns};
@@ -108,11 +109,11 @@ pub struct ShmRingSrc {
     shared: Mutex<Shared>,
     canceller: Mutex<Option<Canceller>>,
     /// Clock and base time are to be looked at again.
-    stale: AtomicBool,
+    stale: Flag,
     /// The policy has been changed while running.
-    policy_changed: AtomicBool,
+    policy_changed: Flag,
     /// The base class has something to do between two frames.
-    base_is_due: AtomicBool,
+    base_is_due: Flag,
     /// The application has sent an end of stream.
     eos_sent: AtomicBool,
     playing: AtomicBool,
@@ -143,8 +144,7 @@ impl ShmRingSrc {
         self.eos_sent.store(false, Ordering::Relaxed);
         loop {
             let buffer = self.next_buffer(state)?;
-            let is_due = self.base_is_due.load(Ordering::Relaxed)
-                && self.base_is_due.swap(false, Ordering::AcqRel);
+            let is_due = self.base_is_due.take();
             if in_its_hands || is_due || !state.flowing || pad.needs_reconfigure() {
                 state.flowing = true;
                 return Ok(buffer);
@@ -166,9 +166,7 @@ impl ShmRingSrc {
 
     fn next_buffer(&self, state: &mut State) -> Result<gst::Buffer, gst::FlowError> {
         loop {
-            if self.policy_changed.load(Ordering::Relaxed)
-                && self.policy_changed.swap(false, Ordering::AcqRel)
-            {
+            if self.policy_changed.take() {
                 state
                     .reader
                     .set_policy(self.settings.lock().unwrap().policy());
@@ -300,9 +298,7 @@ impl ShmRingSrc {
 
     /// Running time here of a monotonic time. What is older than this pipeline happened at its start.
     fn running_time(&self, state: &mut State, monotonic: u64) -> gst::ClockTime {
-        if state.mapping.is_none()
-            || self.stale.load(Ordering::Relaxed) && self.stale.swap(false, Ordering::AcqRel)
-        {
+        if self.stale.take() || state.mapping.is_none() {
             state.mapping = Some(if self.obj().is_live() {
                 Mapping::of(&*self.obj())
             } else {
@@ -522,7 +518,7 @@ impl ObjectImpl for ShmRingSrc {
     }
 
     fn notify(&self, property: &glib::ParamSpec) {
-        self.base_is_due.store(true, Ordering::Release);
+        self.base_is_due.set();
         self.parent_notify(property);
     }
 
@@ -556,7 +552,7 @@ impl ObjectImpl for ShmRingSrc {
             }
             name => unreachable!("property {name} is not writable"),
         }
-        self.policy_changed.store(true, Ordering::Release);
+        self.policy_changed.set();
     }
 
     fn property(&self, _id: usize, pspec: &glib::ParamSpec) -> glib::Value {
@@ -615,7 +611,7 @@ impl ElementImpl for ShmRingSrc {
         transition: gst::StateChange,
     ) -> Result<gst::StateChangeSuccess, gst::StateChangeError> {
         if transition == gst::StateChange::PausedToPlaying {
-            self.stale.store(true, Ordering::Release);
+            self.stale.set();
         }
         if transition == gst::StateChange::PlayingToPaused {
             self.playing.store(false, Ordering::Release);
@@ -630,9 +626,9 @@ impl ElementImpl for ShmRingSrc {
     fn send_event(&self, event: gst::Event) -> bool {
         let is_eos = event.type_() == gst::EventType::Eos;
         self.eos_sent.fetch_or(is_eos, Ordering::Relaxed);
-        self.base_is_due.store(true, Ordering::Release);
+        self.base_is_due.set();
         let sent = self.parent_send_event(event);
-        self.base_is_due.store(true, Ordering::Release);
+        self.base_is_due.set();
         sent
     }
 }
@@ -661,7 +657,7 @@ impl BaseSrcImpl for ShmRingSrc {
             .map_err(|err| gst::error_msg!(gst::ResourceError::OpenRead, ("{err}")))?;
         *self.canceller.lock().unwrap() = Some(reader.canceller());
         *self.shared.lock().unwrap() = Shared::default();
-        self.stale.store(true, Ordering::Release);
+        self.stale.set();
         self.peer_takes_video_meta.store(false, Ordering::Release);
         self.position.store(u64::MAX, Ordering::Relaxed);
         *self.state.lock().unwrap() = Some(Box::new(State {
