@@ -6,11 +6,12 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 RUST_FLOOR=1.92
+# gstreamer1.0-x has textoverlay, which writes the notices on a live picture, and that needs a font.
 BUILD_PACKAGES=(
     gcc libc6-dev make pkg-config unzip python3 python3-pip
     libgstreamer1.0-dev libgstreamer-plugins-base1.0-dev
     gstreamer1.0-tools gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad
-    gstreamer1.0-plugins-ugly gstreamer1.0-libav
+    gstreamer1.0-plugins-ugly gstreamer1.0-libav gstreamer1.0-x fonts-dejavu-core
 )
 # The RTSP server serves the end-to-end tests; Python's bindings and the rest run the example programs.
 TEST_PACKAGES=(
