@@ -8,8 +8,8 @@ use gst::prelude::*;
 pub(crate) fn element(factory: &str) -> Result<gst::Element, String> {
     gst::ElementFactory::make(factory).build().map_err(|_| {
         format!(
-            "GStreamer element {factory} is missing; install GStreamer's base and good plugins \
-             (Debian: gstreamer1.0-plugins-base, gstreamer1.0-plugins-good)"
+            "GStreamer element {factory} is missing; install GStreamer's base and good plugins and its Pango plugin \
+             (Debian: gstreamer1.0-plugins-base, gstreamer1.0-plugins-good, gstreamer1.0-x)"
         )
     })
 }
