@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use gstregiondetect::engine::{Engine, EngineOptions, Provider, RunError};
+use regiondetect_core::tensor::{Shown, TensorMut};
 use support::onnx::{Dim, Tiny, yolox};
 
 const TIMEOUT: Duration = Duration::from_secs(60);
@@ -77,14 +78,14 @@ fn a_crowded_camera_does_not_starve_a_quiet_one() {
         scope.spawn(|| {
             let mut client = engine.client(TIMEOUT);
             while !stop.load(Ordering::Relaxed) {
-                client.run(CROWD, 0.4, |_, _| (), |_, _| ()).unwrap();
+                client.run(CROWD, 0.4, |_, _, _| (), |_, _| ()).unwrap();
             }
         });
         let mut client = engine.client(TIMEOUT);
         for _ in 0..30 {
             // How many inputs of the crowd are run before it is this one's turn.
             let before = engine.stats().inferences;
-            let fill = |_: usize, _: regiondetect_core::tensor::TensorMut<'_>| {
+            let fill = |_: usize, _: TensorMut<'_>, _: &mut Shown| {
                 waits.push(engine.stats().inferences - before);
             };
             client.run(1, 0.4, fill, |_, _| ()).unwrap();
@@ -103,7 +104,7 @@ fn every_input_gets_its_own_answer_in_its_order() {
     let mut client = engine.client(TIMEOUT);
     let mut order = Vec::new();
     let filled = AtomicUsize::new(0);
-    let fill = |index: usize, _: regiondetect_core::tensor::TensorMut<'_>| {
+    let fill = |index: usize, _: TensorMut<'_>, _: &mut Shown| {
         assert_eq!(filled.fetch_add(1, Ordering::Relaxed), index);
     };
     client
@@ -114,7 +115,7 @@ fn every_input_gets_its_own_answer_in_its_order() {
         .unwrap();
     assert_eq!(order, (0..9).collect::<Vec<_>>());
     client
-        .run(0, 0.4, |_, _| (), |_, _| panic!("nothing was asked"))
+        .run(0, 0.4, |_, _, _| (), |_, _| panic!("nothing was asked"))
         .unwrap();
 }
 
@@ -124,7 +125,7 @@ fn who_gives_up_leaves_nothing_behind() {
     let engine = Engine::open(&model.options).unwrap();
     let mut hasty = engine.client(Duration::from_micros(1));
     for _ in 0..20 {
-        let result = hasty.run(5, 0.4, |_, _| (), |_, _| panic!("too late"));
+        let result = hasty.run(5, 0.4, |_, _, _| (), |_, _| panic!("too late"));
         assert!(matches!(result, Err(RunError::Timeout(_))));
     }
     // All inputs are free again: a patient client gets its turn at once, and only its own results.
@@ -132,7 +133,7 @@ fn who_gives_up_leaves_nothing_behind() {
     let begin = Instant::now();
     let mut answers = 0;
     patient
-        .run(3, 0.4, |_, _| (), |_, found| answers += found.len())
+        .run(3, 0.4, |_, _, _| (), |_, found| answers += found.len())
         .unwrap();
     assert_eq!(answers, 3);
     assert!(begin.elapsed() < TIMEOUT);
@@ -144,11 +145,11 @@ fn sessions_are_made_when_work_waits() {
     model.options.sessions = 3;
     let engine = Engine::open(&model.options).unwrap();
     let mut client = engine.client(TIMEOUT);
-    client.run(1, 0.4, |_, _| (), |_, _| ()).unwrap();
+    client.run(1, 0.4, |_, _, _| (), |_, _| ()).unwrap();
     assert_eq!(engine.stats().sessions, 1, "nothing has waited");
     let deadline = Instant::now() + TIMEOUT;
     while engine.stats().sessions < 3 {
         assert!(Instant::now() < deadline, "{:?}", engine.stats());
-        client.run(8, 0.4, |_, _| (), |_, _| ()).unwrap();
+        client.run(8, 0.4, |_, _, _| (), |_, _| ()).unwrap();
     }
 }

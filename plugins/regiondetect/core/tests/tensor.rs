@@ -5,7 +5,7 @@ use half::f16;
 use regiondetect_core::regions::Placement;
 use regiondetect_core::tensor::{
     ChannelOrder, ChromaSite, Colour, Cropper, Layout, Matrix, Picture, PixelFormat, Plane, Range,
-    TensorMut, TensorSpec,
+    Shown, TensorMut, TensorSpec,
 };
 
 /// A picture kept as full planes of floats and in the bytes of a format.
@@ -459,5 +459,42 @@ fn a_picture_of_one_pixel_fills_any_input() {
             square(0, 0, 1, 16),
             spec(16, 16),
         );
+    }
+}
+
+/// Squares and parts of an input that move from frame to frame, as a walk through the picture makes them.
+#[test]
+fn memory_that_was_filled_before_holds_what_new_memory_would() {
+    let scene = Scene::new(PixelFormat::I420, 64, 48);
+    let picture = scene.picture(Colour::default(), ChromaSite::Left);
+    for layout in [Layout::Nchw, Layout::Nhwc] {
+        let spec = TensorSpec {
+            layout,
+            ..spec(40, 32)
+        };
+        let quarter = |x, y, side, to_x, to_y| Placement {
+            source: PixelBox::new(x, y, x + side, y + side),
+            dest: PixelBox::new(to_x, to_y, to_x + 16, to_y + 16),
+        };
+        let frames = [
+            vec![square(-20, -8, 60, 32)],
+            vec![square(-12, -8, 60, 32)],
+            vec![square(20, 10, 60, 32)],
+            vec![],
+            vec![quarter(-4, 3, 20, 0, 0), quarter(50, 30, 20, 17, 16)],
+            vec![quarter(50, 30, 20, 20, 3), quarter(-40, 3, 20, 0, 0)],
+            vec![square(0, 0, 32, 32), quarter(0, 0, 16, 24, 16)],
+            vec![square(-100, 0, 32, 32)],
+            vec![square(-12, 20, 60, 30)],
+        ];
+        let mut cropper = Cropper::default();
+        let (mut data, mut shown) = (vec![f32::NAN; spec.len()], Shown::default());
+        for (n, placements) in frames.iter().enumerate() {
+            let out = TensorMut::F32(&mut data);
+            cropper.refill(&picture, placements, &spec, out, &mut shown);
+            let mut fresh = vec![f32::NAN; spec.len()];
+            cropper.fill(&picture, placements, &spec, TensorMut::F32(&mut fresh));
+            assert!(data == fresh, "frame {n}, {layout:?}");
+        }
     }
 }

@@ -82,9 +82,9 @@ impl Reference {
             .run(
                 squares.len(),
                 SURE,
-                |i, tensor| {
+                |i, tensor, shown| {
                     self.cropper
-                        .fill(&picture, &placements[i..=i], spec, tensor)
+                        .refill(&picture, &placements[i..=i], spec, tensor, shown)
                 },
                 |i, found| {
                     for d in found.iter().filter(|d| d.label == self.person) {

@@ -6,6 +6,7 @@
 //! and memory does not grow with the number of cameras. A client never has more than one frame in the engine.
 
 mod error;
+mod input;
 mod library;
 mod provider;
 mod queue;

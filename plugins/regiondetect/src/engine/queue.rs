@@ -11,9 +11,9 @@ use std::time::{Duration, Instant};
 
 use detection::Detection;
 use regiondetect_core::decode::Model;
-use regiondetect_core::tensor::TensorMut;
+use regiondetect_core::tensor::{Shown, TensorMut};
 
-use super::session::Input;
+use super::input::Input;
 use super::{Engine, RunError, lock};
 
 /// How long closing waits for a run that is under way.
@@ -369,13 +369,13 @@ impl Client {
         self.timeout = timeout;
     }
 
-    /// Runs one frame: `fill` makes each of `count` inputs, `found` gets the detections of each in order, in pixels of
+    /// Runs one frame: `fill` makes each of `count` inputs, in memory that shows what it was given last, `found` gets the detections of each in order, in pixels of
     /// the input. Blocks until all are there or the timeout has passed, in which case none are given.
     pub fn run(
         &mut self,
         count: usize,
         min_score: f32,
-        mut fill: impl FnMut(usize, TensorMut),
+        mut fill: impl FnMut(usize, TensorMut, &mut Shown),
         mut found: impl FnMut(usize, &[Detection]),
     ) -> Result<FrameTimes, RunError> {
         let queue = self.engine.queue();
@@ -397,7 +397,8 @@ impl Client {
             let Some(mut input) = queue.take_input(self.id, &self.reply, deadline) else {
                 return Err(self.give_up());
             };
-            fill(index, input.as_mut());
+            let (tensor, shown) = input.as_mut();
+            fill(index, tensor, shown);
             queue.submit(Job {
                 input,
                 min_score,

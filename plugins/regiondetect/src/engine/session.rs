@@ -12,60 +12,12 @@ use ort::value::{Outlet, TensorElementType, TensorRef, ValueType};
 use regiondetect_core::decode::{
     Batch, ElementType, InputSpec, Model, ModelInfo, Scratch, TensorInfo, TensorView,
 };
-use regiondetect_core::tensor::{Layout, TensorMut};
+use regiondetect_core::tensor::Layout;
 
+use super::input::{Data, Input};
 use super::library::{self, Runtime};
 use super::provider::Provider;
 use super::{EngineError, EngineOptions, FrameTimes};
-
-/// Memory for images of a model's input.
-#[derive(Debug)]
-pub(super) enum Input {
-    F32(Vec<f32>),
-    F16(Vec<f16>),
-    U8(Vec<u8>),
-}
-
-impl Input {
-    /// Room for `images` images.
-    pub fn new(spec: &InputSpec, images: usize) -> Self {
-        let length = spec.tensor.len() * images;
-        match spec.element {
-            ElementType::F16 => Self::F16(vec![f16::ZERO; length]),
-            ElementType::U8 => Self::U8(vec![0; length]),
-            _ => Self::F32(vec![0.0; length]),
-        }
-    }
-
-    fn len(&self) -> usize {
-        match self {
-            Self::F32(data) => data.len(),
-            Self::F16(data) => data.len(),
-            Self::U8(data) => data.len(),
-        }
-    }
-
-    pub fn as_mut(&mut self) -> TensorMut<'_> {
-        match self {
-            Self::F32(data) => TensorMut::F32(data),
-            Self::F16(data) => TensorMut::F16(data),
-            Self::U8(data) => TensorMut::U8(data),
-        }
-    }
-
-    /// Copies one image to place `image` of this batch.
-    fn copy_image(&mut self, image: usize, from: &Self) {
-        fn copy<T: Copy>(to: &mut [T], image: usize, from: &[T]) {
-            to[image * from.len()..][..from.len()].copy_from_slice(from);
-        }
-        match (self, from) {
-            (Self::F32(to), Self::F32(from)) => copy(to, image, from),
-            (Self::F16(to), Self::F16(from)) => copy(to, image, from),
-            (Self::U8(to), Self::U8(from)) => copy(to, image, from),
-            _ => unreachable!("all inputs of an engine are made by Input::new for one model"),
-        }
-    }
-}
 
 /// A session, and what it needs to make detections of its outputs.
 pub(super) struct Inference {
@@ -263,10 +215,10 @@ fn run<'s>(
         Layout::Nhwc => [images, tensor.height, tensor.width, 3],
     };
     let length = images * tensor.len();
-    let picture: SessionInputValue = match input {
-        Input::F32(data) => TensorRef::from_array_view((shape, &data[..length])).map(Into::into),
-        Input::F16(data) => TensorRef::from_array_view((shape, &data[..length])).map(Into::into),
-        Input::U8(data) => TensorRef::from_array_view((shape, &data[..length])).map(Into::into),
+    let picture: SessionInputValue = match &input.data {
+        Data::F32(data) => TensorRef::from_array_view((shape, &data[..length])).map(Into::into),
+        Data::F16(data) => TensorRef::from_array_view((shape, &data[..length])).map(Into::into),
+        Data::U8(data) => TensorRef::from_array_view((shape, &data[..length])).map(Into::into),
     }
     .map_err(|error| error.to_string())?;
     let result = match &spec.sizes {

@@ -497,10 +497,10 @@ impl RegionDetect {
             let times: FrameTimes = state.client.run(
                 plan.inputs().len(),
                 state.settings.min_score as f32,
-                |index, tensor| {
+                |index, tensor, shown| {
                     let begin = Instant::now();
                     let placements = plan.placements(&plan.inputs()[index]);
-                    state.cropper.fill(&picture, placements, spec, tensor);
+                    (state.cropper).refill(&picture, placements, spec, tensor, shown);
                     busy += begin.elapsed();
                 },
                 |index, detections| {

@@ -12,17 +12,29 @@ pub(super) struct Contour {
     pub y2: i32,
 }
 
-const BACKGROUND: i8 = 0;
-const FRESH: i8 = 1;
+const BACKGROUND: u8 = 0;
+const FRESH: u8 = 1;
 /// On a border that has been followed.
-const SEEN: i8 = 2;
+const SEEN: u8 = 2;
 /// The same, with background to its right: behind it one is outside again.
-const RIGHT_EDGE: i8 = -2;
+const RIGHT_EDGE: u8 = 3;
+
+/// Columns and rows to the eight neighbours, anticlockwise from the right, as rows grow downwards.
+const STEPS: [(i32, i32); 8] = [
+    (1, 0),
+    (1, -1),
+    (0, -1),
+    (-1, -1),
+    (-1, 0),
+    (-1, 1),
+    (0, 1),
+    (1, 1),
+];
 
 /// Follows borders in a picture of 0 and 1. Keeps its working memory.
 #[derive(Debug, Default)]
 pub(super) struct Tracer {
-    marks: Vec<i8>,
+    marks: Vec<u8>,
     stride: usize,
 }
 
@@ -37,9 +49,7 @@ impl Tracer {
             .chunks_exact(width)
             .zip(self.marks[self.stride..].chunks_exact_mut(self.stride))
         {
-            for (mark, pixel) in marks[1..].iter_mut().zip(row) {
-                *mark = *pixel as i8;
-            }
+            marks[1..=width].copy_from_slice(row);
         }
         for y in 1..=rows {
             self.trace_row(y, found);
@@ -55,10 +65,7 @@ impl Tracer {
         while at < row.end {
             if previous == BACKGROUND {
                 // Nothing happens until something is set.
-                let Some(next) = self.marks[at..row.end]
-                    .iter()
-                    .position(|m| *m != BACKGROUND)
-                else {
+                let Some(next) = next_set(&self.marks[at..row.end]) else {
                     return;
                 };
                 at += next;
@@ -77,12 +84,11 @@ impl Tracer {
 
     /// Follows the outer border that begins at `start`, anticlockwise.
     fn follow(&mut self, start: usize) -> Contour {
-        let s = self.stride as isize;
-        // Anticlockwise from the right, as rows grow downwards.
-        let step = [1, 1 - s, -s, -1 - s, -1, s - 1, s, s + 1];
+        let stride = self.stride as i32;
+        let step = STEPS.map(|(x, y)| (y * stride + x) as isize);
         let neighbour = |at: usize, direction: usize| at.wrapping_add_signed(step[direction]);
-        let place = |at: usize| ((at % self.stride) as i32 - 1, (at / self.stride) as i32 - 1);
-        let (x, y) = place(start);
+        let (x, y) = (start % self.stride, start / self.stride);
+        let (mut x, mut y) = (x as i32 - 1, y as i32 - 1);
         let mut contour = Contour {
             area: 0.0,
             x1: x,
@@ -119,12 +125,13 @@ impl Tracer {
                 self.marks[at] = SEEN;
             }
             let next = neighbour(at, direction);
-            let ((ax, ay), (bx, by)) = (place(at), place(next));
-            twice += i64::from(ax) * i64::from(by) - i64::from(bx) * i64::from(ay);
-            contour.x1 = contour.x1.min(bx);
-            contour.y1 = contour.y1.min(by);
-            contour.x2 = contour.x2.max(bx + 1);
-            contour.y2 = contour.y2.max(by + 1);
+            let (dx, dy) = STEPS[direction];
+            twice += i64::from(x * dy - dx * y);
+            (x, y) = (x + dx, y + dy);
+            contour.x1 = contour.x1.min(x);
+            contour.y1 = contour.y1.min(y);
+            contour.x2 = contour.x2.max(x + 1);
+            contour.y2 = contour.y2.max(y + 1);
             if next == start && at == end {
                 break;
             }
@@ -134,6 +141,19 @@ impl Tracer {
         contour.area = twice.abs() as f64 / 2.0;
         contour
     }
+}
+
+/// The first mark that is not background; sixteen are looked at in one go.
+fn next_set(marks: &[u8]) -> Option<usize> {
+    let (chunks, rest) = marks.as_chunks::<16>();
+    for (chunk, words) in chunks.iter().enumerate() {
+        let word = u128::from_le_bytes(*words);
+        if word != 0 {
+            return Some(16 * chunk + word.trailing_zeros() as usize / 8);
+        }
+    }
+    let place = rest.iter().position(|mark| *mark != BACKGROUND)?;
+    Some(16 * chunks.len() + place)
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! Brightness of a frame, wherever its format keeps it.
 
+use crate::tensor::will_read;
+
 /// Where a format keeps brightness.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LumaLayout {
@@ -106,6 +108,12 @@ impl<'a> Luma<'a> {
     /// Pixels across and down.
     pub fn size(&self) -> (usize, usize) {
         (self.width, self.height)
+    }
+
+    /// A row will be read soon.
+    pub(super) fn ask_for(&self, y: usize) {
+        let row = &self.data[(y * self.stride).min(self.data.len())..];
+        will_read(&row[..row.len().min(self.width * self.layout.step())]);
     }
 
     /// Brightness at these columns of a row. Columns must be inside the picture.

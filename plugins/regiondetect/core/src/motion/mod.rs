@@ -29,6 +29,8 @@ const CONTRAST_FRAMES: usize = 50;
 const LONGEST: u32 = 50;
 /// The shrunk picture is no higher than this.
 const MAX_SHRUNK: usize = 1024;
+/// Rows between asking for one and reading it: the frame comes from another core or from memory.
+const AHEAD: usize = 2;
 /// Frames larger than this in a direction are refused.
 const MAX_SIDE: usize = 1 << 16;
 
@@ -306,7 +308,15 @@ impl MotionDetector {
     /// Brings the frame into `small.plane`: shrunk, stretched, masked and blurred.
     fn shrink(&mut self, luma: &Luma) {
         let small = &mut self.small;
-        for (row, y) in small.plane.chunks_exact_mut(small.width).zip(&small.rows) {
+        for (n, (row, y)) in small
+            .plane
+            .chunks_exact_mut(small.width)
+            .zip(&small.rows)
+            .enumerate()
+        {
+            if let Some(ahead) = small.rows.get(n + AHEAD) {
+                luma.ask_for(*ahead as usize);
+            }
             luma.sample(*y as usize, &small.columns, row);
         }
         if self.settings.improve_contrast {

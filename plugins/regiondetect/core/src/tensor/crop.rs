@@ -1,5 +1,7 @@
 //! Puts parts of a picture into a model's input.
 
+use std::ops::Range;
+
 use crate::regions::Placement;
 
 use super::kernels::{Conversion, Kernels, Row, SLACK};
@@ -50,6 +52,17 @@ impl Span {
     }
 }
 
+/// Where a tensor's memory shows picture since it was last filled, so that padding that is there is not written once more.
+#[derive(Debug, Clone, Default)]
+pub struct Shown {
+    areas: Vec<Area>,
+    /// Otherwise, as in the beginning, there may be anything.
+    known: bool,
+}
+
+/// Outputs down and across.
+type Area = (Range<usize>, Range<usize>);
+
 /// Makes tensors from pictures. Keeps its working rows, so that a steady stream allocates nothing.
 #[derive(Debug)]
 pub struct Cropper {
@@ -60,6 +73,8 @@ pub struct Cropper {
     chroma: Vec<i16>,
     packed: Vec<i16>,
     values: [Vec<f32>; 3],
+    /// For memory of which nothing is known.
+    shown: Shown,
 }
 
 impl Default for Cropper {
@@ -72,6 +87,7 @@ impl Default for Cropper {
             chroma: Vec::new(),
             packed: Vec::new(),
             values: Default::default(),
+            shown: Shown::default(),
         }
     }
 }
@@ -87,10 +103,37 @@ impl Cropper {
         picture: &Picture,
         placements: &[Placement],
         spec: &TensorSpec,
+        out: TensorMut,
+    ) {
+        let mut shown = std::mem::take(&mut self.shown);
+        shown.known = false;
+        self.refill(picture, placements, spec, out, &mut shown);
+        self.shown = shown;
+    }
+
+    /// The same in memory that was filled before, for the same `spec`.
+    ///
+    /// # Panics
+    ///
+    /// Where `out` is not as long as `spec` says.
+    pub fn refill(
+        &mut self,
+        picture: &Picture,
+        placements: &[Placement],
+        spec: &TensorSpec,
         mut out: TensorMut,
+        shown: &mut Shown,
     ) {
         assert_eq!(out.len(), spec.len(), "memory for one image of {spec:?}");
-        pad(picture, placements, spec, &mut out);
+        if !std::mem::replace(&mut shown.known, true) {
+            shown.areas.clear();
+            shown.areas.push((0..spec.height, 0..spec.width));
+        }
+        pad(picture, placements, spec, &shown.areas, &mut out);
+        shown.areas.clear();
+        let spans = placements.iter().filter_map(|p| spans(picture, p, spec));
+        let areas = spans.map(|(across, down)| (down.from..down.to, across.from..across.to));
+        shown.areas.extend(areas);
         for placement in placements {
             self.place(picture, placement, spec, &mut out);
         }
@@ -233,14 +276,12 @@ impl Cropper {
             PixelFormat::I420 => {
                 self.chroma.resize(2 * chroma_samples + SLACK, 0);
                 let range = chroma_first..chroma_end;
-                let [u, v] = [1, 2].map(|plane| {
-                    (
-                        &picture.row(plane, upper)[range.clone()],
-                        &picture.row(plane, lower)[range.clone()],
-                    )
-                });
-                let out = &mut self.chroma[..count];
-                kernels.blend_pairs([u.0, v.0], [u.1, v.1], weight, out);
+                let row = |plane, row| &picture.row(plane, row)[range.clone()];
+                let (above, below) = (
+                    [row(1, upper), row(2, upper)],
+                    [row(1, lower), row(2, lower)],
+                );
+                kernels.blend_pairs(above, below, weight, &mut self.chroma[..count]);
                 repeat_last(&mut self.chroma, count, 2);
             }
             PixelFormat::Nv12 | PixelFormat::Nv21 => {
@@ -337,8 +378,14 @@ fn store(values: &[Vec<f32>; 3], spec: &TensorSpec, offset: usize, out: &mut Ten
     }
 }
 
-/// Padding wherever no placement shows picture.
-fn pad(picture: &Picture, placements: &[Placement], spec: &TensorSpec, out: &mut TensorMut) {
+/// Padding wherever no placement shows picture and memory has shown some.
+fn pad(
+    picture: &Picture,
+    placements: &[Placement],
+    spec: &TensorSpec,
+    before: &[Area],
+    out: &mut TensorMut,
+) {
     let Some(rows) = spec.len().checked_div(3 * spec.width) else {
         return;
     };
@@ -369,23 +416,24 @@ fn pad(picture: &Picture, placements: &[Placement], spec: &TensorSpec, out: &mut
             let starts = across().map(|columns| columns.start);
             let next = starts.filter(|start| *start > from).min();
             let to = next.unwrap_or(spec.width);
-            pad_rows(spec, row..end, from..to, out);
+            for (rows, columns) in before {
+                let rows = rows.start.max(row)..rows.end.min(end);
+                let columns = columns.start.max(from)..columns.end.min(to);
+                if !columns.is_empty() {
+                    pad_rows(spec, rows, columns, out);
+                }
+            }
             from = to;
         }
         row = end;
     }
 }
 
-fn pad_rows(
-    spec: &TensorSpec,
-    rows: std::ops::Range<usize>,
-    columns: std::ops::Range<usize>,
-    out: &mut TensorMut,
-) {
+fn pad_rows(spec: &TensorSpec, rows: Range<usize>, columns: Range<usize>, out: &mut TensorMut) {
     fn fill<T: Copy>(
         spec: &TensorSpec,
-        rows: std::ops::Range<usize>,
-        columns: std::ops::Range<usize>,
+        rows: Range<usize>,
+        columns: Range<usize>,
         out: &mut [T],
         cast: impl Fn(f32) -> T,
     ) {

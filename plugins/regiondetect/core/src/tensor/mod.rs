@@ -11,8 +11,10 @@ mod kernels;
 mod picture;
 mod taps;
 
+pub(crate) use kernels::will_read;
+
 pub use colour::{Colour, Matrix, Range};
-pub use crop::Cropper;
+pub use crop::{Cropper, Shown};
 pub use picture::{ChromaSite, Picture, PictureError, PixelFormat, Plane};
 
 /// Where a tensor's channels lie.

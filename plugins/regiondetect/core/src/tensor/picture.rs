@@ -38,6 +38,7 @@ impl PixelFormat {
     }
 
     /// Bytes a row of plane `plane` needs for `width` pixels, and rows for `height`.
+    #[inline]
     fn extent(self, plane: usize, width: usize, height: usize) -> (usize, usize) {
         let (half_width, half_height) = (width.div_ceil(2), height.div_ceil(2));
         match (self, plane) {
@@ -204,6 +205,7 @@ impl<'a> Picture<'a> {
     }
 
     /// The bytes of row `row` of plane `plane`.
+    #[inline]
     pub(super) fn row(&self, plane: usize, row: usize) -> &'a [u8] {
         let (bytes, _) = self.format.extent(plane, self.width, self.height);
         let Plane { data, stride } = self.planes[plane];

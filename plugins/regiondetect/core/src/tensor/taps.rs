@@ -22,6 +22,8 @@ pub(super) struct Taps {
     spread: i32,
     half_spread: i32,
     exact: bool,
+    /// What the tables were made for: while nothing moves far, it is the same from frame to frame.
+    made_for: Option<(f64, f64, usize, usize)>,
 }
 
 /// What a word of 32 bits holds of a line.
@@ -49,11 +51,17 @@ impl Taps {
             spread: 0,
             half_spread: 0,
             exact: false,
+            made_for: None,
         }
     }
 
     /// Positions `start + i * step` for `count` outputs in a line of `length` samples.
     pub fn set(&mut self, start: f64, step: f64, count: usize, length: usize) {
+        let wanted = Some((start, step, count, length));
+        if self.made_for == wanted {
+            return;
+        }
+        self.made_for = wanted;
         self.index.clear();
         self.pick.clear();
         self.weight.clear();
@@ -146,7 +154,7 @@ pub(super) fn rows(position: f64, length: usize) -> (usize, usize, i32) {
     let last = length - 1;
     let position = position.clamp(0.0, last as f64);
     let upper = position as usize;
-    let weight = ((position - upper as f64) * f64::from(ROW_UNIT)).round() as i32;
+    let weight = ((position - upper as f64) * f64::from(ROW_UNIT) + 0.5) as i32;
     (upper, (upper + 1).min(last), weight)
 }
 

@@ -7,16 +7,107 @@
 use std::arch::x86_64::*;
 
 use super::{Conversion, Row};
-use crate::tensor::taps::{BLOCK, Taps, UNIT};
+use crate::tensor::taps::{BLOCK, ROW_UNIT, Taps, UNIT};
+
+/// Bytes in a vector.
+const BYTES: usize = 32;
 
 #[target_feature(enable = "avx2,fma")]
 pub(super) fn blend(upper: &[u8], lower: &[u8], weight: i16, out: &mut [i16]) {
-    super::blend(upper, lower, weight, out);
+    let count = out.len().min(upper.len()).min(lower.len());
+    let Some(weights) = weights_down(weight).filter(|_| count >= BYTES) else {
+        return super::blend(upper, lower, weight, out);
+    };
+    for i in vectors(count) {
+        // SAFETY: `i + 32` is not beyond any of the three.
+        unsafe {
+            let (low, high) = weigh_rows(upper.as_ptr().add(i), lower.as_ptr().add(i), weights);
+            let out = out.as_mut_ptr().add(i);
+            _mm256_storeu_si256(out.cast(), _mm256_permute2x128_si256::<0x20>(low, high));
+            _mm256_storeu_si256(
+                out.add(16).cast(),
+                _mm256_permute2x128_si256::<0x31>(low, high),
+            );
+        }
+    }
 }
 
 #[target_feature(enable = "avx2,fma")]
 pub(super) fn blend_pairs(upper: [&[u8]; 2], lower: [&[u8]; 2], weight: i16, out: &mut [i16]) {
-    super::blend_pairs(upper, lower, weight, out);
+    let rows = [upper[0], upper[1], lower[0], lower[1]];
+    let count = rows
+        .iter()
+        .fold(out.len() / 2, |count, row| count.min(row.len()));
+    let Some(weights) = weights_down(weight).filter(|_| count >= BYTES) else {
+        return super::blend_pairs(upper, lower, weight, out);
+    };
+    for i in vectors(count) {
+        let [u_above, v_above, u_below, v_below] = rows;
+        // SAFETY: `i + 32` is not beyond any of the rows, nor twice that beyond the output.
+        unsafe {
+            let (u_low, u_high) =
+                weigh_rows(u_above.as_ptr().add(i), u_below.as_ptr().add(i), weights);
+            let (v_low, v_high) =
+                weigh_rows(v_above.as_ptr().add(i), v_below.as_ptr().add(i), weights);
+            let out = out.as_mut_ptr().add(2 * i);
+            let (first, second) = (
+                _mm256_unpacklo_epi16(u_low, v_low),
+                _mm256_unpackhi_epi16(u_low, v_low),
+            );
+            let (third, fourth) = (
+                _mm256_unpacklo_epi16(u_high, v_high),
+                _mm256_unpackhi_epi16(u_high, v_high),
+            );
+            // Pairs 0..8 and 16..24, then those between and behind.
+            _mm256_storeu_si256(out.cast(), _mm256_permute2x128_si256::<0x20>(first, second));
+            _mm256_storeu_si256(
+                out.add(16).cast(),
+                _mm256_permute2x128_si256::<0x20>(third, fourth),
+            );
+            _mm256_storeu_si256(
+                out.add(32).cast(),
+                _mm256_permute2x128_si256::<0x31>(first, second),
+            );
+            _mm256_storeu_si256(
+                out.add(48).cast(),
+                _mm256_permute2x128_si256::<0x31>(third, fourth),
+            );
+        }
+    }
+}
+
+/// Where vectors of bytes begin that cover so many, at least one vector. The last begins early enough.
+fn vectors(count: usize) -> impl Iterator<Item = usize> {
+    (0..count).step_by(BYTES).map(move |i| i.min(count - BYTES))
+}
+
+/// Both rows' weights, side by side; none where one of them does not fit a signed byte.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+fn weights_down(weight: i16) -> Option<__m256i> {
+    let rest = ROW_UNIT as i16 - weight;
+    (weight > 0 && rest > 0).then(|| _mm256_set1_epi16(weight << 8 | rest))
+}
+
+/// Thirty-two samples of two rows, weighed: places 0..8 and 16..24, then 8..16 and 24..32.
+///
+/// # Safety
+///
+/// There are 32 bytes at both.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+unsafe fn weigh_rows(upper: *const u8, lower: *const u8, weights: __m256i) -> (__m256i, __m256i) {
+    // SAFETY: as asked for.
+    let (upper, lower) = unsafe {
+        (
+            _mm256_loadu_si256(upper.cast()),
+            _mm256_loadu_si256(lower.cast()),
+        )
+    };
+    (
+        _mm256_maddubs_epi16(_mm256_unpacklo_epi8(upper, lower), weights),
+        _mm256_maddubs_epi16(_mm256_unpackhi_epi8(upper, lower), weights),
+    )
 }
 
 /// # Safety
@@ -26,22 +117,25 @@ pub(super) fn blend_pairs(upper: [&[u8]; 2], lower: [&[u8]; 2], weight: i16, out
 pub(super) unsafe fn convert(row: &Row, conversion: &Conversion, out: [&mut [f32]; 3]) {
     // SAFETY: handed on.
     unsafe {
-        match conversion.u_first {
-            true => convert_rows::<true>(row, conversion, out),
-            false => convert_rows::<false>(row, conversion, out),
+        match (conversion.u_first, conversion.is_uniform()) {
+            (true, true) => convert_rows::<true, true>(row, conversion, out),
+            (true, false) => convert_rows::<true, false>(row, conversion, out),
+            (false, true) => convert_rows::<false, true>(row, conversion, out),
+            (false, false) => convert_rows::<false, false>(row, conversion, out),
         }
     }
 }
 
 #[inline]
 #[target_feature(enable = "avx2,fma")]
-unsafe fn convert_rows<const U_FIRST: bool>(
+unsafe fn convert_rows<const U_FIRST: bool, const UNIFORM: bool>(
     row: &Row,
     conversion: &Conversion,
     out: [&mut [f32]; 3],
 ) {
     let whole = out[0].len() / BLOCK * BLOCK;
     let factors = Factors::new(conversion);
+    let factors = if UNIFORM { factors.uniform() } else { factors };
     let sampler = Sampler::new(row);
     let [first, second, third] = out;
     for i in (0..whole).step_by(BLOCK) {
@@ -77,7 +171,7 @@ pub(super) unsafe fn convert_bytes(row: &Row, conversion: &Conversion, out: &mut
 #[target_feature(enable = "avx2,fma")]
 unsafe fn convert_pixels<const U_FIRST: bool>(row: &Row, conversion: &Conversion, out: &mut [u8]) {
     let whole = out.len() / 3 / BLOCK * BLOCK;
-    let factors = Factors::new(conversion);
+    let factors = Factors::new(conversion).uniform();
     let sampler = Sampler::new(row);
     // Four bytes of each channel -> four pixels, in each half.
     let order = _mm256_setr_epi8(
@@ -145,6 +239,15 @@ impl Factors {
             }
         }
         factors
+    }
+
+    /// The same, told that channels differ only in chroma: what is left fits into the registers.
+    #[inline]
+    #[target_feature(enable = "avx2,fma")]
+    fn uniform(mut self) -> Self {
+        self.luma = [self.luma[0]; 3];
+        self.range = [self.range[0]; 3];
+        self
     }
 
     /// Three channels of eight outputs, not yet cut to their ranges.

@@ -15,6 +15,9 @@ use super::taps::{ROW_UNIT, Taps, UNIT};
 /// Samples that have to be there behind those that taps ask for: the fast loops read whole vectors.
 pub(super) const SLACK: usize = 32;
 
+#[cfg(target_arch = "x86_64")]
+const CACHE_LINE: usize = 64;
+
 /// From samples (weighted by [`ROW_UNIT`] and [`UNIT`]) to tensor values.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Conversion {
@@ -67,6 +70,11 @@ impl Conversion {
         }
     }
 
+    /// Channels differ only in what chroma adds to them.
+    fn is_uniform(&self) -> bool {
+        self.luma == [self.luma[0]; 3] && self.range == [self.range[0]; 3]
+    }
+
     /// Values are the bytes of the colours.
     fn is_bytes(&self) -> bool {
         self.range == [[0.0, 255.0]; 3]
@@ -80,6 +88,19 @@ impl Conversion {
         // Unlike `clamp` this takes any numbers.
         value.max(low).min(high)
     }
+}
+
+/// Asks for bytes that will be read soon to be brought near, where the machine can be asked.
+#[inline]
+pub(crate) fn will_read(bytes: &[u8]) {
+    #[cfg(target_arch = "x86_64")]
+    for line in bytes.chunks(CACHE_LINE) {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: every x86-64 machine has the instruction, and it reads nothing: any address will do.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast()) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = bytes;
 }
 
 /// Which form of the loops runs.
@@ -216,6 +237,12 @@ impl Row<'_> {
 
 #[inline(always)]
 fn blend(upper: &[u8], lower: &[u8], weight: i16, out: &mut [i16]) {
+    if weight == 0 {
+        for (out, a) in out.iter_mut().zip(upper) {
+            *out = i16::from(*a) * ROW_UNIT as i16;
+        }
+        return;
+    }
     let rest = ROW_UNIT as i16 - weight;
     for ((out, a), b) in out.iter_mut().zip(upper).zip(lower) {
         *out = i16::from(*a) * rest + i16::from(*b) * weight;
@@ -285,8 +312,9 @@ mod tests {
             (800, 415, 1.9),
             (500, 100, 4.9),
         ];
-        for (start, (width, count, step)) in [0.3, 2.0].iter().flat_map(|s| sizes.map(|c| (*s, c)))
-        {
+        let starts = [(0.3, 77), (2.0, 1), (1.5, 0), (0.0, ROW_UNIT)];
+        let cases = starts.iter().flat_map(|s| sizes.map(|c| (*s, c)));
+        for ((start, down), (width, count, step)) in cases {
             let rows: Vec<Vec<u8>> = (0..6)
                 .map(|_| (0..width).map(|_| byte()).collect())
                 .collect();
@@ -297,13 +325,13 @@ mod tests {
             let v_first = count % 2 == 0;
             let made = |kernels: Kernels| {
                 let mut luma = vec![0; width + 1 + SLACK];
-                kernels.blend(&rows[0], &rows[1], 77, &mut luma[..width]);
+                kernels.blend(&rows[0], &rows[1], down, &mut luma[..width]);
                 luma[width] = luma[width - 1];
                 let mut chroma = vec![0; 2 * width + 2 + SLACK];
                 kernels.blend_pairs(
                     [&rows[2], &rows[4]],
                     [&rows[3], &rows[5]],
-                    5,
+                    ROW_UNIT - down,
                     &mut chroma[..2 * width],
                 );
                 let row = Row {
