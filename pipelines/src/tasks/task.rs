@@ -191,6 +191,14 @@ impl Parameters {
             serde_json::Value::Null => serde_json::json!({}),
             body => body,
         };
+        if !body.is_object() {
+            return Err(format!("parameters of {task}: expected a JSON object"));
+        }
+        if body.get("position").is_some() {
+            return Err(format!(
+                "parameters of {task}: position is set by Watchpost; leave it out"
+            ));
+        }
         let parameters = match task {
             Task::Live => Self::Live(read(task, body)?),
             Task::Photo => Self::Photo(read(task, body)?),
@@ -316,14 +324,8 @@ impl SeriesParameters {
                 "series: name {name:?} cannot be part of a file name, expected 1 to 64 of letters, digits, - and _"
             ));
         }
-        for (key, time) in [("start", self.start), ("end", self.end)] {
-            if time.is_some_and(|time| !(0.0..=1e11).contains(&time)) {
-                return Err(format!(
-                    "series: {key} {} is no time, expected seconds since 1970",
-                    time.unwrap_or_default()
-                ));
-            }
-        }
+        is_time("series", "start", self.start)?;
+        is_time("series", "end", self.end)?;
         if let (Some(start), Some(end)) = (self.start, self.end)
             && end <= start
         {
@@ -360,8 +362,18 @@ impl VideoParameters {
             Some(duration) if !(0.1..=604_800.0).contains(&duration) => Err(format!(
                 "video: duration {duration} is out of range, expected 0.1 to 604800 seconds"
             )),
-            _ => Ok(()),
+            _ => is_time("video", "until", self.until),
         }
+    }
+}
+
+/// Whether a time somebody gave can be reckoned with.
+fn is_time(task: &str, key: &str, time: Option<f64>) -> Result<(), String> {
+    match time {
+        Some(time) if !(0.0..=1e11).contains(&time) => Err(format!(
+            "{task}: {key} {time} is no time, expected seconds since 1970"
+        )),
+        _ => Ok(()),
     }
 }
 
@@ -422,6 +434,14 @@ mod tests {
             ),
             (Task::Video, json!({"duration": -1}), "duration -1"),
             (Task::Video, json!({"durration": 1}), "durration"),
+            (Task::Video, json!({"until": 1e300}), "is no time"),
+            (Task::Video, json!({"until": -1}), "until -1 is no time"),
+            (
+                Task::Series,
+                json!({"interval": 1, "position": {"origin": 0, "next": u64::MAX, "taken": 0, "missed": 0}}),
+                "position is set by Watchpost",
+            ),
+            (Task::Series, json!([null, "jpg", 1]), "a JSON object"),
             (Task::Photo, json!({"size": 1}), "size"),
         ] {
             let error = Parameters::parse(task, body).unwrap_err();
