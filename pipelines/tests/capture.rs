@@ -118,7 +118,7 @@ fn file(path: PathBuf, repeat: bool, realtime: bool) -> CameraConfig {
 #[test]
 fn frames_come_in_detect_size_and_rate() {
     let mut camera = launch(
-        "videotestsrc num-buffers=300 ! video/x-raw,format=NV12,width=320,height=240,framerate=30/1",
+        "videotestsrc num-buffers=60 ! video/x-raw,format=NV12,width=320,height=240,framerate=30/1",
     );
     camera.detect.width = Some(160);
     camera.detect.height = Some(90);
@@ -133,7 +133,7 @@ fn frames_come_in_detect_size_and_rate() {
     assert_eq!(end, CaptureEvent::Ended);
     // What was still in the sink at the end is not pulled; the counters know all.
     let frames = running.capture.frames();
-    assert_eq!((frames.received, frames.passed), (300, 50));
+    assert_eq!((frames.received, frames.passed), (60, 10));
     for picture in &pictures {
         assert_eq!((picture.width, picture.height), (160, 90));
         assert_eq!(picture.framerate, gst::Fraction::new(5, 1));
@@ -219,6 +219,32 @@ fn realtime_files_keep_their_own_speed() {
         "{:?}",
         start.elapsed()
     );
+}
+
+#[test]
+fn a_launch_line_that_is_not_live_keeps_its_own_speed_and_a_live_one_is_let_be() {
+    let clocksync = |capture: &Capture| {
+        let mut elements = capture.pipeline().iterate_elements().into_iter().flatten();
+        let factory = |element: &gst::Element| element.factory().map(|f| f.name());
+        elements
+            .find(|element| factory(element).is_some_and(|name| name == "clocksync"))
+            .expect("a clocksync")
+            .property::<bool>("sync")
+    };
+    let start = Instant::now();
+    let line = "num-buffers=30 ! video/x-raw,width=64,height=64,framerate=30/1";
+    let running = Running::start(&launch(&format!("videotestsrc {line}"))).unwrap();
+    running.next().unwrap();
+    assert!(clocksync(&running.capture));
+    while running.next().is_ok() {}
+    assert!(
+        start.elapsed() > Duration::from_millis(800),
+        "{:?}",
+        start.elapsed()
+    );
+    let live = Running::start(&launch(&format!("videotestsrc is-live=true {line}"))).unwrap();
+    live.next().unwrap();
+    assert!(!clocksync(&live.capture));
 }
 
 #[test]

@@ -80,7 +80,7 @@ pub enum Source {
     Libcamera(LibcameraSource),
     /// A built-in scene with moving objects.
     Test(TestSource),
-    /// A GStreamer launch line that ends in raw, H.264, H.265 or JPEG video.
+    /// A GStreamer launch line that ends in raw, H.264, H.265 or JPEG video. One that is not live plays at its own speed.
     Launch(String),
 }
 
@@ -336,7 +336,7 @@ macro_rules! source_keys {
             #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "short")]
             #[schemars(with = "Option<ShortOrLong<TestSource>>")]
             test: Option<TestSource>,
-            /// A GStreamer launch line that ends in raw, H.264, H.265 or JPEG video.
+            /// A GStreamer launch line that ends in raw, H.264, H.265 or JPEG video. One that is not live plays at its own speed.
             #[serde(skip_serializing_if = "Option::is_none")]
             launch: Option<String>,
         }

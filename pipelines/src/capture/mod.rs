@@ -25,6 +25,7 @@ pub(crate) use fault::describe;
 pub use fault::{Fault, FaultKind};
 pub use rate::RateLimiter;
 pub use setup::Setup;
+use source::Pace;
 
 use crate::camera::{CameraConfig, Decoder, Source};
 use crate::secret;
@@ -126,8 +127,13 @@ pub fn build_from(
     let (tap, tap_sink) = Tap::new("pictures", scarce);
     let tee = element("tee")?;
     let mut tail = Vec::new();
-    if source.paced {
-        tail.push(element("clocksync")?);
+    if source.pace != Pace::Source {
+        let sync = element("clocksync")?;
+        if source.pace == Pace::OursUnlessLive {
+            sync.set_property("sync", false);
+            sync_unless_live(&sync);
+        }
+        tail.push(sync);
     }
     tail.push(tee.clone());
 
@@ -274,6 +280,22 @@ fn limit_rate(convert: &gst::Element, fps: f64, shared: &Arc<Shared>) {
             _ => {}
         }
         gst::PadProbeReturn::Ok
+    });
+}
+
+/// The first frame asks whether what it comes from is live; if not, it and those behind it wait for their time. A source that
+/// does not say counts as live: frames of a camera that waited could pile up in it.
+fn sync_unless_live(sync: &gst::Element) {
+    let pad = sync.static_pad("sink").expect("filters have a sink pad");
+    pad.add_probe(gst::PadProbeType::BUFFER, |pad, _| {
+        let mut latency = gst::query::Latency::new();
+        if pad.peer_query(&mut latency)
+            && !latency.result().0
+            && let Some(sync) = pad.parent_element()
+        {
+            sync.set_property("sync", true);
+        }
+        gst::PadProbeReturn::Remove
     });
 }
 

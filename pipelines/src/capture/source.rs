@@ -14,6 +14,18 @@ use crate::libcamera::{self, Built};
 use crate::tasks::{Size, Stream};
 use crate::test_source;
 
+/// Who sees to it that frames come at their time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Pace {
+    /// The source: a camera has its own, and a file may be wanted as fast as it can be read.
+    Source,
+    /// A `clocksync` behind the decoder.
+    Ours,
+    /// Such a one where the source turns out not to be live: it would take a whole processor, and its times would run
+    /// ahead of the clock.
+    OursUnlessLive,
+}
+
 /// What a source is built of.
 pub(crate) struct SourceElements {
     /// Elements to add to the pipeline.
@@ -32,8 +44,8 @@ pub(crate) struct SourceElements {
     pub description: serde_json::Value,
     /// What was asked of the camera and does not reach it, for people.
     pub not_applied: Vec<String>,
-    /// Frames must wait for their time, since the source itself does not.
-    pub paced: bool,
+    /// Whether frames must wait for their time, since the source itself does not.
+    pub pace: Pace,
     /// Start again at the end.
     pub repeat: bool,
 }
@@ -49,7 +61,7 @@ impl SourceElements {
             stream: Stream::Main,
             others: Vec::new(),
             description: serde_json::Value::Null,
-            paced: false,
+            pace: Pace::Source,
             repeat: false,
         }
     }
@@ -66,7 +78,10 @@ pub(crate) fn build(
         Source::V4l2(source) => v4l2(source, setup.main_size()),
         Source::Libcamera(source) => libcamera(source, setup, camera),
         Source::Test(source) => test(source).map(SourceElements::single),
-        Source::Launch(line) => launch(line).map(SourceElements::single),
+        Source::Launch(line) => launch(line).map(|bin| SourceElements {
+            pace: Pace::OursUnlessLive,
+            ..SourceElements::single(bin)
+        }),
     }?;
     Ok(SourceElements {
         description: setup.description(source),
@@ -200,7 +215,11 @@ fn file(source: &FileSource) -> Result<SourceElements, Fault> {
     Ok(SourceElements {
         links: vec![(reader.clone(), parser.clone())],
         elements: vec![reader, parser.clone()],
-        paced: source.realtime,
+        pace: if source.realtime {
+            Pace::Ours
+        } else {
+            Pace::Source
+        },
         repeat: source.repeat,
         ..SourceElements::single(parser)
     })
