@@ -55,6 +55,12 @@ pub fn run(args: Args) -> Result<ExitCode> {
         }
         return Ok(ExitCode::FAILURE);
     }
+    if loaded.is_http_wrong() {
+        eprintln!("{}", loaded.general);
+        bail!(
+            "what is wrong with http could let in anybody, so nothing is started; `watchpost check` reads the file again"
+        );
+    }
     for problem in loaded.general.iter() {
         tracing::error!("{problem}");
     }

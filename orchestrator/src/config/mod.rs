@@ -77,6 +77,15 @@ impl Loaded {
     }
 
     /// Every problem that makes `check` and `--strict` fail, in the order of the file.
+    /// Whether there is a mistake in the section `http`, or in its name. What is left without the key concerned may be an
+    /// interface that asks for no token.
+    pub fn is_http_wrong(&self) -> bool {
+        self.general.iter().any(|problem| {
+            let section = problem.key.split(['.', '[']).next().unwrap_or_default();
+            section == "http" || problem.message.contains("did you mean `http`")
+        })
+    }
+
     pub fn problems(&self) -> impl Iterator<Item = &Problem> {
         let mut all: Vec<&Problem> = self
             .general

@@ -54,6 +54,12 @@ impl Auth {
                 config.listen
             ));
         }
+        // An empty variable or file, most likely.
+        if let Some(index) = config.tokens.iter().position(|t| t.token.trim().is_empty()) {
+            return Some(format!(
+                "http.tokens[{index}].token is empty; give it a value that nobody guesses"
+            ));
+        }
         config.users.iter().find_map(|(name, user)| {
             let error = PasswordHash::new(&user.password).err()?;
             Some(format!(
@@ -187,6 +193,12 @@ mod tests {
             role: Access::Admin,
         });
         assert_eq!(Auth::problem(&open), None);
+        open.tokens[0].token = " ".into();
+        let problem = Auth::problem(&open).unwrap();
+        assert!(
+            problem.contains("http.tokens[0].token is empty"),
+            "{problem}"
+        );
     }
 
     #[tokio::test]
