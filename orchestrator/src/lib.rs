@@ -6,6 +6,7 @@ pub mod config;
 pub mod data_dir;
 pub mod http;
 pub mod live;
+pub mod lock;
 pub mod media;
 pub mod run_dir;
 pub mod store;

@@ -1,10 +1,10 @@
 //! The folder of the cameras' sockets: chosen, made private, held by one `watchpost` at a time, cleaned of what a crashed one
 //! left.
 
+use crate::lock;
 use anyhow::{Context, Result, bail, ensure};
-use rustix::fs::{FlockOperation, Mode, OFlags};
+use rustix::fs::FlockOperation;
 use std::fs::File;
-use std::io::{Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -77,27 +77,8 @@ impl RunDir {
         let created = create_private(path)?;
         let path =
             std::fs::canonicalize(path).with_context(|| format!("run_dir {}", path.display()))?;
-        let lock_path = path.join(LOCK);
-        let mut lock = File::from(
-            rustix::fs::open(
-                &lock_path,
-                OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW,
-                Mode::from_raw_mode(0o600),
-            )
-            .with_context(|| format!("run_dir: cannot open {}", lock_path.display()))?,
-        );
-        if rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
-            let mut pid = String::new();
-            let _ = lock.read_to_string(&mut pid);
-            bail!(
-                "run_dir {}: another watchpost (pid {}) uses it; stop it, or give this one its own run_dir",
-                path.display(),
-                pid.trim()
-            );
-        }
-        lock.set_len(0)?;
-        lock.rewind()?;
-        writeln!(lock, "{}", std::process::id())?;
+        let lock =
+            lock::take(&path.join(LOCK)).with_context(|| format!("run_dir {}", path.display()))?;
         let dir = Self {
             path,
             lock,
@@ -250,7 +231,7 @@ mod tests {
         let dir = RunDir::take(&path).unwrap();
         assert!(!path.join("old").exists());
         assert!(path.join("foreign/data").exists());
-        let error = RunDir::take(&path).unwrap_err().to_string();
+        let error = format!("{:#}", RunDir::take(&path).unwrap_err());
         assert!(
             error.contains(&format!("pid {}", std::process::id())),
             "{error}"

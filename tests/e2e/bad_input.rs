@@ -41,6 +41,40 @@ fn a_camera_with_a_mistake_is_left_out_and_the_others_run() {
     );
 }
 
+/// How `watchpost run` with this configuration ends that cannot be run: what it says.
+fn refused(folder: &std::path::Path, rest: &str) -> String {
+    let file = write_config(folder, rest);
+    let output = watchpost().args(["run", "-c"]).arg(&file).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    text
+}
+
+#[test]
+fn a_mistake_in_http_lets_nobody_in() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = refused(
+        folder.path(),
+        "http: {listen: \"127.0.0.1:0\", tokens: [{tken: geheim}]}\n",
+    );
+    assert!(text.contains("did you mean `token`"), "{text}");
+    assert!(text.contains("nothing is started"), "{text}");
+}
+
+#[test]
+fn two_with_one_data_dir_are_refused() {
+    let first = Watchpost::start("");
+    let folder = tempfile::tempdir().unwrap();
+    std::os::unix::fs::symlink(first.data_dir(), folder.path().join("data")).unwrap();
+    let text = refused(folder.path(), "");
+    let holder = format!("another watchpost (pid {}) uses it", first.pid());
+    assert!(
+        text.contains("data_dir") && text.contains(&holder),
+        "{text}"
+    );
+    assert!(!first.data_dir().join("watchpost.lock").exists());
+}
+
 /// Runs a camera with this model and answers with why there is no detection; the camera streams all the same.
 fn detection_fault(model: &str) -> String {
     let watchpost = Watchpost::start(&format!("model: {{path: {model}}}\ncameras:\n{GOOD}"));

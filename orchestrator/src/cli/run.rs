@@ -15,7 +15,7 @@ use watchpost::changes::Keeper;
 use watchpost::live::Live;
 use watchpost::media::Media;
 use watchpost::run_dir::{self, RunDir};
-use watchpost::store::Store;
+use watchpost::store::{self, Store};
 use watchpost::supervisor::{Command, Handle, Supervisor};
 use watchpost::systemd::Systemd;
 use watchpost::{config, data_dir, http};
@@ -99,7 +99,9 @@ async fn serve(
     let data_dir = data_dir::choose(loaded.config.data_dir.as_deref());
     let store = match Store::open(&data_dir) {
         Ok(store) => Some(Arc::new(store)),
-        Err(error) if args.strict => return Err(error.into()),
+        Err(error) if args.strict || matches!(error, store::Error::Held { .. }) => {
+            return Err(error.into());
+        }
         Err(error) => {
             tracing::error!("{error}; cameras run without region grids and events being kept");
             None

@@ -13,6 +13,7 @@ mod tasks;
 mod writer;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, sync_channel};
@@ -22,6 +23,8 @@ use rusqlite::Connection;
 use rusqlite::types::Value;
 use tokio::sync::broadcast;
 use watchpost_pipelines::tasks::{MediaFile, Task};
+
+use crate::lock::{self, NotTaken};
 
 pub use changes::Change;
 pub use events::{Event, EventFilter, MAX_PAGE, TrackRecord};
@@ -33,6 +36,8 @@ use writer::{Op, Writer};
 
 /// Name of the database in `data_dir`.
 pub const FILE_NAME: &str = "watchpost.db";
+/// What holds `data_dir` for one Watchpost. Not the name of the lock of `run_dir`, which may be the same folder.
+const LOCK: &str = "watchpost.db.lock";
 
 /// Ids are handed out in blocks of this many, so that a crash can waste some but never repeat one.
 pub const ID_BLOCK: i64 = 1000;
@@ -54,6 +59,14 @@ pub enum Error {
         path: PathBuf,
         /// What the system said.
         source: std::io::Error,
+    },
+    /// Another Watchpost has it: two would number objects alike, and forget each other's cameras.
+    #[error("data_dir {path}: {source}")]
+    Held {
+        /// The folder.
+        path: PathBuf,
+        /// Who has it.
+        source: NotTaken,
     },
     /// Written by a newer Watchpost.
     #[error(
@@ -87,6 +100,7 @@ pub struct Store {
     reader: Mutex<Connection>,
     changes: broadcast::Sender<Change>,
     dropped: AtomicU64,
+    _lock: File,
 }
 
 impl Store {
@@ -98,6 +112,16 @@ impl Store {
             path: path.clone(),
             source,
         })?;
+        let lock = lock::take(&data_dir.join(LOCK)).map_err(|error| match error {
+            NotTaken::Io(source) => Error::Open {
+                path: path.clone(),
+                source,
+            },
+            source => Error::Held {
+                path: data_dir.to_owned(),
+                source,
+            },
+        })?;
         let writing = schema::open(&path)?;
         let reader = schema::open_reader(&path)?;
         let (changes, _) = broadcast::channel(STREAM);
@@ -108,6 +132,7 @@ impl Store {
             reader: Mutex::new(reader),
             changes,
             dropped: AtomicU64::new(0),
+            _lock: lock,
         })
     }
 

@@ -352,8 +352,8 @@ fn kill_9_loses_nothing_that_was_on_disk_and_never_the_file() {
         );
         let aside = std::fs::read_dir(folder.path()).unwrap().count();
         assert!(
-            aside <= 3,
-            "only the database, its log and its index are there"
+            aside <= 4,
+            "only the database, its log, its index and its lock are there"
         );
     }
 }
