@@ -24,6 +24,8 @@ use watchpost_pipelines::camera::Source;
 const QUIET: Duration = Duration::from_millis(300);
 /// How often the file is looked at where events do not arrive (network mounts).
 const LOOK: Duration = Duration::from_secs(5);
+/// So many times in a row the file cannot be read before that is told.
+const MISSING: u32 = 2;
 /// Requests waiting.
 const REQUESTS: usize = 16;
 
@@ -153,6 +155,8 @@ pub struct Keeper {
     path: PathBuf,
     /// The file's text as it was looked at last, good or not.
     seen: String,
+    /// How often in a row the file could not be read.
+    unreadable: u32,
     /// What is at work, and its text. Differs from the file after a change that was not to be kept.
     at_work: Config,
     text: String,
@@ -175,6 +179,7 @@ impl Keeper {
         let keeper = Self {
             path: path.to_owned(),
             seen: loaded.text.clone(),
+            unreadable: 0,
             at_work: loaded.config.clone(),
             text: loaded.text.clone(),
             wrong: loaded.broken.keys().cloned().collect(),
@@ -288,7 +293,7 @@ impl Keeper {
 
     /// Whatever was written into the file meanwhile comes first, so that nobody's change is lost.
     async fn catch_up(&mut self) -> Result<(), Refusal> {
-        let text = std::fs::read_to_string(&self.path).map_err(Refusal::Unreadable)?;
+        let text = config::read_text(&self.path).map_err(Refusal::Unreadable)?;
         if text != self.seen {
             let loaded = check(&self.path, text.clone()).map_err(Refusal::FileWrong)?;
             self.seen = text;
@@ -333,18 +338,20 @@ impl Keeper {
     /// Reads the file, and takes it over if it differs and is good. `asked`: also when it is the same, since what it refers
     /// to may have changed, and an error is worth repeating.
     async fn look_at_file(&mut self, asked: bool) {
-        let text = match std::fs::read_to_string(&self.path) {
+        let text = match config::read_text(&self.path) {
             Ok(text) => text,
             Err(error) => {
+                self.unreadable = self.unreadable.saturating_add(1);
                 // Between two steps of an editor it may be missing.
-                if asked {
-                    self.refuse(format!("{}: {error}", self.path.display()))
+                if asked || self.unreadable == MISSING {
+                    self.refuse(format!("{} cannot be read: {error}", self.path.display()))
                         .await;
                 }
                 return;
             }
         };
-        if text == self.seen && !asked {
+        let was_unreadable = std::mem::take(&mut self.unreadable) > 0;
+        if text == self.seen && !asked && !was_unreadable {
             return;
         }
         self.seen.clone_from(&text);

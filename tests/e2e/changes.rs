@@ -215,6 +215,17 @@ fn the_file_is_taken_over_when_it_changes_and_kept_out_while_it_is_wrong() {
             && watchpost.request("GET", "/api/cameras/door", "", "").0 == 404
     });
 
+    // Gone for longer than an editor takes, and back as it was.
+    std::fs::rename(watchpost.config_file(), &new).unwrap();
+    eventually("a file that is gone is told", || {
+        let error = watchpost.get("/api/status")["config_error"].clone();
+        error.as_str().is_some_and(|e| e.contains("cannot be read"))
+    });
+    std::fs::rename(&new, watchpost.config_file()).unwrap();
+    eventually("the error is gone with it", || {
+        watchpost.get("/api/status")["config_error"].is_null()
+    });
+
     // SIGHUP reads at once.
     std::fs::write(watchpost.config_file(), &more).unwrap();
     watchpost.signal(Signal::HUP);

@@ -112,13 +112,29 @@ fn camera_schema() -> &'static Value {
 /// Reads and checks a configuration file. An error leaves nothing to run: the file cannot be read, or is no YAML.
 /// Everything else is in [`Loaded::general`] and [`Loaded::broken`].
 pub fn load(path: &Path) -> Result<Loaded, Problems> {
-    let text = std::fs::read_to_string(path).map_err(|error| {
+    let text = read_text(path).map_err(|error| {
         Problems::from(Problem::of_file(path, format!("cannot be read: {error}")))
     })?;
     parse(path, text)
 }
 
 /// As [`load`], from a text that stands (or is about to stand) in `path`.
+/// The text of a configuration file. Text in another encoding is named with its place.
+pub fn read_text(path: &Path) -> std::io::Result<String> {
+    String::from_utf8(std::fs::read(path)?).map_err(|error| {
+        let end = error.utf8_error().valid_up_to();
+        let (good, rest) = error.as_bytes().split_at(end);
+        let line = 1 + good.iter().filter(|byte| **byte == b'\n').count();
+        std::io::Error::new(
+            std::io::ErrorKind::InvalidData,
+            format!(
+                "line {line} is no UTF-8 text (byte 0x{:02x}); save the file as UTF-8",
+                rest.first().copied().unwrap_or_default()
+            ),
+        )
+    })
+}
+
 pub fn parse(path: &Path, text: String) -> Result<Loaded, Problems> {
     parse_with(path, text, &ProcessEnvironment)
 }
