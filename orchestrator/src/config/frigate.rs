@@ -35,6 +35,16 @@ pub fn import(path: &Path, text: &str) -> Result<Imported, Problems> {
         root: &tree.root,
         ignored: Vec::new(),
     };
+    if !matches!(
+        tree.root.content,
+        yaml::Content::Mapping(_) | yaml::Content::Null
+    ) {
+        import.note(
+            Vec::new(),
+            "is no mapping, expected Frigate's keys, such as `cameras:`".to_owned(),
+        );
+        return Err(Problems(import.ignored));
+    }
     let value = import.file();
     let mut yaml = serde_yaml::to_string(&value)
         .map_err(|error| Problems::from(Problem::of_file(path, error.to_string())))?;
@@ -84,6 +94,9 @@ const NO_COUNTERPART: [(&str, &str); 26] = [
     ("telemetry", "see /metrics"),
 ];
 
+/// Where Frigate's own go2rtc serves its streams.
+const RESTREAM: [&str; 2] = ["rtsp://127.0.0.1:8554/", "rtsp://localhost:8554/"];
+
 /// Keys that mean nothing outside Frigate and are not worth a word.
 const SILENT: [&str; 3] = ["version", "safe_mode", "environment_vars"];
 
@@ -101,13 +114,17 @@ fn keys(path: &[&str]) -> Vec<Step> {
 
 impl Import<'_> {
     fn ignore(&mut self, path: Vec<Step>, why: impl Into<String>) {
+        self.note(path, format!("ignored: {}", why.into()));
+    }
+
+    fn note(&mut self, path: Vec<Step>, message: String) {
         let place = self.root.place_of_key(&path);
         self.ignored.push(Problem {
             file: self.path.to_owned(),
             line: place.line,
             column: place.column,
             key: path_text(&path),
-            message: format!("ignored: {}", why.into()),
+            message,
         });
     }
 
@@ -150,23 +167,47 @@ impl Import<'_> {
 
         let mut cameras = Map::new();
         for entry in root.get("cameras").map(Node::entries).unwrap_or_default() {
-            // Frigate's names may have what ours may not.
-            let name: String = entry
-                .key
-                .chars()
-                .map(|c| {
-                    if c.is_ascii_alphanumeric() || matches!(c, '-' | '_') {
-                        c
-                    } else {
-                        '_'
-                    }
-                })
-                .collect();
-            let name = name.trim_start_matches(['-', '_']).to_owned();
-            cameras.insert(name, self.camera(&entry.key, &entry.value));
+            let mut camera = self.camera(&entry.key, &entry.value);
+            let name = self.name(&entry.key, &cameras);
+            if name != entry.key {
+                let place = keys(&["cameras", &entry.key]);
+                self.note(place, format!("is called `{name}` here"));
+                if let Some(keys) = camera.as_object_mut() {
+                    keys.entry("friendly_name").or_insert(json!(entry.key));
+                }
+            }
+            cameras.insert(name, camera);
         }
         value["cameras"] = Value::Object(cameras);
         value
+    }
+
+    /// A name for a camera whose name in Frigate may have what ours may not, and that no other camera has.
+    fn name(&self, key: &str, taken: &Map<String, Value>) -> String {
+        if super::name_problem(key).is_none() {
+            return key.to_owned();
+        }
+        let plain = |c: char| {
+            if c.is_ascii_alphanumeric() || matches!(c, '-' | '_') {
+                c
+            } else {
+                '_'
+            }
+        };
+        let name: String = key.chars().map(plain).take(60).collect();
+        let name = match name.trim_start_matches(['-', '_']) {
+            "" => "camera",
+            name => name,
+        };
+        let cameras = self.root.get("cameras");
+        let is_free = |name: &String| {
+            !taken.contains_key(name) && cameras.is_none_or(|cameras| cameras.get(name).is_none())
+        };
+        let numbered = (2..).map(|number| format!("{name}_{number}"));
+        std::iter::once(name.to_owned())
+            .chain(numbered)
+            .find(is_free)
+            .expect("there are more numbers than cameras")
     }
 
     fn ignore_wrong(&mut self, prefix: &[Step], wrong: Vec<Wrong>) {
@@ -234,6 +275,12 @@ impl Import<'_> {
             }
         }
         self.sources(name, camera, &mut out);
+        if !out.contains_key("source") && !out.contains_key("sources") {
+            self.note(
+                keys(&["cameras", name]),
+                "has no source that could be taken over; give it one".to_owned(),
+            );
+        }
         let mut value = Value::Object(out);
         reading::drop_nulls(&mut value);
         let (_, wrong) = reading::read::<CameraConfig>(&mut value);
@@ -288,6 +335,13 @@ impl Import<'_> {
                 continue;
             };
             let url = self.followed(path);
+            if RESTREAM.iter().any(|prefix| url.starts_with(prefix)) {
+                self.note(
+                    at("path"),
+                    "is a stream of Frigate's own go2rtc, and no rtsp:// address is known for it; give the camera's own"
+                        .to_owned(),
+                );
+            }
             let Some(mut source) = source(&references(&url)) else {
                 self.ignore(at("path"), "only RTSP, files and V4L2 devices are converted; use `launch` for anything else");
                 continue;
@@ -320,7 +374,7 @@ impl Import<'_> {
 
     /// The stream behind an address of Frigate's own go2rtc, where there is one.
     fn followed(&self, path: &str) -> String {
-        let inner = ["rtsp://127.0.0.1:8554/", "rtsp://localhost:8554/"]
+        let inner = RESTREAM
             .iter()
             .find_map(|prefix| path.strip_prefix(prefix))
             .map(|name| name.split('?').next().unwrap_or(name));
@@ -332,7 +386,10 @@ impl Import<'_> {
             .at(&keys(&["go2rtc", "streams", name]))
             .map(Node::to_value);
         let first = match &stream {
-            Some(Value::Array(urls)) => urls.first().and_then(Value::as_str),
+            Some(Value::Array(urls)) => {
+                let mut urls = urls.iter().filter_map(Value::as_str);
+                urls.find(|url| url.starts_with("rtsp"))
+            }
             Some(Value::String(url)) => Some(url.as_str()),
             _ => None,
         };
@@ -423,7 +480,7 @@ cameras:
                         "motion": {"mask": ["0,0,100,0,100,100,0,100"], "threshold": 35},
                         "zones": {"drive": {"coordinates": "0,0,1,0,1,1", "objects": ["car"]}}
                     },
-                    "yard_cam": {"source": {"v4l2": "/dev/video0"}},
+                    "yard_cam": {"friendly_name": "yard cam", "source": {"v4l2": "/dev/video0"}},
                     "web": {}
                 }
             })
@@ -466,5 +523,37 @@ cameras:
             ["web"],
             "it has no source we know"
         );
+    }
+
+    #[test]
+    fn no_camera_is_lost_to_another_of_nearly_its_name() {
+        let text = "go2rtc: {streams: {x: [\"ffmpeg:http://h/flv\"]}}
+cameras:
+  back yard: {ffmpeg: {inputs: [{path: rtsp://h/1, roles: [detect]}]}}
+  back_yard: {ffmpeg: {inputs: [{path: rtsp://h/2, roles: [detect]}]}}
+  hof: {ffmpeg: {inputs: [{path: \"rtsp://127.0.0.1:8554/x\", roles: [detect]}]}}
+  __: {}
+";
+        let imported = import(Path::new("frigate.yml"), text).unwrap();
+        let tree = yaml::parse(&imported.yaml).unwrap().root.to_value();
+        let cameras = &tree["cameras"];
+        assert_eq!(cameras["back_yard"]["source"]["rtsp"], "rtsp://h/2");
+        assert_eq!(
+            cameras["back_yard_2"],
+            json!({"friendly_name": "back yard", "source": {"rtsp": "rtsp://h/1"}})
+        );
+        assert_eq!(cameras["camera"]["friendly_name"], "__");
+        let said = imported.ignored.to_string();
+        for part in [
+            "cameras.back yard: is called `back_yard_2` here",
+            "cameras.__: has no source",
+            "cameras.hof.ffmpeg.inputs[0].path: is a stream of Frigate's own go2rtc",
+        ] {
+            assert!(said.contains(part), "{said} misses {part}");
+        }
+        let error = import(Path::new("frigate.yml"), "[1]")
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("is no mapping"), "{error}");
     }
 }
