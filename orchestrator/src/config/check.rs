@@ -1,20 +1,26 @@
 //! What types cannot say: how keys go together, and whether what they name exists.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::path::Path;
 
 use watchpost_pipelines::camera::{
     CameraConfig, Coordinates, Masks, ObjectFilter, Role, Source, SourceEntry,
 };
+use watchpost_pipelines::capture::split_credentials;
 use watchpost_pipelines::model::ModelConfig;
 use watchpost_pipelines::scene::Script;
+use watchpost_pipelines::tasks::Profiles;
 
 use super::file::Config;
+use super::media::MediaConfig;
 use super::reading::Wrong;
 use super::yaml::Step;
 
 /// Longest path of a Unix socket, without its final zero.
 const MAX_SOCKET_PATH: usize = 107;
+/// Width and height that a picture can have.
+const PICTURE: RangeInclusive<u32> = 16..=16384;
 /// Longest name of a camera.
 const MAX_NAME: usize = 64;
 
@@ -68,6 +74,7 @@ pub fn general(config: &Config) -> Findings {
     } else if !config.cameras.is_empty() {
         found.warn("no `model`: motion is looked for, objects are not");
     }
+    media(&config.media, &mut found);
     for (key, folder) in [("data_dir", &config.data_dir), ("run_dir", &config.run_dir)] {
         if folder
             .as_deref()
@@ -119,7 +126,8 @@ fn model(model: &ModelConfig, found: &mut Findings) {
 fn existing_file(key: &[&str], path: &Path, found: &mut Findings) {
     let why = match std::fs::metadata(path) {
         Ok(metadata) if metadata.is_file() => return,
-        Ok(_) => "is a folder, expected a file".to_owned(),
+        Ok(metadata) if metadata.is_dir() => "is a folder, expected a file".to_owned(),
+        Ok(_) => "is no regular file".to_owned(),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => "does not exist".to_owned(),
         Err(error) => format!("cannot be read: {error}"),
     };
@@ -172,6 +180,7 @@ pub fn camera(name: &str, camera: &CameraConfig, run_dir: Option<&Path>) -> Find
         }
     }
     sources(camera, &mut found);
+    profiles(&camera.profiles, &mut found);
     found.at(&["detect"], |found| detect(camera, found));
     found.at(&["motion"], |found| motion(camera, found));
     found.at(&["objects"], |found| objects(camera, found));
@@ -248,11 +257,60 @@ fn roles(entries: &[SourceEntry], camera: &CameraConfig, found: &mut Findings) {
     }
 }
 
+/// What stands where the port of `HOST:PORT/PATH` has to be, if it is none.
+fn wrong_port(host: &str) -> Option<&str> {
+    let authority = host.split(['/', '?']).next().unwrap_or(host);
+    // An IPv6 address in brackets has colons of its own.
+    let after = authority
+        .rfind(']')
+        .map_or(authority, |at| &authority[at..]);
+    let (_, port) = after.rsplit_once(':')?;
+    (!port.parse::<u16>().is_ok_and(|port| port > 0)).then_some(port)
+}
+
+fn profiles(profiles: &Profiles, found: &mut Findings) {
+    for (name, profile) in [
+        ("live", &profiles.live),
+        ("photo", &profiles.photo),
+        ("raw_photo", &profiles.raw_photo),
+        ("video", &profiles.video),
+    ] {
+        if let Some(size) = profile.size
+            && !(PICTURE.contains(&size.width) && PICTURE.contains(&size.height))
+        {
+            found.at(&["profiles", name, "size"], |found| {
+                found.wrong(format!(
+                    "{}x{} is no size of a picture, expected {} to {} for width and height; without it the camera chooses",
+                    size.width,
+                    size.height,
+                    PICTURE.start(),
+                    PICTURE.end()
+                ));
+            });
+        }
+    }
+}
+
+fn media(media: &MediaConfig, found: &mut Findings) {
+    for (key, is_nothing) in [
+        ("days", media.days == Some(0.0)),
+        ("max_bytes", media.max_bytes.is_some_and(|max| max.0 == 0)),
+    ] {
+        if is_nothing {
+            found.at(&["media", key], |found| {
+                found.wrong(
+                    "is 0, which would remove every file at once; leave it out for no such limit",
+                );
+            });
+        }
+    }
+}
+
 fn source(source: &Source, found: &mut Findings) {
     match source {
         Source::Rtsp(rtsp) => {
-            let host = rtsp
-                .url
+            let (location, _) = split_credentials(&rtsp.url);
+            let host = location
                 .split_once("://")
                 .filter(|(scheme, _)| {
                     matches!(
@@ -260,10 +318,14 @@ fn source(source: &Source, found: &mut Findings) {
                         "rtsp" | "rtsps" | "rtspt" | "rtspu" | "rtsph"
                     )
                 })
-                .map(|(_, rest)| rest.rsplit_once('@').map_or(rest, |(_, host)| host));
+                .map(|(_, host)| host);
             if host.is_none_or(|host| host.is_empty() || host.starts_with(['/', ':'])) {
                 found.at(&["rtsp"], |found| {
                     found.wrong("is no RTSP address, expected rtsp://HOST/PATH or rtsp://USER:PASSWORD@HOST:PORT/PATH");
+                });
+            } else if let Some(port) = host.and_then(wrong_port) {
+                found.at(&["rtsp"], |found| {
+                    found.wrong(format!("`{port}` is no port, expected 1 to 65535"));
                 });
             }
         }

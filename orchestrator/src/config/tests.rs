@@ -62,6 +62,89 @@ fn a_small_file_has_frigates_defaults() {
 }
 
 #[test]
+fn tags_that_other_programs_know_are_named() {
+    for (text, tag) in [
+        (
+            "cameras: {front: {source: {rtsp: {url: rtsp://h, password: !secret cam}}}}",
+            "`!secret`",
+        ),
+        ("cameras: !include cameras.yaml", "`!include`"),
+        ("objects: {track: !env_var [person]}", "`!env_var`"),
+    ] {
+        let error = parse_with(Path::new("w.yaml"), text.to_owned(), &Nothing).unwrap_err();
+        assert!(error.to_string().contains(tag), "{error}");
+    }
+    says(
+        "cameras: {front: {friendly_name: !!str 5, source: {test: walkers}}}",
+        &[],
+    );
+}
+
+#[test]
+fn a_mistake_in_http_is_known_as_such() {
+    for wrong in [
+        "http: {tokens: [{tken: x}]}",
+        "http: {users: {anna: {passwrd: x}}}",
+        "http: {tokens: [{token: \"${NONE}\"}]}",
+        "http: 5",
+        "htp: {tokens: [{token: x}]}",
+        "http: {}\nhttp: {tokens: [{token: x}]}",
+    ] {
+        assert!(load_text(wrong).is_http_wrong(), "{wrong}");
+    }
+    for other in ["http: {tokens: [{token: x}]}", "model: {pth: x}", "foo: 1"] {
+        assert!(!load_text(other).is_http_wrong(), "{other}");
+    }
+}
+
+#[test]
+fn what_cannot_be_is_named_with_its_value() {
+    let with = |camera: &str| format!("cameras: {{front: {{{camera}}}}}");
+    for (camera, said) in [
+        ("source: {rtsp: \"rtsp://h:port/1\"}", "`port` is no port"),
+        (
+            "source: {rtsp: \"rtsp://u:p@ss@h:99999/1\"}",
+            "`99999` is no port",
+        ),
+        ("source: {file: /dev/null}", "/dev/null is no regular file"),
+        (
+            "source: {test: walkers}, profiles: {live: {size: [0, 0]}}",
+            "0x0 is no size of a picture, expected 16 to 16384",
+        ),
+        (
+            "source: {test: walkers}, profiles: {video: {size: [100000, 30]}}",
+            "100000x30 is no size",
+        ),
+    ] {
+        says(&with(camera), &[said]);
+    }
+    for good in [
+        "source: {rtsp: \"rtsp://[::1]:554/x\"}",
+        "source: {rtsp: \"rtsp://u:p:1@h/a@b:c\"}",
+        "source: {libcamera: 0}",
+    ] {
+        says(&with(good), &[]);
+    }
+    says("media: {days: 0}", &["would remove every file at once"]);
+    says(
+        "media: {max_bytes: 0}",
+        &["would remove every file at once"],
+    );
+}
+
+#[test]
+fn text_in_another_encoding_is_named_with_its_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("w.yaml");
+    std::fs::write(&file, b"cameras:\n  front:\n    friendly_name: K\xfcche\n").unwrap();
+    let error = load(&file).unwrap_err().to_string();
+    assert!(
+        error.contains("line 3 is no UTF-8 text (byte 0xfc)"),
+        "{error}"
+    );
+}
+
+#[test]
 fn json_is_accepted() {
     let loaded =
         load_text(r#"{"cameras": {"front": {"source": {"rtsp": "rtsp://10.0.0.2/main"}}}}"#);

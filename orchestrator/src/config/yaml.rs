@@ -218,6 +218,7 @@ impl<'a> Reader<'a> {
         let end = self.bytes.byte(span.end.index());
         let (node, anchor) = match event {
             Event::Scalar(text, style, anchor, tag) => {
+                self.check_tag(tag.as_deref(), start)?;
                 let content = scalar(&text, style, tag.as_deref());
                 let node = Node {
                     content,
@@ -228,8 +229,14 @@ impl<'a> Reader<'a> {
                 };
                 (node, anchor)
             }
-            Event::SequenceStart(anchor, _) => (self.list(start, depth)?, anchor),
-            Event::MappingStart(anchor, _) => (self.mapping(start, depth)?, anchor),
+            Event::SequenceStart(anchor, tag) => {
+                self.check_tag(tag.as_deref(), start)?;
+                (self.list(start, depth)?, anchor)
+            }
+            Event::MappingStart(anchor, tag) => {
+                self.check_tag(tag.as_deref(), start)?;
+                (self.mapping(start, depth)?, anchor)
+            }
             Event::Alias(anchor) => {
                 let Some(mut node) = self.anchors.get(&anchor).cloned() else {
                     return Err(self.mistake(start, "an alias without its anchor"));
@@ -244,6 +251,25 @@ impl<'a> Reader<'a> {
             self.anchors.insert(anchor, node.clone());
         }
         Ok(node)
+    }
+
+    /// A tag that other programs give a meaning (`!secret`, `!include`) would be lost in silence, and the name of a secret
+    /// taken for the secret.
+    fn check_tag(&self, tag: Option<&Tag>, place: Place) -> Result<(), Mistake> {
+        const KNOWN: [&str; 7] = ["str", "int", "float", "bool", "null", "seq", "map"];
+        match tag {
+            Some(tag) if tag.is_yaml_core_schema() && KNOWN.contains(&tag.suffix.as_str()) => {
+                Ok(())
+            }
+            Some(tag) => {
+                let message = format!(
+                    "the tag `{tag}` has no meaning here; secrets are given as ${{NAME}} or file:PATH, and a file cannot be \
+                     included"
+                );
+                Err(self.mistake(place, message))
+            }
+            None => Ok(()),
+        }
     }
 
     fn count(&mut self, place: Place, nodes: usize) -> Result<(), Mistake> {

@@ -464,6 +464,11 @@ where
             Ok(Some(T::from(value.to_owned())))
         }
 
+        /// The index of a camera, unquoted.
+        fn visit_u64<E>(self, value: u64) -> Result<Self::Value, E> {
+            Ok(Some(T::from(value.to_string())))
+        }
+
         fn visit_unit<E>(self) -> Result<Self::Value, E> {
             Ok(None)
         }

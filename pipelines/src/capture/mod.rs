@@ -26,6 +26,7 @@ pub use fault::{Fault, FaultKind};
 pub use rate::RateLimiter;
 pub use setup::Setup;
 use source::Pace;
+pub use source::split_credentials;
 
 use crate::camera::{CameraConfig, Decoder, Source};
 use crate::secret;

@@ -150,8 +150,8 @@ fn is_rtp_video(caps: &gst::CapsRef) -> bool {
         .is_some_and(|media| media == "video")
 }
 
-/// Takes `user:password@` out of a URL.
-pub(crate) fn split_credentials(url: &str) -> (String, Option<(String, String)>) {
+/// Takes `user:password@` out of a URL: what is left, and user and password.
+pub fn split_credentials(url: &str) -> (String, Option<(String, String)>) {
     let Some((scheme, rest)) = url.split_once("://") else {
         return (url.to_owned(), None);
     };
