@@ -381,6 +381,39 @@ fn what_is_wrong_or_dangerous_is_refused_and_nothing_changes() {
         change(&watchpost, "PATCH", "/api/cameras/nobody", &json!({})).0,
         404
     );
+    // Whoever refuses it, the answer says why in the same form.
+    let moving = "/api/cameras/still/moving";
+    for (code, method, path, body, said) in [
+        (
+            405,
+            "DELETE",
+            "/api/status",
+            "",
+            "DELETE is not answered at /api/status",
+        ),
+        (400, "GET", "/api/cameras/%ff", "", "UTF-8"),
+        (400, "POST", moving, "{", "EOF"),
+        (
+            400,
+            "POST",
+            moving,
+            r#"{"moving": "yes"}"#,
+            r#"moving: is text "yes", expected true or false"#,
+        ),
+        (
+            400,
+            "POST",
+            "/api/cameras/still/tasks/series",
+            "{",
+            "no JSON: EOF",
+        ),
+    ] {
+        let (got, answer) = watchpost.request(method, path, JSON, body);
+        assert_eq!(got, code, "{method} {path}: {answer}");
+        let answer: Value = serde_json::from_str(&answer).expect("JSON");
+        let error = answer["error"].as_str().expect("an error");
+        assert!(error.contains(said), "{error}");
+    }
     let good = camera(json!({"test": "walkers"})).to_string();
     for (code, headers) in [
         (415, ""),
@@ -394,8 +427,12 @@ fn what_is_wrong_or_dangerous_is_refused_and_nothing_changes() {
         assert_eq!(got, code, "{headers}: {answer}");
     }
     let big = format!("{{\"x\": \"{}\"}}", "y".repeat(2 << 20));
-    let (got, _) = watchpost.request("PUT", "/api/cameras/new", JSON, &big);
+    let (got, answer) = watchpost.request("PUT", "/api/cameras/new", JSON, &big);
     assert_eq!(got, 413);
+    assert!(
+        answer.contains("the body is too large: 1048576 bytes"),
+        "{answer}"
+    );
     assert_eq!(
         std::fs::read_to_string(watchpost.config_file()).unwrap(),
         before

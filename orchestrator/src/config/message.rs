@@ -2,6 +2,11 @@
 
 use watchpost_pipelines::nearest::nearest;
 
+/// What serde says, in the words of this program.
+pub fn in_our_words(message: &str) -> String {
+    rewrite(message).0
+}
+
 /// Rewrites a message of serde. The second value says whether it is about a key rather than a value.
 pub fn rewrite(message: &str) -> (String, bool) {
     let message = message

@@ -43,6 +43,7 @@ pub use file::{Access, Config, HttpConfig, TokenConfig, UserConfig};
 pub use frigate::{Imported, import as import_frigate};
 pub use hidden::{hide, restore};
 pub use media::{Bytes, MediaConfig};
+pub use message::in_our_words;
 pub use plan::{Action, plan, takeovers};
 pub use problem::{Problem, Problems};
 pub use write::{WriteError, Written, replace};
@@ -76,7 +77,6 @@ impl Loaded {
         }
     }
 
-    /// Every problem that makes `check` and `--strict` fail, in the order of the file.
     /// Whether there is a mistake in the section `http`, or in its name. What is left without the key concerned may be an
     /// interface that asks for no token.
     pub fn is_http_wrong(&self) -> bool {
@@ -86,6 +86,7 @@ impl Loaded {
         })
     }
 
+    /// Every problem that makes `check` and `--strict` fail, in the order of the file.
     pub fn problems(&self) -> impl Iterator<Item = &Problem> {
         let mut all: Vec<&Problem> = self
             .general
@@ -118,7 +119,6 @@ pub fn load(path: &Path) -> Result<Loaded, Problems> {
     parse(path, text)
 }
 
-/// As [`load`], from a text that stands (or is about to stand) in `path`.
 /// The text of a configuration file. Text in another encoding is named with its place.
 pub fn read_text(path: &Path) -> std::io::Result<String> {
     String::from_utf8(std::fs::read(path)?).map_err(|error| {
@@ -135,6 +135,7 @@ pub fn read_text(path: &Path) -> std::io::Result<String> {
     })
 }
 
+/// As [`load`], from a text that stands (or is about to stand) in `path`.
 pub fn parse(path: &Path, text: String) -> Result<Loaded, Problems> {
     parse_with(path, text, &ProcessEnvironment)
 }

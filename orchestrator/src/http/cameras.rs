@@ -48,7 +48,7 @@ pub async fn moving(
     Path(name): Path<String>,
     body: Result<Json<Moving>, axum::extract::rejection::JsonRejection>,
 ) -> Result<Json<Moving>, ApiError> {
-    let Json(body) = body.map_err(|error| ApiError::Body(error.body_text()))?;
+    let Json(body) = body?;
     if api.supervisor.moving(&name, body.moving).await? {
         Ok(Json(body))
     } else {

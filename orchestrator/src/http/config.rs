@@ -27,7 +27,9 @@ impl How {
             None => Ok(unset),
             Some("1" | "true") => Ok(true),
             Some("0" | "false") => Ok(false),
-            Some(other) => Err(ApiError::Body(format!("{name}={other}, expected 0 or 1"))),
+            Some(other) => Err(ApiError::Parameter(format!(
+                "{name}={other}, expected 0 or 1"
+            ))),
         };
         Ok(Manner {
             dry_run: flag("dry_run", &self.dry_run, false)?,
@@ -93,12 +95,11 @@ pub async fn delete_camera(
 }
 
 fn value(body: BodyResult) -> Result<Value, ApiError> {
-    body.map(|Json(value)| value)
-        .map_err(|error| ApiError::Body(error.body_text()))
+    Ok(body.map(|Json(value)| value)?)
 }
 
 async fn change(api: &Api, how: HowResult, edit: Edit) -> Result<Json<Answer>, ApiError> {
-    let Query(how) = how.map_err(|error| ApiError::Body(error.body_text()))?;
+    let Query(how) = how.map_err(|error| ApiError::Parameter(error.body_text()))?;
     let manner = how.manner()?;
     let actions = api.changes.change(edit, manner).await?;
     Ok(Json(Answer {

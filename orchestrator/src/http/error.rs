@@ -1,12 +1,13 @@
 //! Errors of the HTTP interface: one type, one place that knows the status codes.
 
 use crate::changes::Refusal;
-use crate::config::ChangeError;
+use crate::config::{self, ChangeError};
 use crate::live::NoPicture;
 use crate::supervisor::{Gone, TaskRefusal};
 use axum::Json;
-use axum::http::header::WWW_AUTHENTICATE;
-use axum::http::{HeaderValue, StatusCode, Uri};
+use axum::extract::rejection::JsonRejection;
+use axum::http::header::{CONTENT_TYPE, WWW_AUTHENTICATE};
+use axum::http::{HeaderValue, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
@@ -70,6 +71,12 @@ pub enum ApiError {
     /// 400, 403, 404 or 409: nothing of the change was applied.
     #[error(transparent)]
     Refused(#[from] Refusal),
+    /// 405
+    #[error("{0} is not answered at {1}")]
+    WrongMethod(Method, String),
+    /// 413
+    #[error("the body is too large: {} bytes are taken at most", super::MAX_BODY)]
+    TooLarge,
     /// 415
     #[error("a change needs the header Content-Type: application/json")]
     NotJson,
@@ -113,6 +120,8 @@ impl ApiError {
                 | Refusal::Unreadable(_) => StatusCode::CONFLICT,
                 Refusal::Gone(_) => StatusCode::SERVICE_UNAVAILABLE,
             },
+            ApiError::WrongMethod(..) => StatusCode::METHOD_NOT_ALLOWED,
+            ApiError::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             ApiError::NotJson => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             ApiError::NoStore | ApiError::NoPicture(_) | ApiError::Gone(_) => {
                 StatusCode::SERVICE_UNAVAILABLE
@@ -131,6 +140,47 @@ impl IntoResponse for ApiError {
         }
         response
     }
+}
+
+impl From<JsonRejection> for ApiError {
+    fn from(rejection: JsonRejection) -> Self {
+        if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
+            return Self::TooLarge;
+        }
+        let text = rejection.body_text();
+        let text = text.strip_prefix("Failed to deserialize the JSON body into the target type: ");
+        Self::Body(match text {
+            // The key, and what serde says of it.
+            Some(text) => match text.split_once(": ") {
+                Some((key, said)) if !key.contains(' ') => {
+                    format!("{key}: {}", config::in_our_words(said))
+                }
+                _ => config::in_our_words(text),
+            },
+            None => rejection.body_text(),
+        })
+    }
+}
+
+/// What the libraries below refuse by themselves they say in plain text.
+pub async fn as_json(response: Response) -> Response {
+    let status = response.status();
+    let kind = response.headers().get(CONTENT_TYPE);
+    let is_text = kind.is_some_and(|kind| kind.as_bytes().starts_with(b"text/plain"));
+    if !is_text || !(status.is_client_error() || status.is_server_error()) {
+        return response;
+    }
+    if status == StatusCode::PAYLOAD_TOO_LARGE {
+        return ApiError::TooLarge.into_response();
+    }
+    let text = axum::body::to_bytes(response.into_body(), 4096).await;
+    let text = String::from_utf8_lossy(&text.unwrap_or_default()).into_owned();
+    (status, Json(json!({ "error": text }))).into_response()
+}
+
+/// Answers every method that a path does not know.
+pub async fn wrong_method(method: Method, uri: Uri) -> ApiError {
+    ApiError::WrongMethod(method, uri.path().to_owned())
 }
 
 /// Answers every path that does not exist.

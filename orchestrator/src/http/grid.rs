@@ -76,7 +76,7 @@ pub async fn freeze(
     Path(name): Path<String>,
     body: Result<Json<Freeze>, JsonRejection>,
 ) -> Result<Json<Done>, ApiError> {
-    let Json(freeze) = body.map_err(|error| ApiError::Body(error.body_text()))?;
+    let Json(freeze) = body?;
     command(&api, &name, GridCommand::Freeze(freeze.frozen)).await
 }
 

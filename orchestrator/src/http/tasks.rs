@@ -36,7 +36,8 @@ pub async fn start(
     let body = if body.is_empty() {
         serde_json::Value::Null
     } else {
-        serde_json::from_slice(&body).map_err(|error| ApiError::Body(error.to_string()))?
+        serde_json::from_slice(&body)
+            .map_err(|error| ApiError::Body(format!("it is no JSON: {error}")))?
     };
     let parameters = Parameters::parse(task, body).map_err(ApiError::Body)?;
     ask(&api, &name, TaskRequest::Start(parameters)).await
@@ -78,7 +79,7 @@ pub async fn change(
     body: Result<Json<Change>, JsonRejection>,
 ) -> Result<Json<TaskStatus>, ApiError> {
     let task = known(&task)?;
-    let Json(change) = body.map_err(|error| ApiError::Body(error.body_text()))?;
+    let Json(change) = body?;
     let request = match change.state {
         Wanted::Paused => TaskRequest::Pause(task),
         Wanted::Active => TaskRequest::Resume(task),
