@@ -13,6 +13,7 @@ pub mod nearest;
 pub mod scene;
 pub mod secret;
 pub mod spec;
+mod strides;
 pub mod tasks;
 pub mod test_source;
 

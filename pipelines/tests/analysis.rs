@@ -67,6 +67,24 @@ fn warnings(analysis: &Analysis) -> Vec<String> {
 }
 
 #[test]
+fn frames_are_not_copied_for_their_strides() {
+    init();
+    let source = gst::ElementFactory::make("videotestsrc").build().unwrap();
+    let analysis = analysis::build_from(&spec(camera(FULL), false), source).unwrap();
+    analysis.pipeline().set_state(gst::State::Playing).unwrap();
+    let sample = analysis.sink().pull_sample().unwrap();
+    let mut query = gst::query::Allocation::new(Some(&sample.caps().unwrap().to_owned()), true);
+    let pad = analysis.source().static_pad("src").unwrap();
+    assert!(pad.peer_query(&mut query));
+    assert!(
+        query
+            .find_allocation_meta::<gst_video::VideoMeta>()
+            .is_some()
+    );
+    analysis.pipeline().set_state(gst::State::Null).unwrap();
+}
+
+#[test]
 fn every_key_reaches_its_element() {
     init();
     let analysis = analysis::build(&spec(camera(FULL), true)).unwrap();

@@ -15,6 +15,7 @@ pub use properties::{Property, Stage, properties};
 
 use crate::camera::CameraConfig;
 use crate::spec::AnalysisSpec;
+use crate::strides;
 
 /// An analysis pipeline. Dropping it takes the pipeline down.
 pub struct Analysis {
@@ -82,6 +83,8 @@ pub fn build_from(spec: &AnalysisSpec, source: gst::Element) -> Result<Analysis,
         .max_buffers(1)
         .enable_last_sample(false)
         .build();
+    // Nobody there looks at pixels, and the elements before it take any strides.
+    strides::are_taken_by(&sink);
 
     let analysis = Analysis {
         pipeline: gst::Pipeline::new(),

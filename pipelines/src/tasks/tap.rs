@@ -12,6 +12,7 @@ use gstreamer_utils::streamproducer::{ConsumerSettings, ProducerSettings};
 use gstreamer_utils::{ConsumptionLink, StreamProducer};
 
 use super::profile::Stream;
+use crate::strides;
 
 /// A tap. Clones are the same tap.
 #[derive(Debug, Clone)]
@@ -89,17 +90,8 @@ impl Tap {
             .enable_last_sample(false)
             .max_buffers(1)
             .build();
-        // Without this answer whoever fills the frames would have to copy them into frames without padding.
+        strides::are_taken_by(&sink);
         let pad = sink.static_pad("sink").expect("an appsink has a pad");
-        pad.add_probe(gst::PadProbeType::QUERY_DOWNSTREAM, |_, info| {
-            match info.query_mut().map(gst::QueryRef::view_mut) {
-                Some(gst::QueryViewMut::Allocation(query)) => {
-                    query.add_allocation_meta::<gst_video::VideoMeta>(None);
-                    gst::PadProbeReturn::Handled
-                }
-                _ => gst::PadProbeReturn::Ok,
-            }
-        });
         let connected = Arc::new(AtomicUsize::new(0));
         let seen = Arc::new(AtomicBool::new(false));
         let (users, flag, pool) = (connected.clone(), seen.clone(), Mutex::new(Pool::default()));

@@ -367,6 +367,22 @@ fn a_text_that_is_bad_from_the_start_is_told_of_when_the_element_starts() {
 }
 
 #[test]
+fn frames_with_strides_of_their_own_pass_where_downstream_takes_them() {
+    init();
+    let mut harness = gst_check::Harness::new("objecttrack");
+    harness.set_src_caps_str("video/x-raw,format=I420,width=640,height=360,framerate=5/1");
+    harness.add_propose_allocation_meta(gst_video::VideoMeta::meta_api(), None);
+    let pad = harness.srcpad().expect("a pad");
+    let mut query = gst::query::Allocation::new(pad.current_caps().as_ref(), false);
+    assert!(pad.peer_query(&mut query));
+    assert!(
+        query
+            .find_allocation_meta::<gst_video::VideoMeta>()
+            .is_some()
+    );
+}
+
+#[test]
 fn eos_and_flush_end_every_object_and_ids_go_on() {
     let mut bench = Bench::new(&[("first-id", "1000")]);
     for i in 0..5 {

@@ -266,6 +266,27 @@ fn another_library_than_the_loaded_one_is_a_warning_that_names_both() {
     assert_eq!(run(loaded), None, "the same one is fine");
 }
 
+/// Whether upstream is told that it may send frames with strides of their own.
+fn strides_are_taken(harness: &Harness) -> bool {
+    let pad = harness.srcpad().unwrap();
+    let mut query = gst::query::Allocation::new(pad.current_caps().as_ref(), false);
+    let _ = pad.peer_query(&mut query);
+    let meta = query.find_allocation_meta::<gst_video::VideoMeta>();
+    meta.is_some()
+}
+
+#[test]
+fn upstream_hears_what_downstream_takes() {
+    let bench = Bench::new(&[]);
+    let mut motion = Harness::new("motiondetect");
+    motion.set_src_caps_str("video/x-raw,format=I420,width=640,height=360,framerate=5/1");
+    for mut harness in [bench.harness, motion] {
+        assert!(!strides_are_taken(&harness), "nobody does downstream");
+        harness.add_propose_allocation_meta(gst_video::VideoMeta::meta_api(), None);
+        assert!(strides_are_taken(&harness));
+    }
+}
+
 #[test]
 fn settings_can_be_changed_while_frames_flow() {
     let mut bench = Bench::new(&[]);

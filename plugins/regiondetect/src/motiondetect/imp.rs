@@ -355,6 +355,17 @@ impl BaseTransformImpl for MotionDetect {
         Ok(())
     }
 
+    /// Buffers pass as they are: upstream may send what downstream takes, strides included, and write straight into its memory.
+    fn propose_allocation(
+        &self,
+        _decide_query: Option<&gst::query::Allocation>,
+        query: &mut gst::query::Allocation,
+    ) -> Result<(), gst::LoggableError> {
+        // Without an answer from there, the answer is that it takes nothing in particular.
+        let _ = self.parent_propose_allocation(None, query);
+        Ok(())
+    }
+
     fn sink_event(&self, event: gst::Event) -> bool {
         match event.view() {
             gst::EventView::Eos(_) => self.finish(),

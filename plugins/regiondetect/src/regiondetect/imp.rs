@@ -302,6 +302,17 @@ impl BaseTransformImpl for RegionDetect {
         Ok(())
     }
 
+    /// Buffers pass as they are: upstream may send what downstream takes, strides included, and write straight into its memory.
+    fn propose_allocation(
+        &self,
+        _decide_query: Option<&gst::query::Allocation>,
+        query: &mut gst::query::Allocation,
+    ) -> Result<(), gst::LoggableError> {
+        // Without an answer from there, the answer is that it takes nothing in particular.
+        let _ = self.parent_propose_allocation(None, query);
+        Ok(())
+    }
+
     fn sink_event(&self, event: gst::Event) -> bool {
         if event.type_() == gst::EventType::FlushStop {
             *lock(&self.tracks) = None;
