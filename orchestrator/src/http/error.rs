@@ -74,6 +74,9 @@ pub enum ApiError {
     /// 405
     #[error("{0} is not answered at {1}")]
     WrongMethod(Method, String),
+    /// 408
+    #[error("the body did not come within {} s", super::STALLED.as_secs())]
+    TooSlow,
     /// 413
     #[error("the body is too large: {} bytes are taken at most", super::MAX_BODY)]
     TooLarge,
@@ -121,6 +124,7 @@ impl ApiError {
                 Refusal::Gone(_) => StatusCode::SERVICE_UNAVAILABLE,
             },
             ApiError::WrongMethod(..) => StatusCode::METHOD_NOT_ALLOWED,
+            ApiError::TooSlow => StatusCode::REQUEST_TIMEOUT,
             ApiError::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             ApiError::NotJson => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             ApiError::NoStore | ApiError::NoPicture(_) | ApiError::Gone(_) => {

@@ -25,6 +25,9 @@ use crate::live::Live;
 use crate::media::Media;
 use crate::store::Store;
 use crate::supervisor::Handle;
+use axum::extract::Request;
+use axum::middleware::Next;
+use axum::response::Response;
 use axum::{Router, middleware};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -105,6 +108,16 @@ impl Api {
     }
 }
 
+/// Waits for the body before anybody works on the request, and not longer than a client may take that reads.
+async fn whole_body(request: Request, next: Next) -> Result<Response, ApiError> {
+    let (head, body) = request.into_parts();
+    let body = tokio::time::timeout(STALLED, axum::body::to_bytes(body, MAX_BODY))
+        .await
+        .map_err(|_| ApiError::TooSlow)?
+        .map_err(|_| ApiError::TooLarge)?;
+    Ok(next.run(Request::from_parts(head, body.into())).await)
+}
+
 fn router(api: Api, listen: SocketAddr) -> Router {
     let auth = middleware::from_fn_with_state(api.auth.subscribe(), auth::check);
     let guard = middleware::from_fn_with_state(listen, guard::check);
@@ -115,6 +128,7 @@ fn router(api: Api, listen: SocketAddr) -> Router {
         })
         .fallback(error::no_such_path)
         .method_not_allowed_fallback(error::wrong_method)
+        .layer(middleware::from_fn(whole_body))
         .layer(RequestBodyLimitLayer::new(MAX_BODY))
         .layer(middleware::map_response(error::as_json))
         .layer(auth)

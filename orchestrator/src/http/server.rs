@@ -3,6 +3,12 @@
 use super::listener::Limited;
 use super::{Api, MAX_CONNECTIONS, STALLED, router};
 use crate::config::HttpConfig;
+use axum::Router;
+use axum::serve::Listener;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -75,13 +81,7 @@ impl Server {
         self.accepting = Some(stop.clone());
         let router = router(self.api.clone(), local);
         let listener = Limited::new(listener, self.room.clone(), STALLED);
-        self.tasks.spawn(async move {
-            let serving =
-                axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned());
-            if let Err(error) = serving.await {
-                tracing::error!("http: {error}");
-            }
-        });
+        self.tasks.spawn(accept(listener, router, STALLED, stop));
     }
 
     /// Listens there instead, or goes on here where that cannot be. Answers with the address that counts now.
@@ -106,6 +106,32 @@ impl Server {
     }
 }
 
+/// Answers on this listener until `stop`, and then what has been asked already. A client that does not say within `patience` what
+/// it wants, or keeps its connection after an answer and asks nothing more, gives its place to others: half a request, a
+/// browser's spare connection, a computer that went to sleep.
+async fn accept(
+    mut listener: Limited,
+    router: Router,
+    patience: Duration,
+    stop: CancellationToken,
+) {
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new()).header_read_timeout(patience);
+    let open = GracefulShutdown::new();
+    loop {
+        let connection = tokio::select! {
+            () = stop.cancelled() => break,
+            (connection, _) = listener.accept() => connection,
+        };
+        let service = TowerToHyperService::new(router.clone());
+        let served = http.serve_connection(TokioIo::new(connection), service);
+        // What goes wrong is that the client went away or made no sense, which is its own business.
+        tokio::spawn(open.watch(served));
+    }
+    drop(listener);
+    open.shutdown().await;
+}
+
 /// Binds, patient with a listener that is about to go.
 async fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
     let deadline = Instant::now() + LETTING_GO;
@@ -118,5 +144,46 @@ async fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
             }
             result => return result,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::routing::get;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpStream;
+    use tokio::time::timeout;
+
+    const PATIENCE: Duration = Duration::from_millis(200);
+    const DEADLINE: Duration = Duration::from_secs(60);
+    const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n";
+
+    #[tokio::test]
+    async fn who_asks_nothing_gives_its_place_to_others_and_who_listens_keeps_it() {
+        let slow = || async {
+            sleep(3 * PATIENCE).await;
+            "at last"
+        };
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let listener = Limited::new(listener, Arc::new(Semaphore::new(1)), DEADLINE);
+        let stop = CancellationToken::new();
+        let router = Router::new().route("/", get(slow));
+        let server = tokio::spawn(accept(listener, router, PATIENCE, stop.clone()));
+        // Each has the only place; the next one gets it when the former is hung up on.
+        for sent in [b"".as_slice(), b"GET / HT", REQUEST] {
+            let mut client = TcpStream::connect(address).await.unwrap();
+            client.write_all(sent).await.unwrap();
+            let mut answer = Vec::new();
+            timeout(DEADLINE, client.read_to_end(&mut answer))
+                .await
+                .expect("it is hung up on")
+                .unwrap();
+            let answer = String::from_utf8_lossy(&answer);
+            assert_eq!(answer.ends_with("at last"), sent == REQUEST, "{answer}");
+        }
+        stop.cancel();
+        timeout(DEADLINE, server).await.expect("an end").unwrap();
     }
 }
