@@ -132,7 +132,11 @@ impl Supervisor {
             Report::Capture(stats) => {
                 camera.capture = stats;
             }
-            Report::TaskAnswer { id, answer } => camera.board.answer(id, answer),
+            Report::TaskAnswer { id, answer } => {
+                if let Some(status) = camera.board.answer(id, answer) {
+                    self.task_changed(name, status);
+                }
+            }
             Report::Task(status) => self.task_changed(name, status),
             Report::File(file) => self.file_made(name, file),
             Report::Exclusive { active } => camera.board.exclusive = active,

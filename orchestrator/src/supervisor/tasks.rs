@@ -10,7 +10,7 @@ use crate::worker::protocol::{CaptureCommand, TaskRequest};
 use std::collections::BTreeMap;
 use std::time::{Instant, SystemTime};
 use tokio::sync::oneshot;
-use watchpost_pipelines::tasks::{MediaFile, Task, TaskState, TaskStatus};
+use watchpost_pipelines::tasks::{MediaFile, Parameters, Task, TaskState, TaskStatus};
 
 /// Requests that wait for a worker's answer; more are refused.
 const PENDING: usize = 64;
@@ -38,6 +38,8 @@ pub struct Board {
     /// How each is, as the worker told; a task of which nothing was heard is idle.
     known: BTreeMap<Task, TaskStatus>,
     pending: BTreeMap<u64, Reply>,
+    /// What was asked again of a worker that has just started, until it answers.
+    again: BTreeMap<u64, Task>,
     next: u64,
     /// Whether detection was started or stopped as a task since the configuration said something.
     pub detect: Option<bool>,
@@ -48,12 +50,29 @@ pub struct Board {
 }
 
 impl Board {
-    /// The worker has answered.
-    pub fn answer(&mut self, id: u64, answer: Result<TaskStatus, String>) {
+    /// The worker has answered. Comes back with how a task is that does not go on, since the worker refused it.
+    #[must_use]
+    pub fn answer(&mut self, id: u64, answer: Result<TaskStatus, String>) -> Option<TaskStatus> {
         if let Some(reply) = self.pending.remove(&id) {
             // Whoever asked may have gone away meanwhile.
             let _ = reply.send(answer.map_err(TaskRefusal::Refused));
+            return None;
         }
+        let task = self.again.remove(&id)?;
+        let reason = answer.err()?;
+        let known = self.known.get(&task)?;
+        let is_over =
+            matches!(&known.parameters, Some(Parameters::Video(video)) if video.is_over());
+        Some(TaskStatus {
+            state: if is_over {
+                TaskState::Idle
+            } else {
+                TaskState::Error
+            },
+            detail: Some(reason),
+            since: now(),
+            ..known.clone()
+        })
     }
 
     /// How a task is now. How far it has come is told once a second, and is in its status only.
@@ -112,8 +131,12 @@ impl Board {
                 requests.push(TaskRequest::Pause(status.task));
             }
         }
+        self.again.clear();
         let command = |request| {
             self.next += 1;
+            if let TaskRequest::Start(parameters) = &request {
+                self.again.insert(self.next, parameters.task());
+            }
             CaptureCommand::Task {
                 id: self.next,
                 request,
@@ -226,7 +249,7 @@ impl Supervisor {
         camera.board.pending.insert(id, reply);
         if !worker.send(line(&CaptureCommand::Task { id, request })) {
             let text = format!("the capture worker of camera {name} takes no commands");
-            camera.board.answer(id, Err(text));
+            let _ = camera.board.answer(id, Err(text));
         }
     }
 
@@ -274,7 +297,7 @@ impl Supervisor {
         camera.board.exclusive = false;
         let ids: Vec<u64> = camera.board.pending.keys().copied().collect();
         for id in ids {
-            camera
+            let _ = camera
                 .board
                 .answer(id, Err(format!("the capture worker is gone: {reason}")));
         }
@@ -311,7 +334,6 @@ impl Supervisor {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use watchpost_pipelines::tasks::Parameters;
 
     fn parameters(json: serde_json::Value) -> Option<Parameters> {
         Some(serde_json::from_value(json).unwrap())
@@ -343,6 +365,38 @@ mod tests {
         // Why it rests is told, but is not needed to go on with it.
         let news = board.take(recording(TaskState::Paused, "another task has the camera"));
         assert!(!news.is_kept && news.is_told, "{news:?}");
+    }
+
+    #[test]
+    fn what_a_new_worker_refuses_does_not_wait_for_ever() {
+        let mut board = Board::default();
+        let mut over = recording(TaskState::Waiting, PAUSED);
+        over.parameters = parameters(serde_json::json!({"task": "video", "until": 1.0}));
+        board.take(over);
+        board.take(TaskStatus {
+            state: TaskState::Waiting,
+            parameters: parameters(serde_json::json!({"task": "series", "interval": 1.0})),
+            ..TaskStatus::idle(Task::Series, 0.0)
+        });
+        let asked = board.wanted();
+        assert_eq!(asked.len(), 3, "two starts, and one is paused: {asked:?}");
+        for command in asked {
+            let CaptureCommand::Task { id, request } = command else {
+                panic!("{command:?}");
+            };
+            let refused = board.answer(id, Err("no".into()));
+            match request {
+                TaskRequest::Start(Parameters::Video(_)) => {
+                    assert_eq!(refused.unwrap().state, TaskState::Idle);
+                }
+                TaskRequest::Start(_) => {
+                    let status = refused.unwrap();
+                    assert_eq!(status.state, TaskState::Error);
+                    assert_eq!(status.detail.as_deref(), Some("no"));
+                }
+                _ => assert_eq!(refused, None),
+            }
+        }
     }
 
     #[test]
