@@ -56,6 +56,17 @@ fn events_and_grids_outlive_restarts_and_new_names() {
     let headers = format!("Last-Event-ID: {}\r\n", live[0].0);
     let again = changes(&watchpost, "/api/events/stream", &headers, 2);
     assert_eq!(again, live[1..]);
+    // Whose number is from another database, it hears what comes.
+    let later = changes(
+        &watchpost,
+        "/api/events/stream",
+        "Last-Event-ID: 999999999\r\n",
+        1,
+    );
+    assert!(
+        later[0].0 > live[0].0 && later[0].0 < 999_999_999,
+        "{later:?}"
+    );
     let first = watchpost.get("/api/events?camera=old");
     assert!(!ids(&first).is_empty());
     let event = watchpost.get(&format!("/api/events/{}", ids(&first)[0]));

@@ -93,10 +93,9 @@ pub async fn stream(
     let store = api.store()?;
     // First listen, then ask what was: nothing falls between.
     let live = store.subscribe();
-    let from = match header.or(query.after) {
-        Some(seq) => seq,
-        None => api.ask_store(Store::newest_change).await?,
-    };
+    let newest = api.ask_store(Store::newest_change).await?;
+    // A number that has not been given yet is one of another database: `data_dir` was begun anew.
+    let from = header.or(query.after).map_or(newest, |seq| seq.min(newest));
     let (sender, receiver) = mpsc::channel(UNDERWAY);
     tokio::spawn(async move {
         // Ends when the listener has gone.

@@ -182,7 +182,7 @@ impl Supervisor {
                 self.read_head(&name, Instant::now());
             }
             Err(error) => {
-                tracing::warn!(camera = camera.name, "cannot watch the ring: {error:#}");
+                tracing::warn!(camera = camera.name, "cannot watch the ring: {error}");
             }
         }
     }
