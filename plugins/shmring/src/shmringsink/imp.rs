@@ -592,7 +592,7 @@ impl ObjectImpl for ShmRingSink {
                     .build(),
                 glib::ParamSpecUInt::builder("socket-mode")
                     .nick("Socket permissions")
-                    .blurb("Permissions of the socket as a number (384 is octal 0600, 432 is 0660): who may connect may read the stream")
+                    .blurb("Permissions of the socket as a number (384 is octal 0600, 432 is 0660; launch lines take 0660 too): who may connect may read the stream")
                     .maximum(0o777)
                     .default_value(d.socket_mode)
                     .mutable_ready()
