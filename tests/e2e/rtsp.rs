@@ -336,3 +336,27 @@ fn refused_credentials_are_not_tried_again_for_minutes() {
         "{seen}"
     );
 }
+
+#[test]
+fn a_camera_that_ends_its_stream_is_connected_again() {
+    let ends = "( videotestsrc is-live=true num-buffers=20 ! video/x-raw,width=160,height=120,framerate=10/1 ! \
+                x264enc tune=zerolatency ! rtph264pay name=pay0 pt=96 )";
+    let camera = Camera::serve_lines(&[("/main", ends)], false);
+    let watchpost = Watchpost::start(&format!(
+        "cameras:\n  rtsp:\n    source: {{rtsp: \"{}\"}}\n  line:\n    source: {{launch: \"videotestsrc num-buffers=10 ! \
+         video/x-raw,width=160,height=120,framerate=10/1\"}}\n",
+        camera.url("")
+    ));
+    for name in ["rtsp", "line"] {
+        let again = watchpost.wait_for(name, "ends and is connected again", |c| {
+            assert_ne!(c["state"], "disabled", "{c}");
+            c["reconnects_last_hour"].as_u64() > Some(0) && c["state"] == "streaming"
+        });
+        assert_eq!(again["enabled"], true);
+    }
+    assert!(
+        watchpost.log().contains("the stream has ended"),
+        "{}",
+        watchpost.log()
+    );
+}

@@ -36,6 +36,8 @@ pub struct Running {
     impossible_rate: Option<f64>,
     room: Option<Room>,
     too_fast: u32,
+    /// Whether the source is one that is over some time.
+    may_end: bool,
 }
 
 /// Counters at the last report.
@@ -93,6 +95,7 @@ impl Running {
             source,
             Some(Source::Rtsp(_) | Source::V4l2(_) | Source::Libcamera(_) | Source::Test(_))
         );
+        let may_end = matches!(source, Some(Source::File(_)));
         let frames = Arc::new(AtomicU64::new(0));
         let limit = spec.camera.freeze_timeout;
         let picture = Arc::new(Mutex::new(Freeze::new(Duration::from_secs_f64(
@@ -119,6 +122,7 @@ impl Running {
             impossible_rate: impossible_rate(&spec.camera),
             room,
             too_fast: 0,
+            may_end,
         }
     }
 
@@ -145,7 +149,15 @@ impl Running {
         }
         while let Some(message) = self.messages.next() {
             match self.capture.handle(&message) {
-                Some(CaptureEvent::Ended) => return Some(End::Ended),
+                Some(CaptureEvent::Ended) if self.may_end => return Some(End::Ended),
+                // A camera that goes off tells so, as a server does that closes the connection: it comes back.
+                Some(CaptureEvent::Ended) => {
+                    return Some(End::Failed(capture::Fault {
+                        kind: capture::FaultKind::Source,
+                        reason: "the stream has ended".into(),
+                        decoder: None,
+                    }));
+                }
                 Some(CaptureEvent::Failed(fault)) => return Some(End::Failed(fault)),
                 Some(CaptureEvent::Warning(text)) => tracing::warn!("{text}"),
                 None => {}
