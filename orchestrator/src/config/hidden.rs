@@ -1,7 +1,14 @@
 //! Configurations as they are shown: secrets as `***`, and what comes back unchanged means "as it was".
 
 use serde_json::Value;
+use watchpost_pipelines::nearest::nearest;
 use watchpost_pipelines::secret::{self, HIDDEN};
+
+/// Whether a key holds a secret, or was meant to: a camera with a mistyped `pasword` is wrong, and shown all the same.
+fn is_secret(key: &str) -> bool {
+    const MEANT: [&str; 4] = ["password", "passwd", "passphrase", "token"];
+    secret::is_secret_key(key) || nearest(key, &MEANT).is_some()
+}
 
 /// The value with every secret hidden. References (`${NAME}`, `file:PATH`) are no secrets.
 pub fn hide(value: &Value) -> Value {
@@ -16,13 +23,13 @@ fn hide_below(value: &Value, key: Option<&str>) -> Value {
             .collect(),
         Value::Array(items) => items.iter().map(|item| hide_below(item, key)).collect(),
         Value::String(text) => Value::String(hide_text(text, key)),
-        Value::Number(_) if key.is_some_and(secret::is_secret_key) => Value::from(HIDDEN),
+        Value::Number(_) if key.is_some_and(is_secret) => Value::from(HIDDEN),
         other => other.clone(),
     }
 }
 
 fn hide_text(text: &str, key: Option<&str>) -> String {
-    if !key.is_some_and(secret::is_secret_key) {
+    if !key.is_some_and(is_secret) {
         return secret::hide(text);
     }
     let reference = text.starts_with("file:") || text.starts_with("${") && text.ends_with('}');
@@ -102,5 +109,27 @@ mod tests {
         changed["front"]["source"]["rtsp"]["url"] = json!("rtsp://u:***@elsewhere/1");
         let error = restore(&mut changed, &old).unwrap_err();
         assert!(error.starts_with("front.source.rtsp.url: `***`"), "{error}");
+    }
+
+    #[test]
+    fn a_secret_under_a_mistyped_key_is_hidden_and_no_key_of_ours_is_taken_for_one() {
+        let old =
+            json!({"rtsp": {"url": "rtsp://h/1", "pasword": "geheim", "Passwort": "x"}, "tken": 5});
+        let shown = hide(&old);
+        assert_eq!(
+            shown,
+            json!({"rtsp": {"url": "rtsp://h/1", "pasword": "***", "Passwort": "***"}, "tken": "***"})
+        );
+        // The keys of the whole configuration, and what hides them on purpose.
+        let text = super::super::schema().to_string();
+        let schema: Value = serde_json::from_str(&text).unwrap();
+        let mut secret = std::collections::BTreeSet::new();
+        let types = schema["$defs"].as_object().unwrap().values();
+        for keys in types.filter_map(|kind| kind["properties"].as_object()) {
+            secret.extend(keys.keys().filter(|key| is_secret(key)).cloned());
+        }
+        // In the list `tokens` a token without its key would be hidden; what is in its mappings goes by their own keys.
+        let secret: Vec<_> = secret.into_iter().collect();
+        assert_eq!(secret, ["password", "token", "tokens"]);
     }
 }
