@@ -14,15 +14,17 @@ pub struct FolderWatch {
 }
 
 impl FolderWatch {
-    /// Watches the folder this file is in.
+    /// Watches the folder this file is in; where it is a link, that of the file itself too.
     pub fn of_file(file: &Path) -> Self {
-        let folder = match file.parent() {
-            Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
-            _ => PathBuf::from("."),
-        };
-        let events = watch(&folder)
+        let mut folders = vec![folder_of(file)];
+        folders.extend(
+            std::fs::canonicalize(file)
+                .ok()
+                .map(|file| folder_of(&file)),
+        );
+        let events = watch(&folders)
             .inspect_err(|error| {
-                tracing::warn!("{} cannot be watched: {error}", folder.display());
+                tracing::warn!("{} cannot be watched: {error}", folders[0].display());
             })
             .ok();
         Self { events }
@@ -45,14 +47,46 @@ impl FolderWatch {
     }
 }
 
-fn watch(folder: &Path) -> std::io::Result<Receiver> {
+fn folder_of(file: &Path) -> PathBuf {
+    match file.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
+        _ => PathBuf::from("."),
+    }
+}
+
+/// One and the same folder named twice is watched once.
+fn watch(folders: &[PathBuf]) -> std::io::Result<Receiver> {
     let events = inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC)?;
     let flags = WatchFlags::CLOSE_WRITE
         | WatchFlags::MOVED_TO
         | WatchFlags::CREATE
         | WatchFlags::DELETE
         | WatchFlags::ATTRIB;
-    inotify::add_watch(&events, folder, flags)?;
+    for folder in folders {
+        inotify::add_watch(&events, folder, flags)?;
+    }
     // Read like a pipe: the descriptor becomes readable, and bytes come.
     Receiver::from_owned_fd_unchecked(events)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+    use tokio::time::timeout;
+
+    #[tokio::test]
+    async fn the_file_behind_a_link_is_watched_too() {
+        let (links, files) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let (link, file) = (links.path().join("w.yaml"), files.path().join("w.yaml"));
+        std::fs::write(&file, "old").unwrap();
+        std::os::unix::fs::symlink(&file, &link).unwrap();
+        let mut watch = FolderWatch::of_file(&link);
+        for changed in [&file, &links.path().join("other")] {
+            std::fs::write(changed, "new").unwrap();
+            timeout(Duration::from_secs(20), watch.changed())
+                .await
+                .expect("it is told");
+        }
+    }
 }
