@@ -1,5 +1,6 @@
 //! The writer's handshake thread: lets readers in, and notices when they are gone. Frames never wait for it.
 
+use crate::consumer::before_newest_frame;
 use crate::generation::control_page;
 use crate::layout::MAX_READERS;
 use crate::producer::Link;
@@ -250,8 +251,9 @@ impl Work {
         let Some(Ok((fd, control))) = page else {
             return Err(wire::REFUSED_FULL);
         };
-        control.entitle(granted, inner.producer.last_seq());
-        let slots = inner.generation.map.geometry().slots();
+        let map = &inner.generation.map;
+        control.entitle(granted, before_newest_frame(map.view(map.geometry())));
+        let slots = map.geometry().slots();
         inner.links.push(Link {
             control,
             granted,
