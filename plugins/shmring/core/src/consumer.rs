@@ -105,15 +105,6 @@ pub enum Poll {
     Closed,
 }
 
-/// The last event before the newest frame, or the newest event where there is no frame.
-pub(crate) fn before_newest_frame(ring: View<'_>) -> u64 {
-    let newest = ring.head.newest.load(Ordering::Acquire); // PAIR head-newest
-    match ring.head.newest_frame.load(Ordering::Relaxed) {
-        0 => newest,
-        frame => frame.saturating_sub(1),
-    }
-}
-
 /// A reader's place in a ring.
 pub struct Consumer {
     cursor: u64,
@@ -121,14 +112,8 @@ pub struct Consumer {
 }
 
 impl Consumer {
-    /// Starts right before the newest frame, so that it comes at once.
-    pub fn new(ring: View<'_>, policy: Policy) -> Self {
-        let cursor = before_newest_frame(ring);
-        Self { cursor, policy }
-    }
-
     /// Starts where the writer has put the reader when it took it in: what it has published since is kept for it.
-    pub fn taken_in(ring: View<'_>, control: &Control, policy: Policy) -> Self {
+    pub fn new(ring: View<'_>, control: &Control, policy: Policy) -> Self {
         let newest = ring.head.newest.load(Ordering::Acquire); // PAIR head-newest
         let cursor = control.cursor.load(Ordering::Relaxed).min(newest);
         Self { cursor, policy }

@@ -3,6 +3,7 @@
 use crate::consumer::{Consumer, LeaseTable, Policy, Poll};
 use crate::header::Header;
 use crate::layout::{Control, Geometry, HEADER_WORDS, HeapRing};
+use crate::sync::Ordering;
 use crate::wire::{self, Hello, Welcome};
 use zerocopy::IntoBytes;
 
@@ -88,8 +89,10 @@ pub fn ring(bytes: &[u8]) {
     ring.overwrite(words(bytes));
     for policy in [Policy::Newest, Policy::EveryFrame { max_lag: 3 }] {
         let control = Control::new();
+        let newest_frame = ring.view().head.newest_frame.load(Ordering::Relaxed);
+        control.scribble(None, Some(newest_frame.saturating_sub(1)), None);
         let leases = LeaseTable::new(2);
-        let mut consumer = Consumer::new(ring.view(), policy);
+        let mut consumer = Consumer::new(ring.view(), &control, policy);
         for _ in 0..8 {
             match consumer.poll(ring.view(), &control, &leases) {
                 Poll::Frame { slot, lease, .. } => {

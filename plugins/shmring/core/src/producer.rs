@@ -94,6 +94,14 @@ impl Producer {
         most.saturating_sub(granted).min(wanted)
     }
 
+    /// Where a new reader begins: right before the newest frame, so that it comes at once.
+    pub fn beginning(&self, ring: View<'_>) -> u64 {
+        match ring.head.newest_frame.load(Ordering::Relaxed) {
+            0 => self.last_seq(),
+            frame => frame - 1,
+        }
+    }
+
     /// Slots that readers hold, as bits. Words beyond a reader's grant are not read, values beyond the ring ignored.
     fn leased<C: Deref<Target = Control>>(&self, links: &[Link<C>]) -> u64 {
         let mut bits = 0;

@@ -218,8 +218,7 @@ impl Reader {
         let (welcome, geometry, fds) =
             answer(&self.path, &socket, Some(&self.canceller), deadline)?;
         let attachment = attach(&welcome, geometry, fds, Arc::new(socket))?;
-        self.consumer =
-            Consumer::taken_in(attachment.view(), attachment.control(), self.options.policy);
+        self.consumer = Consumer::new(attachment.view(), attachment.control(), self.options.policy);
         self.adopt(attachment);
         self.stream_version = 0;
         self.last_number = 0;

@@ -1,6 +1,5 @@
 //! The writer's handshake thread: lets readers in, and notices when they are gone. Frames never wait for it.
 
-use crate::consumer::before_newest_frame;
 use crate::generation::control_page;
 use crate::layout::MAX_READERS;
 use crate::producer::Link;
@@ -252,7 +251,8 @@ impl Work {
             return Err(wire::REFUSED_FULL);
         };
         let map = &inner.generation.map;
-        control.entitle(granted, before_newest_frame(map.view(map.geometry())));
+        let beginning = inner.producer.beginning(map.view(map.geometry()));
+        control.entitle(granted, beginning);
         let slots = map.geometry().slots();
         inner.links.push(Link {
             control,

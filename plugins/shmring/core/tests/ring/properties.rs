@@ -168,6 +168,7 @@ impl Play {
                         continue;
                     }
                     let control = Arc::new(Control::new());
+                    control.scribble(None, Some(self.producer.beginning(view)), None);
                     let policy = if newest {
                         Policy::Newest
                     } else {
@@ -179,9 +180,9 @@ impl Play {
                         history,
                     });
                     self.peers.push(Peer {
+                        consumer: Consumer::new(view, &control, policy),
                         control,
                         leases: LeaseTable::new(granted),
-                        consumer: Consumer::new(view, policy),
                         held: Vec::new(),
                         lies: false,
                         last: 0,
