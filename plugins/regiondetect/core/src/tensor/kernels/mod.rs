@@ -2,6 +2,30 @@
 
 #![allow(unsafe_code)]
 
+/// The factors of a conversion, each in all places of a vector.
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+macro_rules! spread {
+    ($conversion:expr, $in_all_places:path) => {{
+        // Loops, because what `map` is given does not become part of a function with more features than it has: it would be
+        // called eighteen times a row.
+        let mut factors = Self {
+            luma: [$in_all_places(0.0); 3],
+            chroma: [[$in_all_places(0.0); 3]; 3],
+            range: [[$in_all_places(0.0); 2]; 3],
+        };
+        for i in 0..3 {
+            factors.luma[i] = $in_all_places($conversion.luma[i]);
+            for k in 0..3 {
+                factors.chroma[i][k] = $in_all_places($conversion.chroma[i][k]);
+            }
+            for k in 0..2 {
+                factors.range[i][k] = $in_all_places($conversion.range[i][k]);
+            }
+        }
+        factors
+    }};
+}
+
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "aarch64")]

@@ -72,23 +72,7 @@ impl Factors {
     #[inline]
     #[target_feature(enable = "neon")]
     fn new(conversion: &Conversion) -> Self {
-        // Loops, because what `map` is given does not become part of a function with more features than it has: it would be
-        // called eighteen times a row.
-        let mut factors = Self {
-            luma: [vdupq_n_f32(0.0); 3],
-            chroma: [[vdupq_n_f32(0.0); 3]; 3],
-            range: [[vdupq_n_f32(0.0); 2]; 3],
-        };
-        for i in 0..3 {
-            factors.luma[i] = vdupq_n_f32(conversion.luma[i]);
-            for k in 0..3 {
-                factors.chroma[i][k] = vdupq_n_f32(conversion.chroma[i][k]);
-            }
-            for k in 0..2 {
-                factors.range[i][k] = vdupq_n_f32(conversion.range[i][k]);
-            }
-        }
-        factors
+        spread!(conversion, vdupq_n_f32)
     }
 
     #[inline]

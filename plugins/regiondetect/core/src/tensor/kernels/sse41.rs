@@ -82,23 +82,7 @@ impl Factors {
     #[inline]
     #[target_feature(enable = "sse4.1")]
     fn new(conversion: &Conversion) -> Self {
-        // Loops, because what `map` is given does not become part of a function with more features than it has: it would be
-        // called eighteen times a row.
-        let mut factors = Self {
-            luma: [_mm_set1_ps(0.0); 3],
-            chroma: [[_mm_set1_ps(0.0); 3]; 3],
-            range: [[_mm_set1_ps(0.0); 2]; 3],
-        };
-        for i in 0..3 {
-            factors.luma[i] = _mm_set1_ps(conversion.luma[i]);
-            for k in 0..3 {
-                factors.chroma[i][k] = _mm_set1_ps(conversion.chroma[i][k]);
-            }
-            for k in 0..2 {
-                factors.range[i][k] = _mm_set1_ps(conversion.range[i][k]);
-            }
-        }
-        factors
+        spread!(conversion, _mm_set1_ps)
     }
 
     #[inline]
