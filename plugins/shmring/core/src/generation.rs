@@ -101,7 +101,7 @@ pub(crate) fn new_generation(
     number: u64,
 ) -> Result<Generation, CreateError> {
     let needed = geometry.total_bytes();
-    let readings = Readings::of_system();
+    let free = Readings::of_system().free_bytes(config.backing);
     let memory = |source: std::io::Error| CreateError::Memory {
         needed,
         slots: geometry.slots(),
@@ -109,12 +109,11 @@ pub(crate) fn new_generation(
             Backing::Memfd => "memory",
             Backing::DevShm => "/dev/shm",
         },
-        free: readings.free_bytes(config.backing),
+        free,
         source,
     };
     // The kernel would not refuse it but end a process, and not always this one. Less has to stay free than where budgets
     // are handed out: what was granted is not refused for what has changed since.
-    let free = readings.free_bytes(config.backing);
     if needed > free - free / 20 {
         return Err(memory(std::io::Error::new(
             std::io::ErrorKind::OutOfMemory,
