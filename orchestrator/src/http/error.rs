@@ -148,9 +148,6 @@ impl IntoResponse for ApiError {
 
 impl From<JsonRejection> for ApiError {
     fn from(rejection: JsonRejection) -> Self {
-        if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
-            return Self::TooLarge;
-        }
         let text = rejection.body_text();
         let text = text.strip_prefix("Failed to deserialize the JSON body into the target type: ");
         Self::Body(match text {
