@@ -5,6 +5,7 @@ pub mod clock;
 pub mod config;
 pub mod data_dir;
 pub mod http;
+pub mod limits;
 pub mod live;
 pub mod lock;
 pub mod media;

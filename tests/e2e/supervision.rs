@@ -1,6 +1,6 @@
 //! Workers die, cameras misbehave, everything stops: what the others notice, and what is left.
 
-use crate::support::{Watchpost, children, eventually, kill, lives};
+use crate::support::{PROGRAM, Watchpost, children, eventually, kill, lives};
 use rustix::process::Signal;
 use std::time::Duration;
 
@@ -204,4 +204,24 @@ fn segments() -> Vec<std::ffi::OsString> {
         |_| Vec::new(),
         |entries| entries.flatten().map(|e| e.file_name()).collect(),
     )
+}
+
+#[test]
+fn a_low_soft_limit_of_open_files_stops_no_camera() {
+    // Each camera takes five of the supervisor, so that without more the last ones had none.
+    let mut command = std::process::Command::new("sh");
+    command
+        .args(["-c", "ulimit -Sn 40; exec \"$0\" \"$@\"", PROGRAM])
+        .stdin(std::process::Stdio::null());
+    let cameras: String = (0..10)
+        .map(|n| {
+            format!(
+                "  c{n}: {{source: {{test: {{scene: still, width: 64, height: 64, fps: 2}}}}}}\n"
+            )
+        })
+        .collect();
+    let watchpost = Watchpost::start_by(command, &format!("cameras:\n{cameras}"));
+    for n in 0..10 {
+        watchpost.wait_streaming(&format!("c{n}"));
+    }
 }

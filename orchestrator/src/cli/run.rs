@@ -18,7 +18,7 @@ use watchpost::run_dir::{self, RunDir};
 use watchpost::store::{self, Store};
 use watchpost::supervisor::{Command, Handle, Supervisor};
 use watchpost::systemd::Systemd;
-use watchpost::{config, data_dir, http};
+use watchpost::{config, data_dir, http, limits};
 
 /// Arguments of `run`.
 #[derive(Debug, clap::Args)]
@@ -64,6 +64,7 @@ pub fn run(args: Args) -> Result<ExitCode> {
     for problem in loaded.general.iter() {
         tracing::error!("{problem}");
     }
+    limits::raise_open_files();
     let run_dir = RunDir::take(&run_dir::choose(loaded.config.run_dir.as_deref()))?;
     tokio::runtime::Builder::new_multi_thread()
         // Supervision is waiting; two threads let HTTP answer while the table is worked on.

@@ -5,6 +5,7 @@ use super::health::State;
 use super::history::Ids;
 use super::process::{self, Role};
 use super::{Supervisor, line, log};
+use crate::limits;
 use crate::worker::protocol::{AnalysisCommand, Report};
 use detection::{BBox, TrackChange};
 use std::time::{Duration, Instant};
@@ -309,7 +310,8 @@ impl Supervisor {
                 }
                 Err(error) => {
                     let wait = analysis.backoff.next_wait().max(Duration::from_secs(1));
-                    tracing::error!("cannot start the {} worker: {error}", role.name());
+                    let advice = limits::advice(&error);
+                    tracing::error!("cannot start the {} worker: {error}{advice}", role.name());
                     analysis.retry_at = Some(now + wait);
                 }
             }

@@ -6,12 +6,16 @@ use super::health::{Action, Event, State};
 use super::process::{self, Notice, Role, WorkerEvent};
 use super::ring::RingMonitor;
 use super::{Monitored, Supervisor, line, log};
-use crate::worker::protocol::{CaptureCommand, Report};
-use std::time::{Instant, SystemTime};
+use crate::limits::advice;
+use crate::worker::protocol::{CaptureCommand, FaultKind, Report};
+use std::time::{Duration, Instant, SystemTime};
 use watchpost_pipelines::CameraConfig;
 use watchpost_pipelines::camera::{Role as Use, Source};
 use watchpost_pipelines::secret::hide;
 use watchpost_pipelines::spec::CaptureSpec;
+
+/// Attempts to watch a ring, a second apart.
+const WATCH_TRIES: u32 = 5;
 
 impl Supervisor {
     /// Tells a camera's health about an event and does what follows.
@@ -85,7 +89,7 @@ impl Supervisor {
             }
             Err(error) => {
                 camera.worker = None;
-                let reason = format!("cannot start a capture worker: {error}");
+                let reason = format!("cannot start a capture worker: {error}{}", advice(&error));
                 // Through the queue, so that a failure cannot recurse.
                 let event = WorkerEvent {
                     role: Role::Capture(name.to_owned()),
@@ -157,13 +161,29 @@ impl Supervisor {
         let (run, name) = (camera.runs, name.to_owned());
         let socket = crate::run_dir::socket(self.run_dir.path(), &name);
         let sender = self.monitor_sender.clone();
-        tokio::task::spawn_blocking(move || {
-            let monitor = RingMonitor::attach(&socket);
-            let _ = sender.blocking_send(Monitored {
-                camera: name,
-                run,
-                monitor,
-            });
+        tokio::spawn(async move {
+            let mut tries = 0;
+            let monitor = loop {
+                let socket = socket.clone();
+                let attached =
+                    tokio::task::spawn_blocking(move || RingMonitor::attach(&socket)).await;
+                let Ok(monitor) = attached else {
+                    return;
+                };
+                tries += 1;
+                if monitor.is_ok() || tries == WATCH_TRIES {
+                    break monitor;
+                }
+                // A worker that dies just now says why by its end, which is the better reason.
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            };
+            let _ = sender
+                .send(Monitored {
+                    camera: name,
+                    run,
+                    monitor,
+                })
+                .await;
         });
     }
 
@@ -181,8 +201,10 @@ impl Supervisor {
                 let name = monitored.camera;
                 self.read_head(&name, Instant::now());
             }
+            // Unwatched it would count as silent, and nobody would learn why.
             Err(error) => {
-                tracing::warn!(camera = camera.name, "cannot watch the ring: {error}");
+                let reason = format!("cannot watch the ring: {error}{}", advice(error.as_ref()));
+                self.handle(&monitored.camera, Event::Fault(FaultKind::Source, reason));
             }
         }
     }

@@ -242,3 +242,18 @@ fn a_restarted_writer_finds_its_slots_empty() {
     nothing(&mut reader);
     assert!(writer.acquire(Purpose::Copy).is_ok());
 }
+
+#[test]
+fn a_reader_without_room_for_descriptors_is_told_so() {
+    let place = place();
+    let _writer = writer(&place, 8);
+    let mut role = Role::start("few-files", &place.socket);
+    let told: Vec<String> = std::iter::from_fn(|| role.hear()).collect();
+    let (last, errors) = told.split_last().expect("it says something");
+    assert_eq!(last, "connected", "{told:?}");
+    // The socket, the event to cancel by, the ring and the control page: each has its turn to be the one too many.
+    assert!(errors.len() >= 7, "{told:?}");
+    for error in errors {
+        assert!(error.contains("Too many open files"), "{error}");
+    }
+}

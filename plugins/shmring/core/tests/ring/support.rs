@@ -201,6 +201,7 @@ fn play_role() {
         "hold" => hold_role(&place),
         "slow" => slow_role(&place, over),
         "sleep" => sleep_role(&place),
+        "few-files" => few_files_role(&place),
         other => panic!("unknown role {other}"),
     }
 }
@@ -271,4 +272,26 @@ fn sleep_role(place: &Place) {
     let mut reader = Reader::connect(&place.socket, Default::default()).expect("reader");
     say("waiting");
     while reader.next(Some(LONG)).is_ok() {}
+}
+
+/// Connects with room for ever fewer descriptors, and says what it is told, then that all is well with room for many.
+fn few_files_role(place: &Place) {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let usual = getrlimit(Resource::Nofile);
+    let with = |limit| {
+        let limit = rustix::process::Rlimit {
+            current: Some(limit),
+            ..usual
+        };
+        setrlimit(Resource::Nofile, limit).expect("lower the limit");
+        let reader = Reader::connect(&place.socket, Default::default()).map(drop);
+        let monitor = shmring_core::Monitor::connect(&place.socket, LONG).map(drop);
+        [reader, monitor].into_iter().filter_map(Result::err)
+    };
+    let errors = (3..40).flat_map(with);
+    for error in errors {
+        say(&error.to_string());
+    }
+    assert_eq!(with(usual.current.unwrap_or(1024)).count(), 0);
+    say("connected");
 }
