@@ -26,8 +26,17 @@ pub enum EditError {
 /// More differences than any change has.
 const MAX_STEPS: usize = 10_000;
 
-/// The text changed so that it reads as `wanted`.
+/// The text changed so that it reads as `wanted`. Lines that all end in CR LF go on doing so.
 pub fn edit(text: &str, wanted: &Value) -> Result<String, EditError> {
+    let ends = text.matches('\n').count();
+    if ends > 0 && text.matches("\r\n").count() == ends {
+        let edited = edit_lines(&text.replace("\r\n", "\n"), wanted)?;
+        return Ok(edited.replace('\n', "\r\n"));
+    }
+    edit_lines(text, wanted)
+}
+
+fn edit_lines(text: &str, wanted: &Value) -> Result<String, EditError> {
     let mut text = text.to_owned();
     for _ in 0..MAX_STEPS {
         let tree = yaml::parse(&text).map_err(|mistake| EditError::Unreadable(mistake.message))?;
@@ -171,12 +180,30 @@ impl Editor<'_> {
         let start = holder.entry.place.offset;
         let end = self.end_of(holder.entry);
         let indent = holder.entry.place.column - 1;
-        let entry = if holder.flow {
-            format!("{}: {}", inline_key(&holder.entry.key), inline(wanted))
-        } else {
-            block(&holder.entry.key, wanted, indent)
+        if holder.flow {
+            let entry = format!("{}: {}", inline_key(&holder.entry.key), inline(wanted));
+            return Some(self.splice(start, end, &entry));
+        }
+        let entry = block(&holder.entry.key, wanted, indent);
+        let Some((comment, comment_end)) = self.comment_of(holder.entry, end) else {
+            return Some(self.splice(start, end, &entry));
         };
-        Some(self.splice(start, end, &entry))
+        let (first, others) = entry
+            .find('\n')
+            .map_or((&*entry, ""), |line_end| entry.split_at(line_end));
+        let entry = format!("{first} {comment}{others}");
+        Some(self.splice(start, end.max(comment_end), &entry))
+    }
+
+    /// The comment behind a key, or else behind what ends at `end`, and where it ends: it stays on the line of the key
+    /// whatever stands there then.
+    fn comment_of(&self, entry: &Entry, end: usize) -> Option<(&str, usize)> {
+        [self.colon_of(entry), end].into_iter().find_map(|from| {
+            let line = self.text[from..].lines().next()?;
+            line.trim_start()
+                .starts_with('#')
+                .then(|| (line.trim(), from + line.len()))
+        })
     }
 
     /// A document without keys gets its first ones.
@@ -253,8 +280,8 @@ impl Editor<'_> {
         Some(self.splice(line_start, line_end, ""))
     }
 
-    /// Where an entry's text ends, without what follows it on the line.
-    fn end_of(&self, entry: &Entry) -> usize {
+    /// Where an entry's value begins: behind the colon.
+    fn colon_of(&self, entry: &Entry) -> usize {
         let start = entry.place.offset;
         let key = &self.text[start..];
         // A quoted key may hold a colon.
@@ -262,9 +289,14 @@ impl Editor<'_> {
             Some(quote @ ('"' | '\'')) => key[1..].find(quote).map_or(0, |i| i + 2),
             _ => 0,
         };
-        let colon = key[quoted..]
+        key[quoted..]
             .find(':')
-            .map_or(start, |i| start + quoted + i + 1);
+            .map_or(start, |i| start + quoted + i + 1)
+    }
+
+    /// Where an entry's text ends, without what follows it on the line.
+    fn end_of(&self, entry: &Entry) -> usize {
+        let colon = self.colon_of(entry);
         let end = if entry.value.alias {
             let rest = &self.text[colon..];
             colon + rest.find(['\n', ',', '}', '#']).unwrap_or(rest.len())
@@ -391,6 +423,45 @@ mod tests {
             text.contains("# my cameras") && text.contains("cameras: {}"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn a_comment_behind_an_empty_mapping_stays_behind_its_key() {
+        let front = json!({"cameras": {"front": {"source": {"test": "walkers"}}}});
+        for (empty, filled) in [
+            (
+                "cameras: {} # mine\nrun_dir: r # here\n",
+                "cameras: # mine\n  front:\n    source:\n      test: walkers\nrun_dir: r # here\n",
+            ),
+            (
+                "cameras: {} # mine",
+                "cameras: # mine\n  front:\n    source:\n      test: walkers",
+            ),
+        ] {
+            let mut wanted = value(empty);
+            wanted["cameras"] = front["cameras"].clone();
+            assert_eq!(edit(empty, &wanted).unwrap(), filled);
+            assert_eq!(edit(filled, &value(empty)).unwrap(), empty);
+        }
+        let begun = "cameras: # mine\n\n# the rest\nrun_dir: r\n";
+        let mut wanted = value(begun);
+        wanted["cameras"] = front["cameras"].clone();
+        let text = edit(begun, &wanted).unwrap();
+        assert!(text.starts_with("cameras: # mine\n  front:\n"), "{text}");
+        assert!(text.ends_with("\n# the rest\nrun_dir: r\n"), "{text}");
+    }
+
+    #[test]
+    fn the_ends_of_lines_stay_what_they_are() {
+        let file = FILE.replace('\n', "\r\n");
+        let mut wanted = value(&file);
+        wanted["cameras"]["side"] = json!({"source": {"test": "walkers"}});
+        wanted["cameras"]["front"]["detect"]["fps"] = json!(7);
+        wanted["cameras"].as_object_mut().unwrap().remove("back");
+        let text = edit(&file, &wanted).unwrap();
+        assert_eq!(value(&text), wanted);
+        assert_eq!(text.matches("\r\n").count(), text.matches('\n').count());
+        assert!(text.contains("  # by the door\r\n"), "{text:?}");
     }
 
     #[test]

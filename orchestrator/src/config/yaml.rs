@@ -12,6 +12,9 @@ const MAX_DEPTH: usize = 64;
 /// Nodes no configuration has; aliases count each time, so that a few lines cannot become gigabytes.
 const MAX_NODES: usize = 200_000;
 
+/// Bytes of what closes a list or mapping in flow style. The parser counts blanks and a comment behind it in.
+const BRACKET: usize = 1;
+
 /// A place in the text.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
@@ -289,7 +292,7 @@ impl<'a> Reader<'a> {
         let end = loop {
             let (event, span) = self.next()?;
             if event == Event::SequenceEnd {
-                break self.bytes.byte(span.end.index());
+                break self.bytes.byte(span.start.index());
             }
             self.path.push(Step::Index(items.len()));
             items.push(self.node(event, span, depth + 1)?);
@@ -298,7 +301,7 @@ impl<'a> Reader<'a> {
         let flow = self.is_flow(start);
         Ok(Node {
             end: if flow {
-                end
+                end + BRACKET
             } else {
                 items.last().map_or(end, |n| n.end)
             },
@@ -316,7 +319,7 @@ impl<'a> Reader<'a> {
         let end = loop {
             let (event, span) = self.next()?;
             let (key, plain) = match event {
-                Event::MappingEnd => break self.bytes.byte(span.end.index()),
+                Event::MappingEnd => break self.bytes.byte(span.start.index()),
                 Event::Scalar(text, style, _, _) => {
                     (text.into_owned(), style == ScalarStyle::Plain)
                 }
@@ -352,7 +355,11 @@ impl<'a> Reader<'a> {
         }
         let flow = self.is_flow(start);
         Ok(Node {
-            end: if flow { end } else { last.unwrap_or(end) },
+            end: if flow {
+                end + BRACKET
+            } else {
+                last.unwrap_or(end)
+            },
             content: Content::Mapping(entries),
             start,
             flow,
