@@ -95,6 +95,10 @@ fn media_are_listed_fetched_in_parts_and_removed() {
     assert!(head.contains("content-type: video/mp4"), "{head}");
     let (code, _, end) = fetch(&watchpost, "GET", url, "Range: bytes=-10\r\n");
     assert_eq!((code, end.as_slice()), (206, &whole[99_990..]));
+    for unread in ["bytes=0-1,5-6", "lines=0-1", "bytes=first", "bytes=-"] {
+        let (code, ..) = fetch(&watchpost, "GET", url, &format!("Range: {unread}\r\n"));
+        assert_eq!(code, 200, "{unread}");
+    }
     let (code, ..) = fetch(&watchpost, "GET", url, "Range: bytes=100000-\r\n");
     assert_eq!(code, 416);
     let (code, head, none) = fetch(&watchpost, "HEAD", url, "");

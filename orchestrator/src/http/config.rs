@@ -2,11 +2,12 @@
 
 use super::Api;
 use super::error::ApiError;
+use super::query::QueryOf;
 use crate::changes::{Edit, Manner};
 use crate::config::Action;
 use axum::Json;
-use axum::extract::rejection::{JsonRejection, QueryRejection};
-use axum::extract::{Path, Query, State};
+use axum::extract::rejection::JsonRejection;
+use axum::extract::{Path, State};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -48,7 +49,6 @@ pub struct Answer {
     actions: Vec<Action>,
 }
 
-type HowResult = Result<Query<How>, QueryRejection>;
 type BodyResult = Result<Json<Value>, JsonRejection>;
 
 /// `GET /api/config`: the configuration at work, secrets as `***`, references unresolved.
@@ -59,7 +59,7 @@ pub async fn get(State(api): State<Api>) -> Result<Json<Value>, ApiError> {
 /// `POST /api/config`: the whole configuration.
 pub async fn post(
     State(api): State<Api>,
-    how: HowResult,
+    QueryOf(how): QueryOf<How>,
     body: BodyResult,
 ) -> Result<Json<Answer>, ApiError> {
     change(&api, how, Edit::All(value(body)?)).await
@@ -69,7 +69,7 @@ pub async fn post(
 pub async fn put_camera(
     State(api): State<Api>,
     Path(name): Path<String>,
-    how: HowResult,
+    QueryOf(how): QueryOf<How>,
     body: BodyResult,
 ) -> Result<Json<Answer>, ApiError> {
     change(&api, how, Edit::Put(name, value(body)?)).await
@@ -79,7 +79,7 @@ pub async fn put_camera(
 pub async fn patch_camera(
     State(api): State<Api>,
     Path(name): Path<String>,
-    how: HowResult,
+    QueryOf(how): QueryOf<How>,
     body: BodyResult,
 ) -> Result<Json<Answer>, ApiError> {
     change(&api, how, Edit::Patch(name, value(body)?)).await
@@ -89,7 +89,7 @@ pub async fn patch_camera(
 pub async fn delete_camera(
     State(api): State<Api>,
     Path(name): Path<String>,
-    how: HowResult,
+    QueryOf(how): QueryOf<How>,
 ) -> Result<Json<Answer>, ApiError> {
     change(&api, how, Edit::Remove(name)).await
 }
@@ -98,8 +98,7 @@ fn value(body: BodyResult) -> Result<Value, ApiError> {
     Ok(body.map(|Json(value)| value)?)
 }
 
-async fn change(api: &Api, how: HowResult, edit: Edit) -> Result<Json<Answer>, ApiError> {
-    let Query(how) = how.map_err(|error| ApiError::Parameter(error.body_text()))?;
+async fn change(api: &Api, how: How, edit: Edit) -> Result<Json<Answer>, ApiError> {
     let manner = how.manner()?;
     let actions = api.changes.change(edit, manner).await?;
     Ok(Json(Answer {

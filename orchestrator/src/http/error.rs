@@ -29,6 +29,9 @@ pub enum ApiError {
     /// 404
     #[error("the file of media item {0} is not there, or is none that may be handed out")]
     NoMediaFile(i64),
+    /// 416
+    #[error("media item {0} has {1} bytes, and the range asked for begins behind them")]
+    NoSuchRange(i64, u64),
     /// 500
     #[error("{0}")]
     Media(String),
@@ -123,6 +126,7 @@ impl ApiError {
                 | Refusal::Unreadable(_) => StatusCode::CONFLICT,
                 Refusal::Gone(_) => StatusCode::SERVICE_UNAVAILABLE,
             },
+            ApiError::NoSuchRange(..) => StatusCode::RANGE_NOT_SATISFIABLE,
             ApiError::WrongMethod(..) => StatusCode::METHOD_NOT_ALLOWED,
             ApiError::TooSlow => StatusCode::REQUEST_TIMEOUT,
             ApiError::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,

@@ -3,8 +3,7 @@
 use std::convert::Infallible;
 
 use axum::Json;
-use axum::extract::rejection::{PathRejection, QueryRejection};
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Sse;
 use axum::response::sse::{Event as SseEvent, KeepAlive};
@@ -14,6 +13,7 @@ use tokio::sync::{broadcast, mpsc};
 
 use super::Api;
 use super::error::ApiError;
+use super::query::{Id, QueryOf};
 use crate::store::{Change, Event, EventFilter, Store};
 
 /// Changes read from the database at a time while a listener catches up.
@@ -44,9 +44,8 @@ pub struct EventQuery {
 /// `GET /api/events`: newest first.
 pub async fn list(
     State(api): State<Api>,
-    query: Result<Query<EventQuery>, QueryRejection>,
+    QueryOf(query): QueryOf<EventQuery>,
 ) -> Result<Json<Vec<Event>>, ApiError> {
-    let Query(query) = query.map_err(|error| ApiError::Parameter(error.body_text()))?;
     let filter = EventFilter {
         camera: query.camera,
         label: query.label,
@@ -62,11 +61,7 @@ pub async fn list(
 }
 
 /// `GET /api/events/{id}`.
-pub async fn one(
-    State(api): State<Api>,
-    id: Result<Path<i64>, PathRejection>,
-) -> Result<Json<Event>, ApiError> {
-    let Path(id) = id.map_err(|error| ApiError::Parameter(error.body_text()))?;
+pub async fn one(State(api): State<Api>, Id(id): Id) -> Result<Json<Event>, ApiError> {
     let event = api.ask_store(move |store| store.event(id)).await?;
     event.map(Json).ok_or(ApiError::NoSuchEvent(id))
 }
@@ -83,10 +78,9 @@ pub struct StreamQuery {
 /// number of the last one it had, a listener gets all it has missed first.
 pub async fn stream(
     State(api): State<Api>,
-    query: Result<Query<StreamQuery>, QueryRejection>,
+    QueryOf(query): QueryOf<StreamQuery>,
     headers: HeaderMap,
 ) -> Result<Sse<impl futures_core::Stream<Item = Result<SseEvent, Infallible>>>, ApiError> {
-    let Query(query) = query.map_err(|error| ApiError::Parameter(error.body_text()))?;
     let header = headers
         .get("last-event-id")
         .and_then(|value| value.to_str().ok()?.trim().parse().ok());

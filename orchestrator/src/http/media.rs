@@ -4,11 +4,12 @@ use std::os::fd::AsRawFd;
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::rejection::{PathRejection, QueryRejection};
-use axum::extract::{Path, Query, Request, State};
-use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
+use axum::extract::{Request, State};
+use axum::http::header::{
+    CONTENT_DISPOSITION, CONTENT_RANGE, CONTENT_TYPE, RANGE, X_CONTENT_TYPE_OPTIONS,
+};
 use axum::http::{HeaderValue, StatusCode};
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tower_http::services::ServeFile;
@@ -16,6 +17,7 @@ use watchpost_pipelines::tasks::Task;
 
 use super::Api;
 use super::error::ApiError;
+use super::query::{Id, QueryOf};
 use crate::media::{Media, Part};
 use crate::store::{MediaFilter, MediaItem};
 
@@ -65,9 +67,8 @@ impl From<MediaItem> for Item {
 /// `GET /api/media`: newest first.
 pub async fn list(
     State(api): State<Api>,
-    query: Result<Query<MediaQuery>, QueryRejection>,
+    QueryOf(query): QueryOf<MediaQuery>,
 ) -> Result<Json<Vec<Item>>, ApiError> {
-    let Query(query) = query.map_err(|error| ApiError::Parameter(error.body_text()))?;
     let filter = MediaFilter {
         camera: query.camera,
         task: query.task,
@@ -81,15 +82,17 @@ pub async fn list(
     Ok(Json(items.into_iter().map(Item::from).collect()))
 }
 
-type Id = Result<Path<i64>, PathRejection>;
-
 /// `GET /api/media/{id}`.
-pub async fn one(State(api): State<Api>, id: Id) -> Result<Json<Item>, ApiError> {
+pub async fn one(State(api): State<Api>, Id(id): Id) -> Result<Json<Item>, ApiError> {
     find(&api, id).await.map(|item| Json(item.into()))
 }
 
 /// `GET /api/media/{id}/file`: whole or in ranges.
-pub async fn file(State(api): State<Api>, id: Id, request: Request) -> Result<Response, ApiError> {
+pub async fn file(
+    State(api): State<Api>,
+    Id(id): Id,
+    request: Request,
+) -> Result<Response, ApiError> {
     let item = find(&api, id).await?;
     let media_type = item.media_type.clone();
     serve(&api, item, Part::File, &media_type, request).await
@@ -98,7 +101,7 @@ pub async fn file(State(api): State<Api>, id: Id, request: Request) -> Result<Re
 /// `GET /api/media/{id}/thumbnail`: a small JPEG of it.
 pub async fn thumbnail(
     State(api): State<Api>,
-    id: Id,
+    Id(id): Id,
     request: Request,
 ) -> Result<Response, ApiError> {
     let item = find(&api, id).await?;
@@ -106,7 +109,7 @@ pub async fn thumbnail(
 }
 
 /// `DELETE /api/media/{id}`: the file and all that belongs to it. Answers with what it was.
-pub async fn delete(State(api): State<Api>, id: Id) -> Result<Json<Item>, ApiError> {
+pub async fn delete(State(api): State<Api>, Id(id): Id) -> Result<Json<Item>, ApiError> {
     let item = find(&api, id).await?;
     match media(&api)?.remove(item.id).await {
         Ok(true) => Ok(Json(item.into())),
@@ -115,8 +118,7 @@ pub async fn delete(State(api): State<Api>, id: Id) -> Result<Json<Item>, ApiErr
     }
 }
 
-async fn find(api: &Api, id: Id) -> Result<MediaItem, ApiError> {
-    let Path(id) = id.map_err(|error| ApiError::Parameter(error.body_text()))?;
+async fn find(api: &Api, id: i64) -> Result<MediaItem, ApiError> {
     let item = api.ask_store(move |store| store.media_item(id)).await?;
     item.ok_or(ApiError::NoSuchMedia(id))
 }
@@ -130,9 +132,13 @@ async fn serve(
     item: MediaItem,
     part: Part,
     media_type: &str,
-    request: Request,
+    mut request: Request,
 ) -> Result<Response, ApiError> {
-    let id = item.id;
+    let (id, size) = (item.id, item.size);
+    let range = request.headers().get(RANGE);
+    if range.is_some_and(|range| !is_one_range(range)) {
+        request.headers_mut().remove(RANGE);
+    }
     let keeper = media(api)?.clone();
     let name = download_name(&item, part);
     let opened = tokio::task::spawn_blocking(move || keeper.open(&item, part)).await;
@@ -162,10 +168,30 @@ async fn serve(
     if let Ok(disposition) = HeaderValue::from_str(&format!("inline; filename=\"{name}\"")) {
         headers.insert(CONTENT_DISPOSITION, disposition);
     }
-    if response.status() == StatusCode::NOT_FOUND {
-        return Err(ApiError::NoMediaFile(id));
+    match response.status() {
+        StatusCode::NOT_FOUND => Err(ApiError::NoMediaFile(id)),
+        StatusCode::RANGE_NOT_SATISFIABLE => {
+            let mut refused = ApiError::NoSuchRange(id, size).into_response();
+            if let Some(size) = response.headers_mut().remove(CONTENT_RANGE) {
+                refused.headers_mut().insert(CONTENT_RANGE, size);
+            }
+            Ok(refused)
+        }
+        _ => Ok(response),
     }
-    Ok(response)
+}
+
+/// `bytes=0-99`, `bytes=100-` or `bytes=-100`. Several parts, other units and what is no range at all are left unread, as
+/// RFC 9110 has it: the answer is the whole file.
+fn is_one_range(range: &HeaderValue) -> bool {
+    let parts = range
+        .to_str()
+        .ok()
+        .and_then(|range| range.strip_prefix("bytes=")?.split_once('-'));
+    let is_number = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    parts.is_some_and(|(first, last)| {
+        is_number(first) && is_number(last) && !(first.is_empty() && last.is_empty())
+    })
 }
 
 /// `front-2026-11-21-14-23-00.123-photo.jpg`: says all by itself, with nothing in it that a file system minds.

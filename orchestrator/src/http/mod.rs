@@ -13,6 +13,7 @@ mod live;
 mod media;
 mod metrics;
 mod openapi;
+mod query;
 mod routes;
 mod server;
 mod tasks;

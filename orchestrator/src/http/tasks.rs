@@ -2,8 +2,8 @@
 
 use axum::Json;
 use axum::body::Bytes;
-use axum::extract::rejection::{JsonRejection, QueryRejection};
-use axum::extract::{Path, Query, State};
+use axum::extract::rejection::JsonRejection;
+use axum::extract::{Path, State};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use watchpost_pipelines::tasks::{
@@ -14,6 +14,7 @@ use watchpost_pipelines::tasks::task::{NoParameters, SeriesParameters, VideoPara
 
 use super::Api;
 use super::error::ApiError;
+use super::query::QueryOf;
 use crate::supervisor::TaskRefusal;
 use crate::worker::protocol::TaskRequest;
 
@@ -137,9 +138,8 @@ pub struct Plan {
 pub async fn planned(
     State(api): State<Api>,
     Path(name): Path<String>,
-    query: Result<Query<PlanQuery>, QueryRejection>,
+    QueryOf(query): QueryOf<PlanQuery>,
 ) -> Result<Json<Plan>, ApiError> {
-    let Query(query) = query.map_err(|error| ApiError::Parameter(error.body_text()))?;
     let mut uses = match &query.tasks {
         None => Use::ALL.to_vec(),
         Some(tasks) => tasks
