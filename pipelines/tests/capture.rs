@@ -295,7 +295,25 @@ fn faults_name_their_cause() {
     assert_eq!(fault.kind, FaultKind::Source);
     assert!(!fault.reason.contains("geheim"), "{fault}");
     assert!(
-        fault.reason.contains("Could not connect") || fault.reason.contains("Failed to connect"),
+        fault
+            .reason
+            .starts_with("Failed to connect to 127.0.0.1:1: Connection refused"),
+        "{fault}"
+    );
+
+    // A name that no resolver may know (RFC 6761).
+    let unknown: Source =
+        serde_json::from_str(r#"{"rtsp": "rtsp://u:geheim@camera.invalid/main"}"#).unwrap();
+    let running = Running::start(&CameraConfig::from_source(unknown)).unwrap();
+    let CaptureEvent::Failed(fault) = running.next().err().unwrap() else {
+        panic!("no fault");
+    };
+    assert_eq!(fault.kind, FaultKind::Source);
+    assert!(!fault.reason.contains("geheim"), "{fault}");
+    assert!(
+        fault
+            .reason
+            .starts_with("Failed to connect: the name camera.invalid leads to no address"),
         "{fault}"
     );
 

@@ -13,6 +13,7 @@
 mod decode;
 mod fault;
 mod rate;
+mod reach;
 mod setup;
 mod source;
 
@@ -571,7 +572,13 @@ impl Capture {
                     .lock()
                     .expect("no panic while held")
                     .clone();
-                let fault = fault::classify(error, decoder.as_ref(), self.sink.as_ref());
+                let mut fault = fault::classify(error, decoder.as_ref(), self.sink.as_ref());
+                // It takes time, which a camera has that has nothing else to do than to be connected.
+                if self.sink.is_some()
+                    && let Some(why) = reach::why_not(error)
+                {
+                    fault.reason = why;
+                }
                 Some(CaptureEvent::Failed(fault))
             }
             gst::MessageView::Warning(warning) => {
