@@ -96,7 +96,7 @@ fn row(camera: &CameraStatus, width: usize, colour: bool) -> String {
     let (on, off) = match (colour, camera.state) {
         (false, _) => ("", ""),
         (_, State::Streaming) => ("\x1b[32m", "\x1b[0m"),
-        (_, State::Connecting | State::Disabled) => ("\x1b[90m", "\x1b[0m"),
+        (_, State::Connecting | State::Disabled | State::Stopping) => ("\x1b[90m", "\x1b[0m"),
         (_, State::Stalled | State::BackingOff) => ("\x1b[33m", "\x1b[0m"),
         (_, State::AuthFailed | State::Failed) => ("\x1b[31m", "\x1b[0m"),
     };

@@ -270,7 +270,7 @@ pub(super) fn log_transition(camera: &mut Camera, now: Instant) {
         State::Connecting if camera.health.reason().is_some() => {
             tracing::debug!(camera = name, "{text}");
         }
-        State::Connecting | State::Streaming | State::Disabled => {
+        State::Connecting | State::Streaming | State::Disabled | State::Stopping => {
             tracing::info!(camera = name, "{text}");
         }
         State::Stalled | State::BackingOff => tracing::warn!(camera = name, "{text}"),

@@ -30,6 +30,8 @@ pub enum State {
     Disabled,
     /// Will not work until something is changed; the reason says what.
     Failed,
+    /// Its worker is ending: the camera was removed, or begins anew with another configuration, as the reason says.
+    Stopping,
 }
 
 impl State {
@@ -43,11 +45,12 @@ impl State {
             State::AuthFailed => "auth-failed",
             State::Disabled => "disabled",
             State::Failed => "failed",
+            State::Stopping => "stopping",
         }
     }
 
     /// Every state, for metrics that show one series per state.
-    pub const ALL: [State; 7] = [
+    pub const ALL: [State; 8] = [
         State::Connecting,
         State::Streaming,
         State::Stalled,
@@ -55,6 +58,7 @@ impl State {
         State::AuthFailed,
         State::Disabled,
         State::Failed,
+        State::Stopping,
     ];
 }
 
@@ -74,6 +78,8 @@ pub enum Event {
     Enable,
     /// It shall not run.
     Disable,
+    /// It leaves the table, for this reason.
+    Leave(&'static str),
     /// Its configuration cannot work.
     Broken(String),
     /// There is no memory for its ring.
@@ -200,6 +206,7 @@ impl Health {
         match event {
             Event::Enable => self.enable(now, wall),
             Event::Disable => self.rest(State::Disabled, None, wall),
+            Event::Leave(why) => self.rest(State::Stopping, Some(why.into()), wall),
             Event::Broken(reason) => self.rest(State::Failed, Some(reason), wall),
             Event::Refused(reason) => {
                 self.show(State::Failed, Some(reason), wall);
