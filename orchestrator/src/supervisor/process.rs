@@ -175,6 +175,11 @@ pub fn spawn(
         // Many short-lived threads of codecs would otherwise each get an arena.
         .env("MALLOC_ARENA_MAX", "2")
         .kill_on_drop(true);
+    // Its greeting, at each start of a camera's worker, is no warning.
+    const LIBCAMERA_LOG: &str = "LIBCAMERA_LOG_LEVELS";
+    if std::env::var_os(LIBCAMERA_LOG).is_none() {
+        command.env(LIBCAMERA_LOG, "*:WARN");
+    }
     let child = command.spawn()?;
     let pid = child.id().unwrap_or_default();
     let (sender, orders) = mpsc::channel(PENDING_COMMANDS);
@@ -443,9 +448,23 @@ impl LineLimit {
         }
         self.count += 1;
         if self.count <= Self::LINES {
-            tracing::warn!(worker, "{}", hide(line));
+            tracing::warn!(worker, "{}", hide(&without_colours(line)));
         }
     }
+}
+
+/// A line without the codes that colour it on a terminal: libcamera writes them whatever it writes to.
+fn without_colours(line: &str) -> String {
+    let mut parts = line.split("\x1b[");
+    let mut out = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        // Numbers, then the one letter that says what they are for.
+        let rest = part.trim_start_matches(|c: char| c.is_ascii_digit() || c == ';');
+        let mut rest = rest.chars();
+        rest.next();
+        out.push_str(rest.as_str());
+    }
+    out
 }
 
 #[cfg(test)]
@@ -470,6 +489,20 @@ mod tests {
     fn the_state_of_a_process_is_read_behind_its_name() {
         assert!(matches!(process_state(std::process::id()), Some('R' | 'S')));
         assert_eq!(process_state(u32::MAX), None);
+    }
+
+    #[test]
+    fn lines_of_libraries_lose_their_colours() {
+        for (line, plain) in [
+            (
+                "[1:2.3] [7] \x1b[1;33m WARN \x1b[1;37mIPAManager \x1b[0mNo IPA found",
+                "[1:2.3] [7]  WARN IPAManager No IPA found",
+            ),
+            ("\x1b[0mä\x1b[\x1b[1;", "ä"),
+            ("plain", "plain"),
+        ] {
+            assert_eq!(without_colours(line), plain);
+        }
     }
 
     #[tokio::test]
