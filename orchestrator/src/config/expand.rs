@@ -1,12 +1,14 @@
 //! References in values: `${NAME}` to the environment, `file:PATH` to a file that holds a secret.
 //!
-//! They are resolved in a copy of the tree, just before it is read; what is shown and written keeps them.
+//! They are resolved in a copy of the tree, just before it is read; what is shown and written keeps them. What they stand for
+//! is text, or a number, true or false where the key takes no text: a password of digits stays the text it is.
 
 use std::path::Path;
 
+use serde_json::Value;
 use watchpost_pipelines::secret;
 
-use super::yaml::{Content, Node, Step};
+use super::yaml::{self, Content, Node, Step};
 
 /// Where the values of references come from.
 pub trait Environment {
@@ -26,13 +28,16 @@ impl Environment for ProcessEnvironment {
 /// A reference that cannot be resolved: where, and why.
 pub type Unresolved = (Vec<Step>, String);
 
+/// A reference that was resolved: where, and what it stands for.
+pub type Resolved = (Vec<Step>, String);
+
 /// Resolves every reference below a node. `folder` is what relative paths count from. Answers with those that cannot be
-/// resolved, and with the texts the others became.
+/// resolved, and with the others.
 pub fn resolve(
     node: &mut Node,
     folder: &Path,
     environment: &dyn Environment,
-) -> (Vec<Unresolved>, Vec<String>) {
+) -> (Vec<Unresolved>, Vec<Resolved>) {
     let mut unresolved = Vec::new();
     let mut resolved = Vec::new();
     let mut path = Vec::new();
@@ -55,14 +60,12 @@ fn walk(
     environment: &dyn Environment,
     path: &mut Vec<Step>,
     unresolved: &mut Vec<Unresolved>,
-    resolved: &mut Vec<String>,
+    resolved: &mut Vec<Resolved>,
 ) {
     match &mut node.content {
         Content::Text(text) => match value(text, key, folder, environment) {
             Ok(Some(value)) => {
-                if !value.is_empty() {
-                    resolved.push(value.clone());
-                }
+                resolved.push((path.clone(), value.clone()));
                 *text = value;
             }
             Ok(None) => {}
@@ -91,6 +94,66 @@ fn walk(
             }
         }
         Content::Null | Content::Bool(_) | Content::Number(_) => {}
+    }
+}
+
+/// Makes a number, true or false of what references became where the schema takes no text. Answers with the texts that stay.
+pub fn take_types(schema: &Value, value: &mut Value, resolved: Vec<Resolved>) -> Vec<String> {
+    resolved
+        .into_iter()
+        .filter_map(|(path, text)| {
+            let place = path.iter().try_fold(&mut *value, |value, step| match step {
+                Step::Key(key) => value.get_mut(key),
+                Step::Index(index) => value.get_mut(index),
+            });
+            let typed = yaml::parse(&text).map_or(Value::Null, |tree| tree.root.to_value());
+            match place {
+                Some(place)
+                    if (typed.is_number() || typed.is_boolean())
+                        && !takes_text(schema, schema, &path) =>
+                {
+                    *place = typed;
+                    None
+                }
+                _ => Some(text).filter(|text| !text.is_empty()),
+            }
+        })
+        .collect()
+}
+
+/// Whether a schema lets text stand at a path.
+fn takes_text(root: &Value, schema: &Value, path: &[Step]) -> bool {
+    let reference = schema["$ref"].as_str();
+    if let Some(name) = reference.and_then(|r| r.strip_prefix("#/$defs/")) {
+        return takes_text(root, &root["$defs"][name], path);
+    }
+    let several = ["anyOf", "oneOf", "allOf"].iter();
+    let mut options = several
+        .flat_map(|several| schema[several].as_array().into_iter().flatten())
+        .peekable();
+    if options.peek().is_some() {
+        return options.any(|option| takes_text(root, option, path));
+    }
+    let kinds = &schema["type"];
+    // Without a word about it, it may be anything.
+    let is = |kind: &str| match kinds.as_array() {
+        Some(kinds) => kinds.iter().any(|known| known == kind),
+        None => kinds == kind || kinds.is_null() && *schema != Value::Bool(false),
+    };
+    match path {
+        [] => is("string"),
+        [Step::Key(_), ..] if !is("object") => false,
+        [Step::Index(_), ..] if !is("array") => false,
+        [Step::Key(key), rest @ ..] => {
+            let known = &schema["properties"][key];
+            let known = if known.is_null() {
+                &schema["additionalProperties"]
+            } else {
+                known
+            };
+            takes_text(root, known, rest)
+        }
+        [Step::Index(_), rest @ ..] => takes_text(root, &schema["items"], rest),
     }
 }
 

@@ -147,12 +147,19 @@ pub fn parse_with(
     environment: &dyn Environment,
 ) -> Result<Loaded, Problems> {
     let tree = yaml::parse(&text).map_err(|mistake| {
+        let line = text.lines().nth(mistake.place.line.saturating_sub(1));
+        let in_braces = mistake.message.contains("flow");
+        let advice = if in_braces && line.is_some_and(|line| line.contains("${")) {
+            "; between braces a reference needs quotes: \"${NAME}\""
+        } else {
+            ""
+        };
         Problems::from(Problem {
             file: path.to_owned(),
             line: mistake.place.line,
             column: mistake.place.column,
             key: yaml::path_text(&mistake.path),
-            message: mistake.message,
+            message: format!("{}{advice}", mistake.message),
         })
     })?;
     let mut file = File {
@@ -170,8 +177,9 @@ pub fn parse_with(
     }
     let folder = folder_of(path);
     let mut root = tree.root.clone();
-    let (unresolved, secrets) = expand::resolve(&mut root, &folder, environment);
-    file.secrets = secrets;
+    let (unresolved, resolved) = expand::resolve(&mut root, &folder, environment);
+    let mut value = root.to_value();
+    file.secrets = expand::take_types(schema(), &mut value, resolved);
 
     let mut found: Vec<Wrong> = Vec::new();
     for mistake in tree.duplicates {
@@ -186,7 +194,6 @@ pub fn parse_with(
         found.push(Wrong::of_value(path, why));
     }
 
-    let mut value = root.to_value();
     let cameras = value.as_object_mut().and_then(|top| top.remove("cameras"));
     if value.is_null() {
         value = Value::Object(Map::new());

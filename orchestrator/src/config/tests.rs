@@ -401,6 +401,58 @@ fn references_are_resolved_and_never_told() {
 }
 
 #[test]
+fn a_reference_stands_for_what_its_key_wants() {
+    struct Set;
+    impl Environment for Set {
+        fn variable(&self, name: &str) -> Option<String> {
+            let value = match name {
+                "FPS" => "7.5",
+                "WIDTH" => "640",
+                "OFF" => "false",
+                "DIGITS" => "0123",
+                "HUGE" => "500",
+                _ => return None,
+            };
+            Some(value.to_owned())
+        }
+    }
+    let text = "detect: {fps: \"${FPS}\"}\ncameras:\n  front:\n    enabled: ${OFF}\n    source:\n      rtsp:\n        \
+                url: rtsp://h/1\n        user: ${DIGITS}\n        password: ${DIGITS}\n        latency: ${WIDTH}\n    \
+                detect:\n      width: ${WIDTH}\n      height: 3${FPS}\n";
+    let load = |text: &str| parse_with(Path::new("w.yaml"), text.to_owned(), &Set).unwrap();
+    let loaded = load(text);
+    let said: Vec<_> = loaded.problems().map(ToString::to_string).collect();
+    assert!(
+        said[1].contains("front.detect.height: 37.5 is out of range"),
+        "{said:#?}"
+    );
+    let loaded = load(&text.replace("3${FPS}", "${WIDTH}"));
+    assert_eq!(loaded.problems().count(), 0);
+    let front = &loaded.config.cameras["front"];
+    assert!(!front.enabled);
+    assert_eq!((front.detect.fps, front.detect.width), (7.5, Some(640)));
+    let Some(Source::Rtsp(rtsp)) = &front.source else {
+        panic!()
+    };
+    assert_eq!(rtsp.user.as_deref(), Some("0123"));
+    assert_eq!(rtsp.password.as_deref(), Some("0123"));
+    assert_eq!(rtsp.latency, 640);
+    let loaded = load(
+        &text
+            .replace("3${FPS}", "${WIDTH}")
+            .replace("\"${FPS}\"", "\"${HUGE}\""),
+    );
+    let said = loaded.general.to_string();
+    assert!(
+        said.contains("500 is out of range, expected 0.1 to 60"),
+        "{said}"
+    );
+    let braces = "cameras: {a: {source: {test: still}, detect: {fps: ${FPS}}}}";
+    let error = parse_with(Path::new("w.yaml"), braces.to_owned(), &Set).unwrap_err();
+    assert!(error.to_string().contains("needs quotes"), "{error}");
+}
+
+#[test]
 fn keys_without_effect_are_said_not_refused() {
     let loaded = load_text(&format!(
         "{GOOD}    motion: {{delta_alpha: 0.2}}\n    detect: {{annotation_offset: 0}}\n    objects: {{filters: {{cat: {{min_score: 0.6}}}}}}\n"
