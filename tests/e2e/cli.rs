@@ -70,6 +70,41 @@ fn a_plan_and_a_schema_are_printed_and_frigate_is_imported() {
 }
 
 #[test]
+fn a_launch_line_is_checked_without_being_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("w.yaml");
+    let marker = folder.path().join("opened");
+    let text = format!(
+        "cameras:\n  a:\n    source: {{launch: \"videotestsrc ! nosuchelement\"}}\n  b:\n    sources:\n    \
+         - {{launch: \"videotestsrc patern=ball\", roles: [detect]}}\n    \
+         - {{launch: \"videotestsrc ! tee name=t ! filesink location={} t.\", roles: [record]}}\n",
+        marker.display()
+    );
+    std::fs::write(&file, text).unwrap();
+    let (code, _, errors) = run(&["check", &file.display().to_string()]);
+    let errors: Vec<_> = errors
+        .lines()
+        .filter(|l| !l.contains("(warning)"))
+        .collect();
+    assert_eq!((code, errors.len()), (1, 2), "{errors:#?}");
+    for (line, place, said) in [
+        (
+            errors[0],
+            ":3:22: cameras.a.source.launch: ",
+            "\"nosuchelement\"",
+        ),
+        (
+            errors[1],
+            ":6:16: cameras.b.sources[0].launch: ",
+            "\"patern\"",
+        ),
+    ] {
+        assert!(line.contains(place) && line.contains(said), "{line}");
+    }
+    assert!(!marker.exists(), "the line was run");
+}
+
+#[test]
 fn the_status_of_a_running_watchpost_is_printed() {
     let watchpost = Watchpost::start(CAMERA);
     watchpost.wait_streaming("a");

@@ -86,6 +86,19 @@ impl Loaded {
         })
     }
 
+    /// A mistake in the value at a path, found by who knows more than the file.
+    pub fn problem_at(&self, file: &Path, path: &[Step], message: String) -> Problem {
+        let tree = yaml::parse(&self.text);
+        let place = tree.map_or_else(|m| m.place, |tree| tree.root.place_of_value(path));
+        Problem {
+            file: file.to_owned(),
+            line: place.line,
+            column: place.column,
+            key: yaml::path_text(path),
+            message,
+        }
+    }
+
     /// Every problem that makes `check` and `--strict` fail, in the order of the file.
     pub fn problems(&self) -> impl Iterator<Item = &Problem> {
         let mut all: Vec<&Problem> = self

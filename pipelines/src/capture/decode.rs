@@ -164,6 +164,24 @@ fn candidates(codec: &Codec, wanted: Decoder) -> Vec<&'static str> {
     }
 }
 
+/// Whether this machine has any decoder of the wanted kind.
+pub fn check_decoder(wanted: Decoder) -> Result<(), Fault> {
+    let all: Vec<_> = CODECS
+        .iter()
+        .flat_map(|codec| candidates(codec, wanted))
+        .collect();
+    if all
+        .iter()
+        .any(|name| gst::ElementFactory::find(name).is_some())
+    {
+        return Ok(());
+    }
+    Err(Fault::permanent(format!(
+        "no decoder of this kind is installed, or none for this hardware; expected one of {}",
+        all.join(", ")
+    )))
+}
+
 fn open_decoder(codec: &Codec, wanted: Decoder, failed: &[String]) -> Result<gst::Element, Fault> {
     let mut tried = Vec::new();
     for name in candidates(codec, wanted) {

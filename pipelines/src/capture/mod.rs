@@ -22,12 +22,13 @@ use std::sync::{Arc, Mutex, Weak};
 
 use gst::prelude::*;
 
+pub use decode::check_decoder;
 pub(crate) use fault::describe;
 pub use fault::{Fault, FaultKind};
 pub use rate::RateLimiter;
 pub use setup::Setup;
 use source::Pace;
-pub use source::split_credentials;
+pub use source::{check_source, split_credentials};
 
 use crate::camera::{CameraConfig, Decoder, Source};
 use crate::secret;

@@ -89,6 +89,19 @@ pub(crate) fn build(
     })
 }
 
+/// What is wrong with a source on this machine and can be seen without opening it: an element that is not installed, a launch
+/// line that is none.
+pub fn check_source(source: &Source) -> Result<(), Fault> {
+    match source {
+        Source::Rtsp(_) => make("rtspsrc", "gstreamer1.0-plugins-good").map(drop),
+        Source::File(_) => make("parsebin", "gstreamer1.0-plugins-base").map(drop),
+        Source::V4l2(_) => make("v4l2src", "gstreamer1.0-plugins-good").map(drop),
+        Source::Libcamera(_) => Ok(libcamera::Abilities::find().map(drop)?),
+        Source::Test(_) => Ok(()),
+        Source::Launch(line) => launch(line).map(drop),
+    }
+}
+
 fn make(factory: &str, package: &str) -> Result<gst::Element, Fault> {
     gst::ElementFactory::make(factory).build().map_err(|_| {
         Fault::permanent(format!(
