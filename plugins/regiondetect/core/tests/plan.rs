@@ -101,6 +101,7 @@ proptest! {
         budget in prop::option::of(0.0f32..40.0),
         max_inputs in 1usize..12,
         pack in any::<bool>(),
+        track_interval in prop::sample::select(vec![0, SECOND / 8, SECOND]),
         input in prop::sample::select(vec![192, 320, 416, 640]),
         size in prop::sample::select(vec![(1280, 720), (768, 432), (320, 240), (3840, 2160), (720, 1280)]),
     ) {
@@ -108,6 +109,7 @@ proptest! {
             budget,
             max_inputs,
             pack,
+            track_interval,
             ..PlanSettings::new(FrameSize::new(size.0, size.1), input)
         };
         let (width, height) = (size.0 as f32, size.1 as f32);
@@ -122,7 +124,9 @@ proptest! {
             let look = Look { time, motion: Some(motion), calibrating: *calibrating, tracks: Some(&tracks) };
             let plan = planner.plan(&look, &grid);
             check(plan, &settings);
-            for track in tracks.iter().filter(|t| !t.stationary) {
+            // Every track has its turn in every frame, unless the interval is longer.
+            let all = track_interval <= FRAME_TIME;
+            for track in tracks.iter().filter(|t| all && !t.stationary) {
                 let b = track.bbox.clamped(width, height);
                 prop_assert!(!b.is_valid() || shown_or_deferred(plan, &b), "track {b:?}");
             }
@@ -255,6 +259,101 @@ fn one_walker_costs_one_inference_per_frame() {
         planner.report(&[found], &mut grid);
     }
     assert!(!grid.is_empty(), "walkers teach the grid");
+}
+
+/// The inferences that a walker of 60 by 150 pixels costs in 4 s at 30 frames per second; speed in pixels per second.
+fn looks_at_a_walker(settings: PlanSettings, speed: f32) -> usize {
+    const FAST: u64 = SECOND / 30;
+    let (mut planner, time) = settled(settings);
+    let mut grid = RegionGrid::new();
+    let mut looks = 0;
+    for i in 0..120u64 {
+        let x = 100.0 + speed * i as f32 / 30.0;
+        let tracks = [track(7, x, 300.0, 60.0, 150.0)];
+        let look = Look {
+            // He, and the shadow that follows him.
+            motion: Some(&[tracks[0].bbox, BBox::from_xywh(x - 40.0, 420.0, 50.0, 40.0)]),
+            tracks: Some(&tracks),
+            ..still(time + i * FAST)
+        };
+        let plan = planner.plan(&look, &grid);
+        check(plan, &self::settings());
+        looks += plan.inputs().len();
+        let found = Detection {
+            bbox: tracks[0].bbox,
+            label: 0,
+            score: 0.8,
+        };
+        let seen = plan.holds(&found.bbox);
+        planner.report(
+            if seen {
+                std::slice::from_ref(&found)
+            } else {
+                &[]
+            },
+            &mut grid,
+        );
+    }
+    looks
+}
+
+#[test]
+fn a_track_that_goes_on_as_it_did_is_looked_at_some_eight_times_a_second() {
+    let looks = looks_at_a_walker(settings(), 60.0);
+    assert!((28..=40).contains(&looks), "in 4 s: {looks}");
+    let every_frame = PlanSettings {
+        track_interval: 0,
+        ..settings()
+    };
+    assert_eq!(looks_at_a_walker(every_frame, 60.0), 120);
+}
+
+#[test]
+fn a_track_that_is_fast_is_looked_at_before_it_is_somewhere_else() {
+    let looks = looks_at_a_walker(settings(), 270.0);
+    let slow = looks_at_a_walker(settings(), 60.0);
+    assert!(looks > slow, "{looks} looks, {slow} at a slow one");
+}
+
+#[test]
+fn a_new_track_is_looked_at_in_every_frame() {
+    let (mut planner, time) = settled(settings());
+    let grid = RegionGrid::new();
+    let tracks = [track(7, 300.0, 300.0, 60.0, 150.0)];
+    for i in 0..4 {
+        let look = Look {
+            tracks: Some(&tracks),
+            ..still(time + i * SECOND / 30)
+        };
+        let plan = planner.plan(&look, &grid);
+        assert!(plan.holds(&tracks[0].bbox), "frame {i}");
+    }
+}
+
+#[test]
+fn who_appears_beside_a_track_that_waits_is_looked_at_at_once() {
+    let (mut planner, time) = settled(settings());
+    let grid = RegionGrid::new();
+    let tracks = [track(7, 300.0, 300.0, 60.0, 150.0)];
+    let at = |i: u64| time + i * SECOND / 30;
+    for i in 0..5 {
+        let look = Look {
+            motion: Some(&[tracks[0].bbox]),
+            tracks: Some(&tracks),
+            ..still(at(i))
+        };
+        planner.plan(&look, &grid);
+    }
+    assert!(planner.last().inputs().is_empty(), "the track waits");
+    let newcomer = BBox::from_xywh(800.0, 250.0, 60.0, 160.0);
+    let look = Look {
+        motion: Some(&[tracks[0].bbox, newcomer]),
+        tracks: Some(&tracks),
+        ..still(at(5))
+    };
+    let plan = planner.plan(&look, &grid);
+    assert!(plan.holds(&newcomer));
+    assert!(!plan.holds(&tracks[0].bbox));
 }
 
 #[test]

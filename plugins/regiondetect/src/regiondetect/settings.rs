@@ -30,6 +30,7 @@ pub(super) struct Settings {
     pub min_object: u32,
     pub pack: bool,
     pub max_inferences: f64,
+    pub track_interval: gst::ClockTime,
     pub stationary_interval: gst::ClockTime,
     pub engine_timeout: u32,
 }
@@ -53,6 +54,7 @@ impl Default for Settings {
             min_object: 80,
             pack: true,
             max_inferences: 0.0,
+            track_interval: gst::ClockTime::from_mseconds(120),
             stationary_interval: gst::ClockTime::from_seconds(10),
             engine_timeout: 5000,
         }
@@ -201,6 +203,12 @@ pub(super) static PROPERTIES: LazyLock<Vec<glib::ParamSpec>> = LazyLock::new(|| 
             .default_value(d.max_inferences)
             .mutable_playing()
             .build(),
+        glib::ParamSpecUInt64::builder("track-interval")
+            .nick("Track interval")
+            .blurb("Nanoseconds between two looks at an object that moves as it did; 0: in every frame")
+            .default_value(d.track_interval.nseconds())
+            .mutable_playing()
+            .build(),
         glib::ParamSpecUInt64::builder("stationary-interval")
             .nick("Stationary interval")
             .blurb("Nanoseconds between two looks at an object that rests")
@@ -276,6 +284,7 @@ impl Settings {
             "min-object" => self.min_object = get(value),
             "pack" => self.pack = get(value),
             "max-inferences" => self.max_inferences = get(value),
+            "track-interval" => self.track_interval = gst::ClockTime::from_nseconds(get(value)),
             "stationary-interval" => {
                 self.stationary_interval = gst::ClockTime::from_nseconds(get(value));
             }
@@ -304,6 +313,7 @@ impl Settings {
             "min-object" => self.min_object.to_value(),
             "pack" => self.pack.to_value(),
             "max-inferences" => self.max_inferences.to_value(),
+            "track-interval" => self.track_interval.nseconds().to_value(),
             "stationary-interval" => self.stationary_interval.nseconds().to_value(),
             "engine-timeout" => self.engine_timeout.to_value(),
             _ => return None,
@@ -342,6 +352,7 @@ impl Settings {
         plan.min_object = self.min_object as i32;
         plan.pack = self.pack;
         plan.budget = (self.max_inferences > 0.0).then_some(self.max_inferences as f32);
+        plan.track_interval = self.track_interval.nseconds();
         plan.stationary_interval = self.stationary_interval.nseconds();
         plan
     }

@@ -5,24 +5,68 @@ use detection::BBox;
 use super::cover::longest;
 use super::{FrameSize, WatchedTrack};
 
+/// So many looks at a track that moves come one after the other: the tracker is about to learn how it moves.
+const YOUNG: u8 = 4;
+/// A track that overlaps less than this with where it was looked at last has moved on.
+const MOVED_ON: f32 = 0.5;
+
+/// The last look at a track.
+#[derive(Debug, Clone, Copy)]
+struct Seen {
+    id: i32,
+    time: u64,
+    /// Where it was expected then.
+    bbox: BBox,
+    looks: u8,
+}
+
 /// When each live track was last looked at.
 #[derive(Debug, Default)]
 pub(super) struct Looked {
-    tracks: Vec<(i32, u64)>,
+    tracks: Vec<Seen>,
 }
 
 impl Looked {
     /// When the track was last looked at; `None` for one that is new here.
     pub(super) fn last(&self, id: i32) -> Option<u64> {
-        let at = self.tracks.binary_search_by_key(&id, |t| t.0).ok()?;
-        Some(self.tracks[at].1)
+        Some(self.seen(id)?.time)
+    }
+
+    /// It is this track's turn: it was looked at an interval ago, or its place now does not follow from what was seen.
+    pub(super) fn is_due(&self, track: &WatchedTrack, time: u64, interval: u64) -> bool {
+        let Some(seen) = self.seen(track.id) else {
+            return true;
+        };
+        // A time before the last look is a seek.
+        let waited = time.checked_sub(seen.time).is_none_or(|w| w >= interval);
+        waited || !track.stationary && (seen.looks < YOUNG || seen.bbox.iou(&track.bbox) < MOVED_ON)
     }
 
     /// The track was looked at.
-    pub(super) fn set(&mut self, id: i32, time: u64) {
-        match self.tracks.binary_search_by_key(&id, |t| t.0) {
-            Ok(at) => self.tracks[at].1 = time,
-            Err(at) => self.tracks.insert(at, (id, time)),
+    pub(super) fn set(&mut self, id: i32, bbox: BBox, time: u64) {
+        match self.tracks.binary_search_by_key(&id, |t| t.id) {
+            Ok(at) => {
+                let seen = &mut self.tracks[at];
+                let looks = seen.looks.saturating_add(1);
+                *seen = Seen {
+                    id,
+                    time,
+                    bbox,
+                    looks,
+                };
+            }
+            Err(at) => {
+                let looks = 1;
+                self.tracks.insert(
+                    at,
+                    Seen {
+                        id,
+                        time,
+                        bbox,
+                        looks,
+                    },
+                );
+            }
         }
     }
 
@@ -30,12 +74,17 @@ impl Looked {
     pub(super) fn forget(&mut self, alive: &[WatchedTrack]) {
         if self.tracks.len() > 2 * alive.len() + 16 {
             self.tracks
-                .retain(|(id, _)| alive.iter().any(|track| track.id == *id));
+                .retain(|seen| alive.iter().any(|track| track.id == seen.id));
         }
     }
 
     pub(super) fn clear(&mut self) {
         self.tracks.clear();
+    }
+
+    fn seen(&self, id: i32) -> Option<&Seen> {
+        let at = self.tracks.binary_search_by_key(&id, |t| t.id).ok()?;
+        Some(&self.tracks[at])
     }
 }
 

@@ -21,8 +21,9 @@ const SCAN_TILES: (i32, i32) = (2, 1);
 const LARGE_MOTION: f32 = 1.6;
 /// A resting track with motion on it is looked at this often, in nanoseconds: often enough to see it leave.
 const STIRRED: u64 = 500_000_000;
-/// Motion with this share of it on a resting track, which is taken this much larger on each side, is that track's.
-const OF_RESTING: f32 = 0.8;
+/// Motion with this share of it on a resting track is that track's; in the region that a moving track gets in its turn, it waits for that.
+const OF_TRACK: f32 = 0.8;
+/// A resting track is taken this much larger on each side.
 const AROUND_RESTING: f32 = 0.15;
 /// A detection without a track is looked at so many frames in a row.
 const UNTRACKED_FRAMES: u8 = 3;
@@ -78,8 +79,8 @@ pub struct Planner {
     untracked: Vec<(BBox, u8)>,
     waiting: Vec<Deferred>,
     tracks: Vec<BBox>,
-    /// Those of them that rest, with some surroundings.
-    resting: Vec<BBox>,
+    /// Where tracks explain motion: around those that rest, and in the next region of those that move and wait for their turn.
+    explained: Vec<BBox>,
     learned: [BBox; 32],
     learned_next: usize,
     teaches: usize,
@@ -110,7 +111,7 @@ impl Planner {
             untracked: Vec::new(),
             waiting: Vec::new(),
             tracks: Vec::new(),
-            resting: Vec::new(),
+            explained: Vec::new(),
             learned: [BBox::default(); 32],
             learned_next: 0,
             teaches: 0,
@@ -243,7 +244,7 @@ impl Planner {
         self.motion.clear();
         self.scan_wanted = 0;
         self.tracks.clear();
-        self.resting.clear();
+        self.explained.clear();
         let moving = match look.calibrating {
             true => &[],
             false => look.motion.unwrap_or(&[]),
@@ -256,22 +257,23 @@ impl Planner {
             self.looked.forget(tracks);
             for track in tracks {
                 self.tracks.push(track.bbox);
-                if track.stationary {
-                    self.resting.push(track.bbox.grown(AROUND_RESTING));
-                }
-                let last = self.looked.last(track.id);
-                let waited = last.map_or(0, |last| look.time.saturating_sub(last));
                 let interval = if !track.stationary {
-                    0
+                    self.settings.track_interval
                 } else if moves(track) {
                     STIRRED.min(self.settings.stationary_interval)
                 } else {
                     self.settings.stationary_interval
                 };
-                let due = last.is_none()
-                    || waited >= interval
-                    // Time went back: a seek.
-                    || last > Some(look.time);
+                let due = self.looked.is_due(track, look.time, interval);
+                if track.stationary {
+                    self.explained.push(track.bbox.grown(AROUND_RESTING));
+                } else if !due {
+                    let want = object_want(&track.bbox, &self.settings);
+                    let (x, y) = track.bbox.centre();
+                    let side = want.side.max(want.floor);
+                    self.explained.push(BBox::from_centre(x, y, side, side));
+                }
+                let last = self.looked.last(track.id);
                 if due {
                     let reason = if track.stationary {
                         Reason::Stationary
@@ -387,7 +389,7 @@ impl Planner {
 
     fn can_wait(&self, b: &BBox, time: u64) -> bool {
         self.fruitless.pausing(self.settings.frame, b, time)
-            || self.resting.iter().any(|r| b.share_in(r) >= OF_RESTING)
+            || self.explained.iter().any(|r| b.share_in(r) >= OF_TRACK)
     }
 
     fn large_motion(&self) -> f32 {
@@ -430,7 +432,7 @@ impl Planner {
         for (want, tag) in self.wants.iter().zip(&self.tags) {
             if shows(&self.plan, want, &self.settings) {
                 if let Some(id) = tag.track {
-                    self.looked.set(id, look.time);
+                    self.looked.set(id, want.bbox, look.time);
                 }
                 continue;
             }
@@ -459,11 +461,14 @@ impl Planner {
             scanned += 1;
         }
         self.scan.advance(scanned);
-        // Resting tracks whose turn it was not may have been seen on the way.
-        for track in look.tracks.unwrap_or(&[]).iter().filter(|t| t.stationary) {
+        // Tracks whose turn it was not may have been seen on the way.
+        for track in look.tracks.unwrap_or(&[]) {
+            if self.looked.last(track.id) == Some(look.time) {
+                continue;
+            }
             let want = object_want(&track.bbox, &self.settings);
             if shows(&self.plan, &want, &self.settings) {
-                self.looked.set(track.id, look.time);
+                self.looked.set(track.id, want.bbox, look.time);
             }
         }
         // Motion that is neither shown nor inside something that is, or waits.

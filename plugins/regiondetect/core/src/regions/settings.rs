@@ -22,6 +22,8 @@ pub struct PlanSettings {
     pub budget: Option<f32>,
     /// Most model inputs for one frame: in a crowd the parts of the picture take turns, those longest not looked at first.
     pub max_inputs: usize,
+    /// A track that moves is looked at this often at most, in nanoseconds, while its place follows from what was seen of it.
+    pub track_interval: u64,
     /// A resting track is looked at this often, in nanoseconds.
     pub stationary_interval: u64,
 }
@@ -39,6 +41,7 @@ impl PlanSettings {
             pack: true,
             budget: None,
             max_inputs: 5,
+            track_interval: 120_000_000,
             stationary_interval: 10_000_000_000,
         }
     }
