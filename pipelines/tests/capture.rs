@@ -317,6 +317,13 @@ fn faults_name_their_cause() {
         "{fault}"
     );
 
+    // A demuxer's pads come with the stream.
+    let late = launch(
+        "videotestsrc is-live=true ! video/x-raw,format=I420,width=322,height=242 ! jpegenc ! multipartmux ! multipartdemux",
+    );
+    let picture = Running::start(&late).unwrap().next().unwrap();
+    assert_eq!((picture.width, picture.height), (322, 242));
+
     let codec = launch("videotestsrc num-buffers=5 ! avenc_flv");
     let CaptureEvent::Failed(fault) = Running::start(&codec).unwrap().next().err().unwrap() else {
         panic!("no fault");

@@ -297,20 +297,24 @@ fn test(source: &TestSource) -> Result<gst::Element, Fault> {
 }
 
 fn launch(line: &str) -> Result<gst::Element, Fault> {
-    // With an element behind it a line may end in caps, or in an element whose pads come later.
-    let bin = gst::parse::bin_from_description(&format!("{line} ! identity silent=true"), true)
-        .map_err(|error| {
-            Fault::permanent(format!(
-                "launch line `{line}`: {}, expected elements with `!` between them that end in video",
-                error.message()
-            ))
-        })?;
-    if bin.src_pads().is_empty() {
-        return Err(Fault::permanent(format!(
+    // With an element behind it a line may end in caps, or in an element whose pads come later. GStreamer would make a pad of
+    // the bin of each that is not linked yet, that element's own sink pad too, and it never would be.
+    const END: &str = "watchpost-end";
+    let whole = format!("{line} ! identity silent=true name={END}");
+    let bin = gst::parse::bin_from_description(&whole, false).map_err(|error| {
+        Fault::permanent(format!(
+            "launch line `{line}`: {}, expected elements with `!` between them that end in video",
+            error.message()
+        ))
+    })?;
+    let end = bin.by_name(END).and_then(|end| end.static_pad("src"));
+    let pad = end.and_then(|end| gst::GhostPad::with_target(&end).ok());
+    match pad.map(|pad| bin.add_pad(&pad)) {
+        Some(Ok(())) => Ok(bin.upcast()),
+        _ => Err(Fault::permanent(format!(
             "launch line `{line}`: nothing comes out of it, expected video"
-        )));
+        ))),
     }
-    Ok(bin.upcast())
 }
 
 #[cfg(test)]
