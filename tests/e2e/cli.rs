@@ -120,6 +120,9 @@ fn the_status_of_a_running_watchpost_is_printed() {
     for process in status["processes"].as_array().unwrap() {
         assert!(process["unshared_bytes"].as_u64() > Some(0), "{process}");
     }
+    let (code, _, errors) = run(&["task", "x", "photo", "start", "--listen", &address]);
+    assert_eq!(code, 1);
+    assert_eq!(errors.trim(), "watchpost: there is no camera \"x\"");
     let (code, _, errors) = run(&["status", "--listen", "127.0.0.1:1"]);
     assert_ne!(code, 0);
     assert!(

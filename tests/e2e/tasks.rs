@@ -385,7 +385,20 @@ fn what_cannot_be_is_refused_with_a_reason() {
         ("POST", "foto", "{}", 404, "raw_photo"),
         ("POST", "series", "{}", 400, "interval"),
         ("POST", "series", r#"{"interval": 0}"#, 400, "0.1 to 86400"),
-        ("POST", "video", r#"{"duration": "x"}"#, 400, "duration"),
+        (
+            "POST",
+            "video",
+            r#"{"duration": "x"}"#,
+            400,
+            "parameters of video: duration: is text \\\"x\\\", expected a number",
+        ),
+        (
+            "POST",
+            "series",
+            r#"{"intervall": 5}"#,
+            400,
+            "intervall: unknown key, did you mean `interval`?",
+        ),
         ("POST", "photo", "{", 400, "EOF"),
         (
             "PATCH",

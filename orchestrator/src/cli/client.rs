@@ -40,6 +40,12 @@ impl Place {
     }
 }
 
+/// The body of an answer that is none.
+#[derive(serde::Deserialize)]
+struct Refused {
+    error: String,
+}
+
 /// The body of `GET path`.
 pub fn get(address: SocketAddr, path: &str, token: Option<&str>) -> Result<String> {
     ask(address, "GET", path, None, token)
@@ -80,6 +86,10 @@ pub fn ask(
         .with_context(|| format!("{address} does not speak HTTP"))?;
     let code = head.split_whitespace().nth(1).unwrap_or_default();
     if code != "200" {
+        let said: Option<Refused> = serde_json::from_str(body).ok();
+        if let Some(Refused { error }) = said {
+            bail!("{error}");
+        }
         bail!("{method} {address}{path} answered {code}: {}", body.trim());
     }
     Ok(body.to_owned())

@@ -18,7 +18,7 @@ pub enum ApiError {
     #[error("there is no camera {0:?}")]
     NoSuchCamera(String),
     /// 404
-    #[error("there is nothing at {0}")]
+    #[error("there is nothing at {0}; /api/openapi.json says what there is")]
     NoSuchPath(String),
     /// 404
     #[error("there is no event {0}")]
@@ -154,16 +154,17 @@ impl From<JsonRejection> for ApiError {
     fn from(rejection: JsonRejection) -> Self {
         let text = rejection.body_text();
         let text = text.strip_prefix("Failed to deserialize the JSON body into the target type: ");
-        Self::Body(match text {
-            // The key, and what serde says of it.
-            Some(text) => match text.split_once(": ") {
-                Some((key, said)) if !key.contains(' ') => {
-                    format!("{key}: {}", config::in_our_words(said))
-                }
-                _ => config::in_our_words(text),
-            },
-            None => rejection.body_text(),
-        })
+        Self::Body(text.map_or_else(|| rejection.body_text(), in_our_words))
+    }
+}
+
+/// A key, and what serde says of it.
+pub fn in_our_words(text: &str) -> String {
+    match text.split_once(": ") {
+        Some((key, said)) if !key.contains(' ') => {
+            format!("{key}: {}", config::in_our_words(said))
+        }
+        _ => config::in_our_words(text),
     }
 }
 

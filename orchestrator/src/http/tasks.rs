@@ -13,7 +13,7 @@ use watchpost_pipelines::tasks::{
 use watchpost_pipelines::tasks::task::{NoParameters, SeriesParameters, VideoParameters};
 
 use super::Api;
-use super::error::ApiError;
+use super::error::{ApiError, in_our_words};
 use super::query::QueryOf;
 use crate::supervisor::TaskRefusal;
 use crate::worker::protocol::TaskRequest;
@@ -40,7 +40,12 @@ pub async fn start(
         serde_json::from_slice(&body)
             .map_err(|error| ApiError::Body(format!("it is no JSON: {error}")))?
     };
-    let parameters = Parameters::parse(task, body).map_err(ApiError::Body)?;
+    let parameters = Parameters::parse(task, body).map_err(|said| {
+        ApiError::Body(match said.split_once(": ") {
+            Some((of_task, said)) => format!("{of_task}: {}", in_our_words(said)),
+            None => said,
+        })
+    })?;
     ask(&api, &name, TaskRequest::Start(parameters)).await
 }
 
