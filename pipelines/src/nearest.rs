@@ -7,7 +7,7 @@ pub fn nearest<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
     known
         .iter()
         .map(|known| (distance(&wanted, &simple(known)), *known))
-        .filter(|(distance, known)| *distance <= 1 + known.len().min(name.len()) / 4)
+        .filter(|(distance, known)| *distance <= 1 + known.len().min(name.len()) / 5)
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, known)| known)
 }
@@ -43,13 +43,22 @@ mod tests {
 
     #[test]
     fn mistyped_keys_find_their_neighbour() {
-        let known = ["width", "height", "fps", "min_initialized", "stationary"];
+        let known = [
+            "width",
+            "height",
+            "fps",
+            "min_initialized",
+            "stationary",
+            "rtsp",
+        ];
         for (typed, meant) in [
             ("widht", Some("width")),
             ("Width", Some("width")),
             ("fsp", Some("fps")),
             ("min-initialised", Some("min_initialized")),
             ("stationery", Some("stationary")),
+            ("rstp", Some("rtsp")),
+            ("http", None),
             ("colour", None),
             ("x", None),
         ] {

@@ -328,12 +328,22 @@ fn source(source: &Source, found: &mut Findings) {
                     found.wrong(format!("`{port}` is no port, expected 1 to 65535"));
                 });
             }
+            if let Some((_, options)) = location.split_once('#') {
+                found.at(&["rtsp"], |found| {
+                    found.warn(format!(
+                        "`#{options}` goes to the camera as a part of the path; leave options of go2rtc out"
+                    ));
+                });
+            }
         }
         Source::File(file) => existing_file(&["file"], &file.path, found),
         Source::V4l2(v4l2) => {
-            if v4l2.device.as_os_str().is_empty() {
+            if !v4l2.device.is_absolute() {
                 found.at(&["v4l2"], |found| {
-                    found.wrong("is empty, expected a device, for instance /dev/video0")
+                    found.wrong(format!(
+                        "`{}` is no device, expected its path, for instance /dev/video0",
+                        v4l2.device.display()
+                    ));
                 });
             }
         }

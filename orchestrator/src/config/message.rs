@@ -2,6 +2,23 @@
 
 use watchpost_pipelines::nearest::nearest;
 
+/// Sections that only Frigate's configuration has.
+const FRIGATES: [&str; 13] = [
+    "audio",
+    "birdseye",
+    "detectors",
+    "ffmpeg",
+    "go2rtc",
+    "live",
+    "mqtt",
+    "onvif",
+    "record",
+    "review",
+    "rtmp",
+    "snapshots",
+    "ui",
+];
+
 /// What serde says, in the words of this program.
 pub fn in_our_words(message: &str) -> String {
     rewrite(message).0
@@ -15,6 +32,9 @@ pub fn rewrite(message: &str) -> (String, bool) {
     if let Some((name, known)) = named(message, "unknown field ") {
         let text = match nearest(name, &known) {
             Some(near) => format!("unknown key, did you mean `{near}`?"),
+            None if FRIGATES.contains(&name) => {
+                "unknown key; it is one of Frigate's, whose files `watchpost import-frigate FILE` converts".to_owned()
+            }
             None => format!("unknown key, expected one of {}", list(&known)),
         };
         return (text, true);
@@ -92,6 +112,9 @@ fn wish(wanted: &str) -> String {
         "a sequence" => "a list".to_owned(),
         "a map" => "a mapping".to_owned(),
         "string or map" => "text or a mapping".to_owned(),
+        "struct SourceKeys" | "struct EntryKeys" => {
+            "a mapping with one of rtsp, file, v4l2, libcamera, test, launch".to_owned()
+        }
         _ if wanted.starts_with("struct ") => "a mapping".to_owned(),
         _ => wanted.to_owned(),
     }
@@ -111,6 +134,14 @@ mod tests {
             (
                 "unknown field `colour`, expected one of `fps`, `width`",
                 "unknown key, expected one of fps, width",
+            ),
+            (
+                "unknown field `ffmpeg`, expected one of `fps`, `width`",
+                "unknown key; it is one of Frigate's, whose files `watchpost import-frigate FILE` converts",
+            ),
+            (
+                "invalid type: string \"rtsp://h/1\", expected struct SourceKeys",
+                "is text \"rtsp://h/1\", expected a mapping with one of rtsp, file, v4l2, libcamera, test, launch",
             ),
             (
                 "missing field `coordinates`",

@@ -322,10 +322,12 @@ fn read_camera(
         let known: Vec<Vec<Step>> = wrong.iter().map(|w| w.path.clone()).collect();
         wrong.extend(findings.wrong.into_iter().filter(|note| {
             let about_source = note.path.is_empty() && note.message.contains("no source");
+            let about_roles =
+                note.message.contains("no roles") || note.message.contains("has the role");
             let source_known = |path: &Vec<Step>| {
                 path.first() == Some(&key("source")) || path.first() == Some(&key("sources"))
             };
-            !(about_source && known.iter().any(source_known))
+            !((about_source || about_roles) && known.iter().any(source_known))
         }));
         warnings = findings.warnings;
         if let Some(previous) = &camera.previous_name

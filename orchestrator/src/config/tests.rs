@@ -251,6 +251,18 @@ fn sources_and_roles_are_checked() {
         ),
         ("source: {test: joggers}", "cameras.front.source.test: "),
         (
+            "source: rtsp://h/1",
+            "cameras.front.source: is text \"rtsp://h/1\", expected a mapping with one of rtsp, file",
+        ),
+        (
+            "source: {v4l2: 0}",
+            "cameras.front.source.v4l2: `0` is no device, expected its path, for instance /dev/video0",
+        ),
+        (
+            "sources: [{test: walkers, roles: [detect, audio]}, {test: walkers, roles: [record]}]",
+            "sources[0].roles[1]: `audio` is not known",
+        ),
+        (
             "source: {rtsp: 'http://h/1'}",
             "cameras.front.source.rtsp: is no RTSP address",
         ),
@@ -281,6 +293,10 @@ fn sources_and_roles_are_checked() {
     ] {
         says(&camera(keys), &[expected]);
     }
+    let loaded = load_text(&camera("source: {rtsp: 'rtsp://u:p#w@h/1#backchannel=0'}"));
+    assert_eq!(loaded.problems().count(), 0);
+    let warnings = loaded.warnings.to_string();
+    assert!(warnings.contains("`#backchannel=0` goes to"), "{warnings}");
     let both = camera("source: {test: walkers}\n    sources: [{test: walkers}]");
     says(
         &both,
