@@ -278,6 +278,87 @@ fn tasks_that_do_not_fit_have_the_camera_to_themselves_one_after_the_other() {
 }
 
 #[test]
+fn a_series_goes_on_after_a_task_that_had_the_camera_unless_it_was_paused_by_request() {
+    let pi = Pi::start(
+        "version=0.7.1 cameras=imx708",
+        "    profiles: {video: {colour_space: Rec709}}\n",
+    );
+    let goes_on = || {
+        pi.wait("series", "active");
+        let shots = pi.files("jpg").len();
+        eventually("shots come", || pi.files("jpg").len() > shots);
+    };
+    let set = |task: &str, state: &str| {
+        let (code, answer) = pi.task("PATCH", task, &json!({ "state": state }).to_string());
+        (
+            code,
+            answer["error"].as_str().unwrap_or_default().to_owned(),
+        )
+    };
+    let record = || {
+        pi.begin("video", "{}");
+        eventually("it records", || {
+            let detail = pi.status("video")["detail"].to_string();
+            detail.contains(" s, ")
+        });
+        pi.wait("series", "paused");
+    };
+    let stop = || {
+        assert_eq!(pi.task("DELETE", "video", "").0, 200);
+        pi.wait("video", "idle");
+    };
+    pi.begin("series", r#"{"interval": 0.2, "name": "s"}"#);
+    goes_on();
+
+    // It rests without having been asked to, and nobody has to ask it to go on, also after its worker was killed.
+    record();
+    assert_eq!(pi.status("detect")["state"], "paused");
+    let (code, why) = set("series", "active");
+    assert!(code == 409 && why.contains("goes on by itself"), "{why}");
+    let (code, why) = set("video", "paused");
+    assert!(code == 409 && why.contains("stop it"), "{why}");
+    let worker = pi.watchpost.camera("pi")["capture_pid"].as_u64().unwrap() as u32;
+    kill(worker, rustix::process::Signal::KILL);
+    eventually("another worker", || {
+        let pid = pi.watchpost.camera("pi")["capture_pid"].as_u64();
+        pid.is_some_and(|pid| pid as u32 != worker)
+    });
+    eventually("it records again", || {
+        let detail = pi.status("video")["detail"].to_string();
+        detail.contains(" s, ")
+    });
+    stop();
+    goes_on();
+
+    // What is asked meanwhile counts afterwards.
+    record();
+    assert_eq!(set("series", "paused").0, 200);
+    stop();
+    assert_eq!(pi.status("series")["state"], "paused");
+    record();
+    assert_eq!(set("series", "active").0, 200);
+    stop();
+    goes_on();
+
+    // Paused before it and resumed after it.
+    assert_eq!(set("series", "paused").0, 200);
+    record();
+    stop();
+    assert_eq!(set("series", "active").0, 200);
+    goes_on();
+
+    // Stopped while it is on its way to the camera. It never says that it is over before the camera is back.
+    pi.begin("video", "{}");
+    stop();
+    goes_on();
+    let log = pi.watchpost.log();
+    let mut takes = log
+        .lines()
+        .filter(|line| line.contains("exclusive it has the camera"));
+    assert!(takes.all(|line| line.contains("pause-live")), "{log}");
+}
+
+#[test]
 fn a_camera_that_does_not_start_for_a_task_is_live_again() {
     for fault in ["start#2", "configure#2", "busy#2"] {
         let pi = Pi::start(&format!("version=0.7.1 faults={fault}"), TWO_SIZES);

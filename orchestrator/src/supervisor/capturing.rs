@@ -136,11 +136,7 @@ impl Supervisor {
             Report::Capture(stats) => {
                 camera.capture = stats;
             }
-            Report::TaskAnswer { id, answer } => {
-                if let Some(status) = camera.board.answer(id, answer) {
-                    self.task_changed(name, status);
-                }
-            }
+            Report::TaskAnswer { id, answer } => self.task_answered(name, id, answer),
             Report::Task(status) => self.task_changed(name, status),
             Report::File(file) => self.file_made(name, file),
             Report::Exclusive { active } => camera.board.exclusive = active,

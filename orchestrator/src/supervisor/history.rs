@@ -10,7 +10,7 @@ use crate::config::MediaConfig;
 use crate::media::Media;
 use crate::store::{self, ID_BLOCK, Store, TaskRow, TrackRecord};
 use crate::worker::protocol::Object;
-use watchpost_pipelines::tasks::{MediaFile, Parameters, Task, TaskStatus};
+use watchpost_pipelines::tasks::{MediaFile, Parameters, Task, TaskState, TaskStatus};
 
 /// Ids are reserved anew when fewer than this many of a block are left: more than a frame can bring.
 const RESERVE_AHEAD: i64 = 200;
@@ -115,8 +115,8 @@ impl History {
         self.tell(|store| store.note("task", json));
     }
 
-    /// A task is to go on after a restart as it is now, or does not any more.
-    pub fn keep_task(&self, camera: &str, status: &TaskStatus) {
+    /// A task is to go on after a restart as it is now, resting where it rests by request, or does not any more.
+    pub fn keep_task(&self, camera: &str, status: &TaskStatus, paused: bool) {
         let lasts = matches!(status.task, Task::Series | Task::Video);
         match &status.parameters {
             Some(parameters) if lasts && status.state.is_under_way() => {
@@ -125,7 +125,11 @@ impl History {
                     task: status.task,
                     parameters: parameters.clone(),
                     progress: serde_json::Value::Null,
-                    state: status.state,
+                    state: if paused {
+                        TaskState::Paused
+                    } else {
+                        TaskState::Active
+                    },
                 };
                 self.tell(|store| store.save_task(row));
             }

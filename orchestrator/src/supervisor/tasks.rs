@@ -7,7 +7,7 @@ use super::{Supervisor, line};
 use crate::clock::{now, seconds};
 use crate::store::TaskRow;
 use crate::worker::protocol::{CaptureCommand, TaskRequest};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Instant, SystemTime};
 use tokio::sync::oneshot;
 use watchpost_pipelines::tasks::{MediaFile, Parameters, Task, TaskState, TaskStatus};
@@ -37,7 +37,9 @@ type Reply = oneshot::Sender<Result<TaskStatus, TaskRefusal>>;
 pub struct Board {
     /// How each is, as the worker told; a task of which nothing was heard is idle.
     known: BTreeMap<Task, TaskStatus>,
-    pending: BTreeMap<u64, Reply>,
+    pending: BTreeMap<u64, (TaskRequest, Reply)>,
+    /// Those that rest by request; a task also rests while another has the camera.
+    paused: BTreeSet<Task>,
     /// What was asked again of a worker that has just started, until it answers.
     again: BTreeMap<u64, Task>,
     next: u64,
@@ -53,7 +55,14 @@ impl Board {
     /// The worker has answered. Comes back with how a task is that does not go on, since the worker refused it.
     #[must_use]
     pub fn answer(&mut self, id: u64, answer: Result<TaskStatus, String>) -> Option<TaskStatus> {
-        if let Some(reply) = self.pending.remove(&id) {
+        if let Some((request, reply)) = self.pending.remove(&id) {
+            if answer.is_ok() {
+                let task = request.task();
+                match request {
+                    TaskRequest::Pause(_) => self.paused.insert(task),
+                    _ => self.paused.remove(&task),
+                };
+            }
             // Whoever asked may have gone away meanwhile.
             let _ = reply.send(answer.map_err(TaskRefusal::Refused));
             return None;
@@ -107,14 +116,47 @@ impl Board {
             if is_known {
                 continue;
             }
-            let paused = row.state == TaskState::Paused;
+            if row.state == TaskState::Paused {
+                self.paused.insert(row.task);
+            }
             let status = TaskStatus {
                 state: TaskState::Waiting,
-                detail: Some(if paused { PAUSED } else { RESTARTING }.into()),
+                detail: Some(self.between_workers(row.task).into()),
                 parameters: Some(row.parameters),
                 ..TaskStatus::idle(row.task, now())
             };
             self.known.insert(row.task, status);
+        }
+    }
+
+    /// The worker is gone; answers with what that has changed. What is kept stays as it is: nobody asked the tasks to end.
+    fn interrupted(&mut self, goes_on: bool, reason: &str) -> Vec<TaskStatus> {
+        let under_way = self.known.values().filter(|s| s.state.is_under_way());
+        let mut changed: Vec<TaskStatus> = under_way.cloned().collect();
+        for status in &mut changed {
+            (status.state, status.detail) = match (goes_on, status.task.lasts()) {
+                (true, true) => {
+                    let detail = self.between_workers(status.task);
+                    (TaskState::Waiting, Some(detail.into()))
+                }
+                (true, false) => (
+                    TaskState::Error,
+                    Some(format!("the camera ended: {reason}")),
+                ),
+                (false, _) => (TaskState::Idle, None),
+            };
+            status.since = now();
+            self.known.insert(status.task, status.clone());
+        }
+        changed
+    }
+
+    /// What the status of a task that lasts says while its worker is being replaced.
+    fn between_workers(&self, task: Task) -> &'static str {
+        if self.paused.contains(&task) {
+            "paused; the camera is being restarted"
+        } else {
+            "the camera is being restarted"
         }
     }
 
@@ -127,7 +169,7 @@ impl Board {
                 continue;
             };
             requests.push(TaskRequest::Start(parameters));
-            if status.detail.as_deref() == Some(PAUSED) {
+            if self.paused.contains(&status.task) {
                 requests.push(TaskRequest::Pause(status.task));
             }
         }
@@ -154,11 +196,6 @@ struct News {
     /// It is an event.
     is_told: bool,
 }
-
-/// What the status of a task says that lasts, while its worker is being replaced.
-const RESTARTING: &str = "the camera is being restarted";
-/// What it says where the task was paused by request, while its worker is being replaced.
-const PAUSED: &str = "paused; the camera is being restarted";
 
 impl Camera {
     /// How all its tasks are.
@@ -187,7 +224,7 @@ impl Camera {
                 (TaskState::Paused, Some("until it is started again".into()))
             }
             AnalysisPhase::Off => (TaskState::Idle, None),
-            AnalysisPhase::Waiting if self.board.exclusive => (
+            AnalysisPhase::Waiting | AnalysisPhase::Running if self.board.exclusive => (
                 TaskState::Paused,
                 Some("another task has the camera to itself".into()),
             ),
@@ -246,7 +283,7 @@ impl Supervisor {
         }
         camera.board.next += 1;
         let id = camera.board.next;
-        camera.board.pending.insert(id, reply);
+        camera.board.pending.insert(id, (request.clone(), reply));
         if !worker.send(line(&CaptureCommand::Task { id, request })) {
             let text = format!("the capture worker of camera {name} takes no commands");
             let _ = camera.board.answer(id, Err(text));
@@ -260,10 +297,42 @@ impl Supervisor {
         };
         let news = camera.board.take(status.clone());
         if news.is_kept {
-            self.history.keep_task(name, &status);
+            self.keep_task(name, status.task);
         }
         if news.is_told {
             self.note_task(name, &status);
+        }
+    }
+
+    /// The worker has answered a request.
+    pub(super) fn task_answered(
+        &mut self,
+        name: &str,
+        id: u64,
+        answer: Result<TaskStatus, String>,
+    ) {
+        let Some(camera) = self.cameras.get_mut(name) else {
+            return;
+        };
+        let asked = camera.board.pending.get(&id);
+        let asked = asked.map(|(request, _)| request.task());
+        if let Some(status) = camera.board.answer(id, answer) {
+            self.task_changed(name, status);
+        }
+        // Whether it rests by request may be different now.
+        if let Some(task) = asked {
+            self.keep_task(name, task);
+        }
+    }
+
+    /// Writes down how a task is to go on after a restart.
+    fn keep_task(&self, name: &str, task: Task) {
+        let Some(board) = self.cameras.get(name).map(|camera| &camera.board) else {
+            return;
+        };
+        if let Some(status) = board.known.get(&task) {
+            let paused = board.paused.contains(&task);
+            self.history.keep_task(name, status, paused);
         }
     }
 
@@ -302,31 +371,8 @@ impl Supervisor {
                 .answer(id, Err(format!("the capture worker is gone: {reason}")));
         }
         let goes_on = camera.leaving.is_none() && camera.config.enabled;
-        let under_way: Vec<TaskStatus> = camera
-            .board
-            .known
-            .values()
-            .filter(|status| status.state.is_under_way())
-            .cloned()
-            .collect();
-        for mut status in under_way {
-            (status.state, status.detail) = match (goes_on, status.task.lasts()) {
-                (true, true) if status.state == TaskState::Paused => {
-                    (TaskState::Waiting, Some(PAUSED.into()))
-                }
-                (true, true) => (TaskState::Waiting, Some(RESTARTING.into())),
-                (true, false) => (
-                    TaskState::Error,
-                    Some(format!("the camera ended: {reason}")),
-                ),
-                (false, _) => (TaskState::Idle, None),
-            };
-            status.since = now();
+        for status in camera.board.interrupted(goes_on, reason) {
             self.note_task(name, &status);
-            // What is kept of it stays: it was not asked to end.
-            if let Some(camera) = self.cameras.get_mut(name) {
-                camera.board.known.insert(status.task, status);
-            }
         }
     }
 }
@@ -370,7 +416,8 @@ mod tests {
     #[test]
     fn what_a_new_worker_refuses_does_not_wait_for_ever() {
         let mut board = Board::default();
-        let mut over = recording(TaskState::Waiting, PAUSED);
+        let mut over = recording(TaskState::Waiting, "");
+        board.paused.insert(Task::Video);
         over.parameters = parameters(serde_json::json!({"task": "video", "until": 1.0}));
         board.take(over);
         board.take(TaskStatus {
@@ -397,6 +444,50 @@ mod tests {
                 _ => assert_eq!(refused, None),
             }
         }
+    }
+
+    #[test]
+    fn only_what_was_paused_by_request_stays_so_however_many_workers_die() {
+        let mut board = Board::default();
+        board.take(recording(TaskState::Paused, "another task has the camera"));
+        let pauses = |board: &mut Board| {
+            let asked = board.wanted();
+            asked.iter().any(|command| {
+                matches!(
+                    command,
+                    CaptureCommand::Task {
+                        request: TaskRequest::Pause(_),
+                        ..
+                    }
+                )
+            })
+        };
+        board.interrupted(true, "killed");
+        assert!(!pauses(&mut board));
+
+        let (reply, _answer) = oneshot::channel();
+        board
+            .pending
+            .insert(7, (TaskRequest::Pause(Task::Video), reply));
+        let paused = recording(TaskState::Paused, "");
+        board.take(paused.clone());
+        assert_eq!(board.answer(7, Ok(paused)), None);
+        for _ in 0..3 {
+            // It ends before it has said anything.
+            let changed = board.interrupted(true, "no camera");
+            assert_eq!(changed[0].state, TaskState::Waiting);
+            let detail = changed[0].detail.as_deref().unwrap();
+            assert!(detail.starts_with("paused"), "{detail}");
+            assert!(pauses(&mut board));
+        }
+
+        let (reply, _answer) = oneshot::channel();
+        board
+            .pending
+            .insert(8, (TaskRequest::Resume(Task::Video), reply));
+        assert_eq!(board.answer(8, Ok(recording(TaskState::Active, ""))), None);
+        board.interrupted(true, "killed");
+        assert!(!pauses(&mut board));
     }
 
     #[test]

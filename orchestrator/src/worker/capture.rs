@@ -127,7 +127,7 @@ impl Worker {
                 let deadline = *self.end_by.get_or_insert_with(|| Instant::now() + DRAIN);
                 while self.tasks.is_writing() && Instant::now() < deadline {
                     let _ = inputs.recv_timeout(Duration::from_millis(20));
-                    self.tasks.take_news();
+                    self.tasks.take_news(None);
                 }
                 return;
             }
@@ -190,7 +190,8 @@ impl Worker {
                 return Err(end);
             }
         }
-        for (task, result) in self.tasks.take_news() {
+        let turn = self.turn.as_ref().map(Turn::task);
+        for (task, result) in self.tasks.take_news(turn) {
             if self.end_by.is_none() {
                 self.task_ended(task, result);
             }
@@ -209,19 +210,38 @@ impl Worker {
         }
         match request {
             TaskRequest::Start(parameters) => self.ask(parameters),
-            TaskRequest::Pause(task) => self.tasks.pause(task),
+            TaskRequest::Pause(task) => {
+                if self.turn.as_ref().is_some_and(|turn| turn.task() == task) {
+                    return Err(format!(
+                        "{task} has the camera to itself, which would rest with it; stop it instead"
+                    ));
+                }
+                self.tasks.pause(task)?;
+                self.queue.retain(|waiting| waiting.task() != task);
+                self.show_queue();
+                Ok(())
+            }
             TaskRequest::Resume(task) => {
-                if self.tasks.resume(task)? {
-                    self.tasks.again(task);
+                let Some(parameters) = self.tasks.resume(task)? else {
+                    return Ok(());
+                };
+                self.tasks.again(task);
+                if !self.is_served(&parameters) {
+                    self.queue.push_back(parameters);
+                    self.show_queue();
                 }
                 Ok(())
             }
             TaskRequest::Stop(task) => {
                 self.queue.retain(|waiting| waiting.task() != task);
-                if let Some(turn) = self.turn.as_mut().filter(|turn| turn.task() == task) {
-                    turn.cancelled = true;
+                match self.turn.as_mut().filter(|turn| turn.task() == task) {
+                    // It is over when it has given the camera back.
+                    Some(turn) => {
+                        turn.cancelled = true;
+                        self.tasks.stop_work(task);
+                    }
+                    None => self.tasks.stop(task),
                 }
-                self.tasks.stop(task);
                 Ok(())
             }
         }
@@ -241,7 +261,7 @@ impl Worker {
         {
             return Err("video: its time is over".into());
         }
-        if self.feeds.serve(task) || self.setup.serves(&parameters.uses()) {
+        if self.is_served(&parameters) {
             self.tasks
                 .ask(parameters, "waiting for the camera's first picture");
             return Ok(());
@@ -262,6 +282,11 @@ impl Worker {
         self.queue.push_back(parameters);
         self.show_queue();
         Ok(())
+    }
+
+    /// Whether a task runs side by side with what runs.
+    fn is_served(&mut self, parameters: &Parameters) -> bool {
+        self.feeds.serve(parameters.task()) || self.setup.serves(&parameters.uses())
     }
 
     /// Tells everyone in the queue their place.

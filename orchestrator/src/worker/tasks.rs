@@ -33,6 +33,10 @@ struct Entry {
     work: Option<Work>,
     /// It was told to end and has not said yet that it has.
     ending: bool,
+    /// It rests by request.
+    paused: bool,
+    /// It rests since another task has the camera.
+    away: bool,
     parameters: Parameters,
     status: TaskStatus,
 }
@@ -119,6 +123,8 @@ impl Tasks {
             run: self.next_run,
             work: None,
             ending: false,
+            paused: false,
+            away: false,
             status: TaskStatus {
                 state: TaskState::Waiting,
                 detail: Some(detail.to_owned()),
@@ -195,28 +201,47 @@ impl Tasks {
             None if matches!(task, Task::Series | Task::Video) && !entry.ending => {}
             _ => return Err(format!("{task} cannot be paused; stop it instead")),
         }
+        entry.paused = true;
         self.show(task, TaskState::Paused, None);
         Ok(())
     }
 
-    /// Goes on with what was paused. True where it has to be started again.
-    pub fn resume(&mut self, task: Task) -> Result<bool, String> {
-        let entry = self.entries.get(&task);
+    /// Goes on with what was paused. Answers with what has to be started again.
+    pub fn resume(&mut self, task: Task) -> Result<Option<Parameters>, String> {
+        let entry = self.entries.get_mut(&task);
         let Some(entry) = entry.filter(|entry| entry.status.state == TaskState::Paused) else {
             return Err(format!("{task} is not paused"));
         };
-        match &entry.work {
-            Some(Work::Series(series)) => {
-                series.resume();
-                self.show(task, TaskState::Active, None);
-                Ok(false)
-            }
-            _ => Ok(true),
+        if !entry.paused {
+            return Err(format!("{task}: {AWAY}; it goes on by itself after that"));
         }
+        entry.paused = false;
+        let away = entry.away;
+        match &entry.work {
+            Some(Work::Series(series)) => series.resume(),
+            // Begun again once the camera is back.
+            _ if away => {}
+            _ => return Ok(Some(entry.parameters.clone())),
+        }
+        if away {
+            self.show(task, TaskState::Paused, Some(AWAY.into()));
+        } else {
+            self.show(task, TaskState::Active, None);
+        }
+        Ok(None)
     }
 
     /// Ends it. What does not run ends at once, the others say when they have.
     pub fn stop(&mut self, task: Task) {
+        let entry = self.entries.get(&task);
+        if entry.is_some_and(|e| e.work.is_none() && !e.ending && e.status.state.is_under_way()) {
+            self.end(task, Ok(()));
+        }
+        self.stop_work(task);
+    }
+
+    /// Ends what is at work for it.
+    pub fn stop_work(&mut self, task: Task) {
         let Some(entry) = self.entries.get_mut(&task) else {
             return;
         };
@@ -228,7 +253,6 @@ impl Tasks {
                 entry.ending = true;
                 drop(work);
             }
-            None if !entry.ending && entry.status.state.is_under_way() => self.end(task, Ok(())),
             None => {}
         }
     }
@@ -268,26 +292,28 @@ impl Tasks {
         self.show(task, TaskState::Waiting, None);
     }
 
-    /// The camera is there: everything that rests for want of it goes on.
+    /// The camera is there: everything that rests for want of it goes on, but for what rests by request.
     pub fn attach(&mut self, taps_of: &dyn Fn(Task) -> Option<Taps>) {
         for task in Task::ALL {
-            let Some(entry) = self.entries.get(&task) else {
+            let Some(entry) = self.entries.get_mut(&task).filter(|entry| entry.away) else {
                 continue;
             };
-            if entry.status.detail.as_deref() != Some(AWAY) {
-                continue;
-            }
+            entry.away = false;
+            let paused = entry.paused;
             let taps = taps_of(task);
             match (&entry.work, &taps) {
                 (Some(Work::Live(live)), Some(taps)) => live.attach(taps),
                 (Some(Work::Series(series)), taps) => series.set_taps(taps.as_ref()),
                 (Some(_), _) => {}
+                (None, _) if paused => {}
                 (None, _) => {
                     self.again(task);
                     continue;
                 }
             }
-            self.show(task, TaskState::Active, None);
+            if !paused {
+                self.show(task, TaskState::Active, None);
+            }
         }
     }
 
@@ -314,9 +340,6 @@ impl Tasks {
             let Some(entry) = self.entries.get_mut(&task) else {
                 continue;
             };
-            if entry.status.state != TaskState::Active {
-                continue;
-            }
             match &entry.work {
                 Some(Work::Live(live)) => {
                     live.show_notice(&format!("paused: {but} has the camera"));
@@ -328,12 +351,16 @@ impl Tasks {
                 // Its frame comes before the camera stops, or its patience ends.
                 _ => continue,
             }
-            self.show(task, TaskState::Paused, Some(AWAY.into()));
+            entry.away = true;
+            if !entry.paused {
+                self.show(task, TaskState::Paused, Some(AWAY.into()));
+            }
         }
     }
 
-    /// Takes what the tasks have told since the last look; answers with those that have ended.
-    pub fn take_news(&mut self) -> Vec<Ending> {
+    /// Takes what the tasks have told since the last look; answers with those that have ended. The one whose `turn` with the
+    /// camera it is ends when it has given the camera back.
+    pub fn take_news(&mut self, turn: Option<Task>) -> Vec<Ending> {
         let mut endings = Vec::new();
         while let Ok(News { task, run, event }) = self.news.try_recv() {
             if let TaskEvent::File(file) = event {
@@ -366,21 +393,30 @@ impl Tasks {
             }
         }
         for (task, ending) in &endings {
-            self.end(*task, ending.clone());
+            if turn == Some(*task) {
+                self.let_go(*task);
+            } else {
+                self.end(*task, ending.clone());
+            }
         }
         endings
     }
 
     /// A task is over.
     pub fn end(&mut self, task: Task, ending: Result<(), String>) {
+        self.let_go(task);
+        let (state, detail) = match ending {
+            Ok(()) => (TaskState::Idle, None),
+            Err(reason) => (TaskState::Error, Some(reason)),
+        };
+        self.show(task, state, detail);
+    }
+
+    /// Nothing is at work for a task any more.
+    fn let_go(&mut self, task: Task) {
         if let Some(entry) = self.entries.get_mut(&task) {
             entry.work = None;
             entry.ending = false;
-            let (state, detail) = match ending {
-                Ok(()) => (TaskState::Idle, None),
-                Err(reason) => (TaskState::Error, Some(reason)),
-            };
-            self.show(task, state, detail);
         }
     }
 
