@@ -590,6 +590,39 @@ fn recordings_and_photos_come_from_the_source_with_that_role() {
 }
 
 #[test]
+fn a_source_that_cannot_be_reached_is_named_by_the_tasks_that_need_it() {
+    let server = Camera::serve_lines(&[("/sub", &sent(320, 180))], false);
+    let pi = Pi::start_with(
+        "version=0.0.3",
+        &format!(
+            "    sources:\n      - {{rtsp: \"rtsp://u:geheim@127.0.0.1:1/main\", roles: [record, live]}}\n      - {{rtsp: \"{}\", roles: [detect]}}\n",
+            server.url_of("/sub")
+        ),
+    );
+    let named = "source for record, rtsp://u:***@127.0.0.1:1/main: ";
+    let is_named = |detail: &Value| detail.as_str().is_some_and(|text| text.starts_with(named));
+    pi.begin("video", "");
+    eventually("the recording says what it waits for", || {
+        let status = pi.status("video");
+        assert_eq!(status["state"], "waiting", "{status}");
+        is_named(&status["detail"])
+    });
+    pi.begin("photo", "");
+    let photo = pi.wait("photo", "error");
+    assert!(is_named(&photo["detail"]), "{photo}");
+    let path = "/api/cameras/pi/snapshot.jpg";
+    let (code, answer) = pi.watchpost.request("GET", path, "", "");
+    assert_eq!(code, 503);
+    assert!(answer.contains(named), "{answer}");
+    assert_eq!(pi.watchpost.camera("pi")["state"], "streaming");
+    let log = pi.watchpost.log();
+    let warnings = log
+        .lines()
+        .filter(|line| line.contains("WARN") && line.contains(named));
+    assert_eq!(warnings.count(), 1, "it is tried again and again: {log}");
+}
+
+#[test]
 fn a_series_goes_on_after_watchpost_was_started_again() {
     let pi = Pi::start_with("version=0.0.3", "    source: {test: walkers}\n");
     pi.begin(

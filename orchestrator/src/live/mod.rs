@@ -213,7 +213,12 @@ impl Maker for Handle {
         let cameras = self.status().await?.cameras;
         let found = cameras.into_iter().find(|known| known.name == camera);
         let status = found.ok_or_else(|| NoPicture::NoCamera(camera.to_owned()))?;
-        let reason = status.reason.map_or(String::new(), |r| format!(": {r}"));
+        // Its live picture may come from a source of its own.
+        let live = status.tasks.iter().find(|task| task.task == Task::Live);
+        let reason = status
+            .reason
+            .or_else(|| live?.detail.clone())
+            .map_or(String::new(), |r| format!(": {r}"));
         Ok(format!(
             "camera {camera} is {}{reason}",
             status.state.name()

@@ -322,6 +322,9 @@ impl Worker {
                 continue;
             }
             let Some(taps) = Self::taps_of(self.running.as_ref(), &self.feeds, task) else {
+                if let Some(failure) = self.feeds.failure(task) {
+                    self.tasks.source_failed(task, failure);
+                }
                 continue;
             };
             if let Err(reason) = self.tasks.start(task, &taps, false) {

@@ -6,7 +6,8 @@ use super::messages::Messages;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 use watchpost_pipelines::camera::{CameraConfig, Role, Source};
-use watchpost_pipelines::capture::{self, Capture, CaptureEvent, Setup};
+use watchpost_pipelines::capture::{self, Capture, CaptureEvent, FaultKind, Setup};
+use watchpost_pipelines::secret::hide;
 use watchpost_pipelines::spec::CaptureSpec;
 use watchpost_pipelines::tasks::{Taps, Task};
 
@@ -14,6 +15,8 @@ use watchpost_pipelines::tasks::{Taps, Task};
 const IDLE: Duration = Duration::from_secs(10);
 /// From a failure to the next attempt.
 const RETRY: Duration = Duration::from_secs(5);
+/// The same where the credentials were refused: cameras lock an account after a few failures.
+const RETRY_REFUSED: Duration = Duration::from_secs(300);
 
 /// The sources beside the one that is always at work.
 pub struct Feeds {
@@ -30,6 +33,42 @@ struct Feed {
     capture: Option<(Capture, Messages)>,
     needed: Instant,
     try_at: Instant,
+    failure: Option<Failure>,
+}
+
+/// Why a source gives no pictures.
+pub struct Failure {
+    /// For people.
+    pub reason: String,
+    /// When it failed last.
+    pub at: Instant,
+    /// When it is tried again.
+    pub try_at: Instant,
+}
+
+impl Feed {
+    fn failed(&mut self, role: Role, fault: &capture::Fault, now: Instant) {
+        let (role, why) = (role.as_str(), &fault.reason);
+        let reason = match &self.source {
+            Source::Rtsp(rtsp) => format!("source for {role}, {}: {why}", hide(&rtsp.url)),
+            _ => format!("source for {role}: {why}"),
+        };
+        let known = self.failure.as_ref().map(|failure| &failure.reason);
+        if known != Some(&reason) {
+            tracing::warn!("{reason}");
+        }
+        self.capture = None;
+        self.try_at = now
+            + match fault.kind {
+                FaultKind::Auth => RETRY_REFUSED,
+                _ => RETRY,
+            };
+        self.failure = Some(Failure {
+            reason,
+            at: now,
+            try_at: self.try_at,
+        });
+    }
 }
 
 impl Feeds {
@@ -51,6 +90,7 @@ impl Feeds {
                     capture: None,
                     needed: now,
                     try_at: now,
+                    failure: None,
                 };
                 feeds.insert(role, feed);
             }
@@ -78,6 +118,11 @@ impl Feeds {
     /// Whether a task is served from here, without touching the source at work.
     pub fn serve(&self, task: Task) -> bool {
         self.of(task).is_some()
+    }
+
+    /// What keeps a task's source from giving pictures.
+    pub fn failure(&self, task: Task) -> Option<&Failure> {
+        self.feeds.get(&self.of(task)?)?.failure.as_ref()
     }
 
     /// Where a task takes its frames from, once there are any; the outer `None` says that it is not from here.
@@ -113,19 +158,27 @@ impl Feeds {
             if let Some((capture, messages)) = &feed.capture {
                 // Recordings take what the camera encoded; nobody else looks.
                 capture.decode(pictures);
+                let taps = capture.taps();
+                if taps.main.has_frames() || taps.encoded.is_some_and(|tap| tap.has_frames()) {
+                    feed.failure = None;
+                }
                 let mut failure = None;
                 while let Some(message) = messages.next() {
                     match capture.handle(&message) {
-                        Some(CaptureEvent::Failed(fault)) => failure = Some(fault.reason),
-                        Some(CaptureEvent::Ended) => failure = Some("the source has ended".into()),
+                        Some(CaptureEvent::Failed(fault)) => failure = Some(fault),
+                        Some(CaptureEvent::Ended) => {
+                            failure = Some(capture::Fault {
+                                kind: FaultKind::Source,
+                                reason: "the source has ended".into(),
+                                decoder: None,
+                            });
+                        }
                         Some(CaptureEvent::Warning(text)) => tracing::warn!("{text}"),
                         None => {}
                     }
                 }
-                if let Some(reason) = failure {
-                    tracing::warn!("source for {}: {reason}", role.as_str());
-                    feed.capture = None;
-                    feed.try_at = now + RETRY;
+                if let Some(fault) = failure {
+                    feed.failed(*role, &fault, now);
                 } else if now.duration_since(feed.needed) > IDLE {
                     feed.capture = None;
                 }
@@ -137,10 +190,7 @@ impl Feeds {
                     &self.waker,
                 ) {
                     Ok(capture) => feed.capture = Some(capture),
-                    Err(fault) => {
-                        tracing::warn!("source for {}: {}", role.as_str(), fault.reason);
-                        feed.try_at = now + RETRY;
-                    }
+                    Err(fault) => feed.failed(*role, &fault, now),
                 }
             }
         }

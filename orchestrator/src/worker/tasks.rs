@@ -1,6 +1,7 @@
 //! The tasks of one camera: started, paused, resumed and stopped, each a pipeline of its own that takes frames from the
 //! camera's taps. Here is known which run and how they are; what they do is in `watchpost_pipelines::tasks`.
 
+use super::feeds::Failure;
 use super::link::{Waker, report};
 use super::protocol::Report;
 use crate::clock::now;
@@ -8,7 +9,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use watchpost_pipelines::camera::{CameraConfig, Source};
 use watchpost_pipelines::tasks::{
     EncoderSetup, Events, LiveSetup, LiveTask, MediaFolder, Parameters, PhotoSetup, PhotoTask,
@@ -38,6 +39,7 @@ struct Entry {
     /// It rests since another task has the camera.
     away: bool,
     parameters: Parameters,
+    asked: Instant,
     status: TaskStatus,
 }
 
@@ -125,6 +127,7 @@ impl Tasks {
             ending: false,
             paused: false,
             away: false,
+            asked: Instant::now(),
             status: TaskStatus {
                 state: TaskState::Waiting,
                 detail: Some(detail.to_owned()),
@@ -278,6 +281,21 @@ impl Tasks {
     pub fn waits_for_a_picture(&self, task: Task) -> bool {
         let entry = self.entries.get(&task);
         entry.is_some_and(|entry| entry.work.is_none() && entry.status.state == TaskState::Waiting)
+    }
+
+    /// The source it waits for has failed. A photo was meant for now, and does not wait for what may come later.
+    pub fn source_failed(&mut self, task: Task, failure: &Failure) {
+        let Some(entry) = self.entries.get(&task) else {
+            return;
+        };
+        let is_over = failure.at > entry.asked
+            || failure.try_at.saturating_duration_since(entry.asked) > photo::PATIENCE;
+        let reason = failure.reason.clone();
+        if is_over && matches!(task, Task::Photo | Task::RawPhoto) {
+            self.end(task, Err(reason));
+        } else if entry.status.detail.as_ref() != Some(&reason) {
+            self.show(task, TaskState::Waiting, Some(reason));
+        }
     }
 
     /// Whether any does.
