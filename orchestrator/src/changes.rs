@@ -355,6 +355,13 @@ impl Keeper {
             return;
         }
         self.seen.clone_from(&text);
+        // What an editor leaves on a full disk would remove every camera, with all it has learned.
+        if text.trim().is_empty() && !self.text.trim().is_empty() {
+            let empty = "is empty, expected `cameras: {}` where there is to be none";
+            return self
+                .refuse(Problem::of_file(&self.path, empty).to_string())
+                .await;
+        }
         match check(&self.path, text) {
             Ok(loaded) => {
                 for warning in loaded.warnings.iter() {

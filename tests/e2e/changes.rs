@@ -193,10 +193,19 @@ fn the_file_is_taken_over_when_it_changes_and_kept_out_while_it_is_wrong() {
     });
     watchpost.wait_streaming("door");
 
+    // Emptied, as an editor does on a full disk: nobody meant that.
+    std::fs::write(watchpost.config_file(), "").unwrap();
+    eventually("that the file is empty is told", || {
+        let error = watchpost.get("/api/status")["config_error"].clone();
+        error.as_str().is_some_and(|e| e.contains("is empty"))
+    });
+    assert_eq!(watchpost.camera("door")["state"], "streaming");
+
     // Broken: everything goes on, and the error is to be seen.
     std::fs::write(watchpost.config_file(), "cameras: [").unwrap();
     eventually("the error is told", || {
-        !watchpost.get("/api/status")["config_error"].is_null()
+        let error = watchpost.get("/api/status")["config_error"].clone();
+        error.as_str().is_some_and(|e| e.contains("no valid YAML"))
     });
     assert_eq!(watchpost.camera("door")["state"], "streaming");
     assert!(watchpost.log().contains("the last one stays"));
