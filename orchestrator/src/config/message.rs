@@ -19,6 +19,9 @@ const FRIGATES: [&str; 13] = [
     "ui",
 ];
 
+/// What `http.listen` is.
+const ADDRESS: &str = "ADDRESS:PORT, for instance 127.0.0.1:8480";
+
 /// What serde says, in the words of this program.
 pub fn in_our_words(message: &str) -> String {
     rewrite(message).0
@@ -67,10 +70,7 @@ pub fn rewrite(message: &str) -> (String, bool) {
         }
     }
     if message == "invalid socket address syntax" {
-        return (
-            "is no address, expected ADDRESS:PORT, for instance 127.0.0.1:8480".to_owned(),
-            false,
-        );
+        return (format!("is no address, expected {ADDRESS}"), false);
     }
     (message.to_owned(), false)
 }
@@ -111,6 +111,7 @@ fn wish(wanted: &str) -> String {
         "a string" | "path string" => "text (put it in quotes)".to_owned(),
         "a sequence" => "a list".to_owned(),
         "a map" => "a mapping".to_owned(),
+        "socket address" => ADDRESS.to_owned(),
         "string or map" => "text or a mapping".to_owned(),
         "struct SourceKeys" | "struct EntryKeys" => {
             "a mapping with one of rtsp, file, v4l2, libcamera, test, launch".to_owned()
@@ -142,6 +143,10 @@ mod tests {
             (
                 "invalid type: string \"rtsp://h/1\", expected struct SourceKeys",
                 "is text \"rtsp://h/1\", expected a mapping with one of rtsp, file, v4l2, libcamera, test, launch",
+            ),
+            (
+                "invalid type: integer `8480`, expected socket address",
+                "is `8480`, expected ADDRESS:PORT, for instance 127.0.0.1:8480",
             ),
             (
                 "missing field `coordinates`",
