@@ -129,7 +129,7 @@ fn strings(values: &[String]) -> gst::Array {
 }
 
 fn read_strings(structure: &gst::StructureRef, field: &str) -> Vec<String> {
-    let Ok(values) = structure.get::<gst::Array>(field) else {
+    let Ok(values) = structure.get::<gst::ArrayRef>(field) else {
         return Vec::new();
     };
     values.iter().filter_map(|value| value.get().ok()).collect()

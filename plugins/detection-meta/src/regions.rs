@@ -1,7 +1,6 @@
 //! What the detector looked at in a frame: the custom meta `watchpost-regions`.
 
 use detection::BBox;
-use gst::prelude::*;
 
 /// Name of the custom meta. Field `regions`: a GstArray of GstArrays of four doubles x, y, w, h in fractions of the frame.
 /// An empty array says that nothing was looked at; no meta says that the whole frame was.
@@ -20,10 +19,11 @@ pub fn register_regions_meta() {
 
 /// Writes what was looked at, replacing what an upstream detector said.
 pub fn set_looked_at(buffer: &mut gst::BufferRef, regions: impl IntoIterator<Item = BBox>) {
-    let regions = gst::Array::new(regions.into_iter().map(|r| {
-        gst::Array::new([r.x1, r.y1, r.width(), r.height()].map(|v| f64::from(v).to_send_value()))
-            .to_send_value()
-    }));
+    let regions = gst::Array::new(
+        regions
+            .into_iter()
+            .map(|r| gst::Array::new([r.x1, r.y1, r.width(), r.height()].map(f64::from))),
+    );
     if let Ok(mut meta) = gst::meta::CustomMeta::from_mut_buffer(buffer, REGIONS_META) {
         meta.mut_structure().set("regions", regions);
         return;
@@ -37,12 +37,12 @@ pub fn set_looked_at(buffer: &mut gst::BufferRef, regions: impl IntoIterator<Ite
 /// are passed over.
 pub fn looked_at(buffer: &gst::BufferRef) -> Option<Vec<BBox>> {
     let meta = gst::meta::CustomMeta::from_buffer(buffer, REGIONS_META).ok()?;
-    let regions = meta.structure().get::<gst::Array>("regions").ok()?;
+    let regions = meta.structure().get::<gst::ArrayRef>("regions").ok()?;
     Some(regions.iter().filter_map(region).collect())
 }
 
 fn region(value: &glib::SendValue) -> Option<BBox> {
-    let numbers = value.get::<gst::Array>().ok()?;
+    let numbers = value.get::<gst::ArrayRef>().ok()?;
     let mut xywh = [0.0; 4];
     if numbers.len() != xywh.len() {
         return None;

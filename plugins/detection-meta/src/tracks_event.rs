@@ -1,7 +1,6 @@
 //! Where to look next: the upstream event `watchpost-tracks` from the tracker to the detector.
 
 use detection::BBox;
-use gst::prelude::*;
 
 /// Name of the custom upstream event's structure.
 pub const TRACKS_EVENT: &str = "watchpost-tracks";
@@ -42,7 +41,6 @@ impl TracksEvent {
                 .field("h", f64::from(track.bbox.height()))
                 .field("stationary", track.stationary)
                 .build()
-                .to_send_value()
         }));
         let pts = self.pts.map_or(u64::MAX, gst::ClockTime::nseconds);
         gst::event::CustomUpstream::new(
@@ -60,7 +58,7 @@ impl TracksEvent {
             .get::<u64>("pts")
             .ok()
             .filter(|pts| *pts != u64::MAX);
-        let tracks = structure.get::<gst::Array>("tracks").ok()?;
+        let tracks = structure.get::<gst::ArrayRef>("tracks").ok()?;
         Some(Self {
             pts: pts.map(gst::ClockTime::from_nseconds),
             tracks: tracks
