@@ -285,14 +285,7 @@ fn looks_at_a_walker(settings: PlanSettings, speed: f32) -> usize {
             score: 0.8,
         };
         let seen = plan.holds(&found.bbox);
-        planner.report(
-            if seen {
-                std::slice::from_ref(&found)
-            } else {
-                &[]
-            },
-            &mut grid,
-        );
+        planner.report(&[found][..usize::from(seen)], &mut grid);
     }
     looks
 }
@@ -354,6 +347,38 @@ fn who_appears_beside_a_track_that_waits_is_looked_at_at_once() {
     let plan = planner.plan(&look, &grid);
     assert!(plan.holds(&newcomer));
     assert!(!plan.holds(&tracks[0].bbox));
+}
+
+#[test]
+fn large_motion_around_a_track_is_looked_at_as_often_as_the_track_where_there_is_a_tracker() {
+    let tracks = [track(7, 300.0, 300.0, 60.0, 150.0)];
+    let found = Detection {
+        bbox: tracks[0].bbox,
+        label: 0,
+        score: 0.8,
+    };
+    // The light has changed around somebody, for 3 s of a fast camera.
+    let light = BBox::from_xywh(0.0, 0.0, 700.0, 700.0);
+    let looks = |tracks: Option<&[WatchedTrack]>| {
+        let (mut planner, time) = settled(settings());
+        let mut grid = RegionGrid::new();
+        let mut looks = 0;
+        for i in 0..90 {
+            let look = Look {
+                motion: Some(&[light]),
+                tracks,
+                ..still(time + i * SECOND / 30)
+            };
+            let plan = planner.plan(&look, &grid);
+            looks += usize::from(!plan.inputs().is_empty());
+            let seen = plan.holds(&found.bbox);
+            planner.report(&[found][..usize::from(seen)], &mut grid);
+        }
+        looks
+    };
+    let tracked = looks(Some(&tracks));
+    assert!((20..=60).contains(&tracked), "in 3 s: {tracked}");
+    assert_eq!(looks(None), 90, "nobody else shows what was found");
 }
 
 #[test]

@@ -105,7 +105,7 @@ const LARGER: f32 = 1.5;
 struct Place {
     count: u8,
     last: u64,
-    /// Longer side of the largest motion that was looked at in vain.
+    /// Longer side of the largest motion that was looked at since something was found.
     size: f32,
 }
 
@@ -124,13 +124,14 @@ impl Default for Fruitless {
 }
 
 impl Fruitless {
-    /// It is too early to look at this motion again.
-    pub(super) fn pausing(&self, frame: FrameSize, b: &BBox, time: u64) -> bool {
+    /// It is too early to look at this motion again: what was found there `interval` ago at most is a track by now.
+    pub(super) fn pausing(&self, frame: FrameSize, b: &BBox, time: u64, interval: u64) -> bool {
         let place = &self.places[index(frame, b)];
-        let Some(over) = place.count.checked_sub(PATIENCE) else {
-            return false;
+        let pause = match (place.count, place.count.checked_sub(PATIENCE)) {
+            (0, _) => interval,
+            (_, None) => return false,
+            (_, Some(over)) => (FIRST_PAUSE << over.min(8)).min(LONGEST_PAUSE),
         };
-        let pause = (FIRST_PAUSE << over.min(8)).min(LONGEST_PAUSE);
         // A time before the last look (a seek) ends the pause.
         longest(b) <= place.size * LARGER && time >= place.last && time - place.last < pause
     }
@@ -159,8 +160,8 @@ impl Fruitless {
                 if !found {
                     // Once per frame, however many motion boxes lie in the region.
                     place.count = place.count.saturating_add(u8::from(place.last != time));
-                    place.size = place.size.max(longest(motion));
                 }
+                place.size = place.size.max(longest(motion));
                 place.last = time;
             }
         }

@@ -86,6 +86,8 @@ pub struct Planner {
     teaches: usize,
     started: bool,
     calibrating: bool,
+    /// There is a tracker downstream.
+    tracked: bool,
     scan_wanted: i32,
     time: u64,
     tokens: f32,
@@ -117,6 +119,7 @@ impl Planner {
             teaches: 0,
             started: false,
             calibrating: false,
+            tracked: false,
             scan_wanted: 0,
             time: 0,
             tokens: 0.0,
@@ -253,6 +256,7 @@ impl Planner {
             let touches = |b: &BBox| b.intersection(&track.bbox).is_some();
             track.stationary && moving.iter().any(touches)
         };
+        self.tracked = look.tracks.is_some();
         if let Some(tracks) = look.tracks {
             self.looked.forget(tracks);
             for track in tracks {
@@ -388,7 +392,13 @@ impl Planner {
     }
 
     fn can_wait(&self, b: &BBox, time: u64) -> bool {
-        self.fruitless.pausing(self.settings.frame, b, time)
+        // Without a tracker nobody shows what was found until it is looked at again.
+        let interval = match self.tracked {
+            true => self.settings.track_interval,
+            false => 0,
+        };
+        self.fruitless
+            .pausing(self.settings.frame, b, time, interval)
             || self.explained.iter().any(|r| b.share_in(r) >= OF_TRACK)
     }
 
