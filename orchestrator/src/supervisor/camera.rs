@@ -142,11 +142,6 @@ impl Camera {
         self.board.detect.unwrap_or(self.config.detect.enabled)
     }
 
-    /// Whether the configuration has it no more.
-    fn is_removed(&self) -> bool {
-        self.leaving.as_ref().is_some_and(|l| l.next.is_none())
-    }
-
     /// Whether an analysis worker is needed for it, now or soon.
     pub fn needs_analysis(&self) -> bool {
         !self.broken && self.config.enabled && self.detects() && self.leaving.is_none()
@@ -236,7 +231,7 @@ impl Camera {
         CameraStatus {
             name: self.name.clone(),
             friendly_name: self.config.friendly_name.clone(),
-            enabled: self.config.enabled && !self.is_removed(),
+            enabled: self.config.enabled,
             state: self.health.state(),
             reason,
             since: seconds(self.health.since()),
@@ -296,7 +291,6 @@ pub fn limits(config: &CameraConfig) -> Limits {
 
 #[cfg(test)]
 mod tests {
-    use super::super::health::{Event, State};
     use super::*;
 
     fn camera() -> Camera {
@@ -329,25 +323,6 @@ mod tests {
         );
         camera.config.enabled = false;
         assert_eq!(camera.wanted_analysis(now), None);
-    }
-
-    #[test]
-    fn a_camera_on_its_way_out_says_so() {
-        let now = Instant::now();
-        let mut camera = camera();
-        camera.health.handle(Event::Enable, now, SystemTime::now());
-        for next in [Some(Ok(CameraConfig::default())), None] {
-            let stays = next.is_some();
-            camera.leaving = Some(Leaving {
-                next,
-                detach_by: None,
-            });
-            let leave = Event::Leave("another configuration");
-            camera.health.handle(leave, now, SystemTime::now());
-            let status = camera.status(None, now);
-            assert_eq!((status.state, status.enabled), (State::Stopping, stays));
-            assert_eq!(status.reason.as_deref(), Some("another configuration"));
-        }
     }
 
     #[test]

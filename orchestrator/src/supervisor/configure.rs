@@ -246,20 +246,15 @@ impl Supervisor {
         let Some(camera) = self.cameras.get_mut(name) else {
             return;
         };
-        let why = match next {
-            Some(_) => "it begins anew with its changed configuration",
-            None => "it is being removed",
-        };
-        match &mut camera.leaving {
-            Some(leaving) => leaving.next = next,
-            none => {
-                *none = Some(Leaving {
-                    next,
-                    detach_by: None,
-                });
-            }
+        if let Some(leaving) = &mut camera.leaving {
+            leaving.next = next;
+            return;
         }
-        self.handle(name, Event::Leave(why));
+        camera.leaving = Some(Leaving {
+            next,
+            detach_by: None,
+        });
+        self.handle(name, Event::Leave);
     }
 
     /// Cameras whose workers are gone leave the table, or come back with their new configuration.

@@ -30,7 +30,7 @@ pub enum State {
     Disabled,
     /// Will not work until something is changed; the reason says what.
     Failed,
-    /// Its worker is ending: the camera was removed, or begins anew with another configuration, as the reason says.
+    /// Its worker is ending, and it begins anew with its changed configuration.
     Stopping,
 }
 
@@ -78,8 +78,8 @@ pub enum Event {
     Enable,
     /// It shall not run.
     Disable,
-    /// It leaves the table, for this reason.
-    Leave(&'static str),
+    /// It leaves the table, for good (then nobody is shown it any more) or until its worker has ended.
+    Leave,
     /// Its configuration cannot work.
     Broken(String),
     /// There is no memory for its ring.
@@ -206,7 +206,11 @@ impl Health {
         match event {
             Event::Enable => self.enable(now, wall),
             Event::Disable => self.rest(State::Disabled, None, wall),
-            Event::Leave(why) => self.rest(State::Stopping, Some(why.into()), wall),
+            Event::Leave => self.rest(
+                State::Stopping,
+                Some("it begins anew with its changed configuration".into()),
+                wall,
+            ),
             Event::Broken(reason) => self.rest(State::Failed, Some(reason), wall),
             Event::Refused(reason) => {
                 self.show(State::Failed, Some(reason), wall);
@@ -745,6 +749,17 @@ mod tests {
         assert_eq!(bench.state(), State::Disabled);
         assert_eq!(bench.tell(Event::Exited("exit".into())), None);
         assert_eq!(bench.pass(3600.0), None);
+        assert!(!bench.health.has_worker());
+    }
+
+    #[test]
+    fn a_camera_that_is_to_begin_anew_is_stopping() {
+        let mut bench = Bench::streaming();
+        assert_eq!(bench.tell(Event::Leave), Some(Action::Stop));
+        bench.frame();
+        assert_eq!(bench.state(), State::Stopping);
+        assert!(bench.health.reason().is_some_and(|r| r.contains("anew")));
+        assert_eq!(bench.tell(Event::Exited("exit".into())), None);
         assert!(!bench.health.has_worker());
     }
 
