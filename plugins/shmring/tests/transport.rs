@@ -466,25 +466,71 @@ fn gaps_and_the_end_arrive() {
 }
 
 #[test]
-fn only_system_memory_is_taken() {
+fn what_cannot_be_shared_is_refused_with_what_to_do() {
+    for (caps, said) in [
+        (
+            "video/x-raw(memory:GLMemory), format=RGBA, width=16, height=16",
+            "gldownload",
+        ),
+        (
+            "audio/x-raw, format=F32LE, rate=8000, channels=2, layout=non-interleaved",
+            "audioconvert",
+        ),
+    ] {
+        let place = Place::new();
+        init();
+        let writer = Pipeline::play(&format!(
+            "appsrc name=in format=time ! shmringsink socket-path={}",
+            place.socket().display()
+        ));
+        let src = appsrc(&writer, "in");
+        src.set_caps(Some(&caps.parse().unwrap()));
+        let _ = src.push_buffer(filled(1024, 0));
+        let message = writer.wait_for(&[gst::MessageType::Error]);
+        let gst::MessageView::Error(error) = message.view() else {
+            unreachable!()
+        };
+        let text = error.error().to_string();
+        assert!(text.contains(said), "{caps}: {text}");
+    }
+}
+
+#[test]
+fn a_reader_of_what_its_downstream_does_not_take_says_what_the_writer_sends() {
     let place = Place::new();
-    init();
-    let writer = Pipeline::play(&format!(
-        "appsrc name=in format=time ! shmringsink socket-path={}",
+    let _writer = Pipeline::play(&format!(
+        "videotestsrc is-live=true ! video/x-raw,format=AYUV64,width=16,height=16 ! shmringsink socket-path={}",
         place.socket().display()
     ));
-    let src = appsrc(&writer, "in");
-    src.set_caps(Some(
-        &"video/x-raw(memory:GLMemory), format=RGBA, width=16, height=16"
-            .parse()
-            .unwrap(),
+    let reader = Pipeline::play(&format!(
+        "shmringsrc socket-path={} ! video/x-raw,format=I420 ! fakesink name=sink",
+        place.socket().display()
     ));
-    let _ = src.push_buffer(filled(1024, 0));
-    let message = writer.wait_for(&[gst::MessageType::Error]);
+    let message = reader.wait_for(&[gst::MessageType::Error]);
     let gst::MessageView::Error(error) = message.view() else {
         unreachable!()
     };
-    assert!(error.src().is_some());
+    let text = error.error().to_string();
+    assert!(
+        text.contains("AYUV64") && text.contains("videoconvert"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_socket_path_that_can_never_be_one_is_not_waited_for() {
+    let place = Place::new();
+    let path = place.path().join("a".repeat(110));
+    let reader = Pipeline::play(&format!(
+        "shmringsrc socket-path={} ! fakesink",
+        path.display()
+    ));
+    let message = reader.wait_for(&[gst::MessageType::Error]);
+    let gst::MessageView::Error(error) = message.view() else {
+        unreachable!()
+    };
+    let text = error.error().to_string();
+    assert!(text.contains("too long"), "{text}");
 }
 
 #[test]

@@ -751,6 +751,29 @@ impl ElementImpl for ShmRingSink {
     }
 }
 
+/// Why a stream of these caps cannot be shared.
+fn refusal(caps: &gst::Caps) -> Option<String> {
+    let foreign = |f: &gst::CapsFeaturesRef| {
+        f.iter().any(|f| f.starts_with("memory:"))
+            && !f.is_equal(gst::CAPS_FEATURES_MEMORY_SYSTEM_MEMORY.as_ref())
+    };
+    // Its planes are found by a GstAudioMeta, which does not travel.
+    let planar = |s: &gst::StructureRef| {
+        s.name() == "audio/x-raw" && s.get::<&str>("layout") == Ok("non-interleaved")
+    };
+    if caps.features(0).is_some_and(foreign) {
+        Some(format!(
+            "only system memory can be shared, not {caps}; put an element such as gldownload or vapostproc before this one"
+        ))
+    } else if caps.structure(0).is_some_and(planar) {
+        Some(format!(
+            "planar audio cannot be shared, {caps}; put audioconvert ! audio/x-raw,layout=interleaved before this element"
+        ))
+    } else {
+        None
+    }
+}
+
 impl BaseSinkImpl for ShmRingSink {
     fn start(&self) -> Result<(), gst::ErrorMessage> {
         let path = self.settings.lock().unwrap().socket_path.clone();
@@ -784,17 +807,9 @@ impl BaseSinkImpl for ShmRingSink {
 
     fn set_caps(&self, caps: &gst::Caps) -> Result<(), gst::LoggableError> {
         gst::debug!(CAT, imp = self, "caps {caps}");
-        let foreign = |f: &gst::CapsFeaturesRef| {
-            !f.is_equal(gst::CAPS_FEATURES_MEMORY_SYSTEM_MEMORY.as_ref())
-        };
-        if caps
-            .features(0)
-            .is_some_and(|f| f.iter().any(|f| f.starts_with("memory:")) && foreign(f))
-        {
-            return Err(gst::loggable_error!(
-                CAT,
-                "only system memory can be shared, not {caps}; put an element such as gldownload or vapostproc before this one"
-            ));
+        if let Some(reason) = refusal(caps) {
+            gst::element_imp_error!(self, gst::StreamError::WrongType, ("{reason}"));
+            return Err(gst::loggable_error!(CAT, "{reason}"));
         }
         let mut guard = self.state.lock().unwrap();
         let state = guard

@@ -1,5 +1,6 @@
 //! The element: waits for frames, turns each into a buffer, follows the writer through restarts.
 
+use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{LazyLock, Mutex};
 use std::time::Duration;
@@ -225,8 +226,11 @@ impl ShmRingSrc {
                 Err(ConnectError::Cancelled) => return Err(gst::FlowError::Flushing),
                 Err(error) => error,
             };
-            let forbidden = matches!(&error, ConnectError::NoWriter { source, .. } if source.kind() == std::io::ErrorKind::PermissionDenied);
-            let may_pass = !forbidden
+            let hopeless = |source: &io::Error| {
+                use io::ErrorKind::{InvalidFilename, PermissionDenied};
+                matches!(source.kind(), PermissionDenied | InvalidFilename)
+            };
+            let may_pass = !matches!(&error, ConnectError::NoWriter { source, .. } if hopeless(source))
                 && matches!(
                     error,
                     ConnectError::NoWriter { .. }
@@ -287,10 +291,34 @@ impl ShmRingSrc {
         self.shared.lock().unwrap().frame_duration = rate.and_then(|rate| {
             gst::ClockTime::SECOND.mul_div_floor(rate.denom() as u64, rate.numer() as u64)
         });
-        self.obj().set_caps(&info.caps).map_err(|_| {
-            gst::warning!(CAT, imp = self, "downstream does not take {}", info.caps);
-            gst::FlowError::NotNegotiated
-        })?;
+        // Caps that are not taken are no error of the event, and that of the first buffer names none.
+        let pad = self.obj().src_pad().clone();
+        if !pad.peer_query_accept_caps(&info.caps) {
+            let peer = pad.peer();
+            // The pipeline stops, from its end on.
+            if [Some(pad), peer.clone()]
+                .iter()
+                .flatten()
+                .any(|pad| pad.pad_flags().contains(gst::PadFlags::FLUSHING))
+            {
+                return Err(gst::FlowError::Flushing);
+            }
+            let next = peer.and_then(|peer| peer.parent_element());
+            let next = next.map_or("what follows".into(), |next| next.name());
+            gst::element_imp_error!(
+                self,
+                gst::StreamError::Format,
+                (
+                    "{next} does not take what the writer sends, {}; put an element that converts it, such as videoconvert, \
+                     before it, or before shmringsink",
+                    info.caps
+                )
+            );
+            return Err(gst::FlowError::NotNegotiated);
+        }
+        self.obj()
+            .set_caps(&info.caps)
+            .map_err(|_| gst::FlowError::NotNegotiated)?;
         state.caps = Some(info.caps);
         self.obj().negotiate(); // for the allocation query; there is nothing else to agree on
         Ok(())
