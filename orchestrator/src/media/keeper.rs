@@ -55,6 +55,9 @@ pub struct Keeper {
     /// Files that cannot be removed: said once, and passed over.
     stuck: BTreeSet<i64>,
     full: FullDisk,
+    began: Instant,
+    /// The first file that came since then.
+    first: Option<i64>,
     /// Cameras that have just got another name.
     renamed: BTreeMap<String, (String, Instant)>,
 }
@@ -69,6 +72,8 @@ impl Keeper {
             removed: BTreeMap::new(),
             stuck: BTreeSet::new(),
             full: FullDisk::default(),
+            began: Instant::now(),
+            first: None,
             renamed: BTreeMap::new(),
         }
     }
@@ -149,6 +154,7 @@ impl Keeper {
         let camera = camera.to_owned();
         let (item, is_new) =
             index::add(&self.shared.place, &self.store, &camera, worker, file, true)?;
+        self.first.get_or_insert(item.id);
         if is_new {
             count(&mut self.kept, &camera, one(&item));
         } else {
@@ -246,16 +252,26 @@ impl Keeper {
         self.publish();
     }
 
+    /// From this number on files are younger than `days`, whatever their time says: on a computer without a clock of its own it
+    /// may have been taken before somebody told it the time.
+    fn young_from(&self) -> Option<i64> {
+        let days = self.config.days?;
+        let young = self.began.elapsed().as_secs_f64() < days * 86_400.0;
+        self.first.filter(|_| young)
+    }
+
     fn fulfil(&mut self, demand: Demand) -> Result<MediaTotal, Problem> {
-        let before = match demand {
-            Demand::Before(time) => Some(time),
-            Demand::Bytes(_) => None,
+        let (before, before_id) = match demand {
+            Demand::Before(time) => (Some(time), self.young_from()),
+            Demand::Bytes(_) => (None, None),
         };
         let mut removed = MediaTotal::default();
         let enough =
             |removed: &MediaTotal| matches!(demand, Demand::Bytes(bytes) if removed.bytes >= bytes);
         loop {
-            let oldest = self.store.oldest_media(before, BATCH + self.stuck.len())?;
+            let oldest = self
+                .store
+                .oldest_media(before, before_id, BATCH + self.stuck.len())?;
             let mut gone = Vec::new();
             for item in oldest {
                 if self.stuck.contains(&item.id) {

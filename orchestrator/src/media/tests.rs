@@ -162,7 +162,8 @@ fn old_files_go_and_their_day_with_them() {
     };
     media.add("back", young);
     eventually("both are there", || bench.names().len() == 2);
-    media.configure(&limits(0, None, Some(0.5)));
+    drop(media);
+    let _media = bench.start(&limits(0, None, Some(0.5)));
     eventually("the old one is gone", || bench.names().len() == 1);
     assert!(bench.names()[0].starts_with("back/"));
     eventually("and so is its folder", || {
@@ -170,6 +171,28 @@ fn old_files_go_and_their_day_with_them() {
             && !bench.path("front/.thumbnails/2026-01-01").exists()
     });
     assert!(bench.path("back/2026-01-01").exists());
+}
+
+#[test]
+fn what_was_made_before_the_clock_was_set_is_no_older_than_this_run() {
+    let bench = Bench::new();
+    let media = bench.start(&limits(0, None, None));
+    media.add("front", bench.write("front", 1, 10));
+    eventually("the first is there", || bench.names().len() == 1);
+    drop(media);
+    let media = bench.start(&limits(0, None, None));
+    let unset = MediaFile {
+        time: 12.0,
+        ..bench.write("back", 2, 10)
+    };
+    media.add("back", unset);
+    eventually("both are there", || bench.names().len() == 2);
+    media.configure(&limits(0, None, Some(0.5)));
+    eventually("the old one is gone", || bench.names().len() == 1);
+    assert!(bench.names()[0].starts_with("back/"), "{:?}", bench.names());
+    // A full disk takes the oldest all the same.
+    media.configure(&limits(u64::MAX, None, Some(0.5)));
+    eventually("nothing is left", || bench.names().is_empty());
 }
 
 #[test]

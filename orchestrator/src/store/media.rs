@@ -207,12 +207,14 @@ pub fn query(connection: &Connection, filter: &MediaFilter) -> Result<Vec<MediaI
 pub fn oldest(
     connection: &Connection,
     before: Option<f64>,
+    before_id: Option<i64>,
     limit: usize,
 ) -> Result<Vec<MediaItem>> {
     let mut statement = connection.prepare_cached(&format!(
-        "SELECT {COLUMNS} FROM media WHERE time < coalesce(?1, 9e999) ORDER BY time, id LIMIT ?2"
+        "SELECT {COLUMNS} FROM media WHERE time < coalesce(?1, 9e999) AND (?2 IS NULL OR id < ?2)
+         ORDER BY time, id LIMIT ?3"
     ))?;
-    let rows = statement.query_map((before, signed(limit as u64)), read)?;
+    let rows = statement.query_map((before, before_id, signed(limit as u64)), read)?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 

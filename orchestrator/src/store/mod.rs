@@ -275,8 +275,13 @@ impl Store {
     }
 
     /// The oldest media, oldest first; only what was taken before `before` where it is given.
-    pub(crate) fn oldest_media(&self, before: Option<f64>, limit: usize) -> Result<Vec<MediaItem>> {
-        media::oldest(&self.reader(), before, limit)
+    pub(crate) fn oldest_media(
+        &self,
+        before: Option<f64>,
+        before_id: Option<i64>,
+        limit: usize,
+    ) -> Result<Vec<MediaItem>> {
+        media::oldest(&self.reader(), before, before_id, limit)
     }
 
     /// How many files of each camera the media index has, and how large.

@@ -86,9 +86,13 @@ fn a_file_that_is_told_of_again_stays_one_and_the_oldest_come_first() {
     store
         .add_media("front", "front", file(Task::Photo, "b.jpg", 4.0), 0, true)
         .unwrap();
-    let oldest = store.oldest_media(None, 10).unwrap();
+    let oldest = store.oldest_media(None, None, 10).unwrap();
     assert_eq!((oldest[0].time, oldest[1].duration), (4.0, Some(2.5)));
-    assert_eq!(store.oldest_media(Some(4.5), 10).unwrap().len(), 1);
+    assert_eq!(store.oldest_media(Some(4.5), None, 10).unwrap().len(), 1);
+    assert_eq!(
+        store.oldest_media(None, Some(oldest[0].id), 10).unwrap(),
+        oldest[1..]
+    );
 
     store.remove_media(oldest, true).unwrap();
     store.flush().unwrap();
