@@ -397,9 +397,28 @@ pub(super) fn stop_analysis(analysis: &mut Analysis) {
     }
 }
 
-pub(super) fn newest(one: Option<f64>, other: Option<f64>) -> Option<f64> {
-    match (one, other) {
-        (Some(a), Some(b)) => Some(a.max(b)),
-        (a, b) => a.or(b),
+/// The frame analysed last: of two reports that may have come in either order the newer one, unless the clock was set back between
+/// them.
+fn newest(known: Option<f64>, told: Option<f64>) -> Option<f64> {
+    /// Seconds that one report comes after the other at most.
+    const DISORDER: f64 = 60.0;
+    match (known, told) {
+        (Some(known), Some(told)) if told > known - DISORDER => Some(told.max(known)),
+        (known, told) => told.or(known),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::newest;
+
+    #[test]
+    fn the_newest_frame_follows_a_clock_that_is_set_back() {
+        assert_eq!(newest(None, None), None);
+        assert_eq!(newest(Some(1000.0), None), Some(1000.0));
+        assert_eq!(newest(None, Some(999.8)), Some(999.8));
+        assert_eq!(newest(Some(1000.0), Some(1000.2)), Some(1000.2));
+        assert_eq!(newest(Some(1000.0), Some(999.8)), Some(1000.0));
+        assert_eq!(newest(Some(1000.0), Some(500.0)), Some(500.0));
     }
 }
