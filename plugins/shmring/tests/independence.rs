@@ -149,11 +149,7 @@ fn a_reader_for_whom_no_slot_is_left_is_refused_with_numbers() {
         "shmringsrc name=src reconnect=never socket-path={} ! fakesink sync=false",
         place.socket().display()
     ));
-    let message = second.wait_for(&[gst::MessageType::Error]);
-    let gst::MessageView::Error(error) = message.view() else {
-        unreachable!()
-    };
-    let text = error.error().to_string();
+    let text = second.wait_for_error();
     assert!(
         text.contains("ring full") && text.contains("6 slots"),
         "{text}"
@@ -337,15 +333,8 @@ fn two_writers_of_one_path_are_told_apart() {
         place.socket().display()
     ));
     let _ = second.0.set_state(gst::State::Playing);
-    let message = second.wait_for(&[gst::MessageType::Error]);
-    let gst::MessageView::Error(error) = message.view() else {
-        unreachable!()
-    };
-    assert!(
-        error.error().to_string().contains("in use"),
-        "{}",
-        error.error()
-    );
+    let text = second.wait_for_error();
+    assert!(text.contains("in use"), "{text}");
     let before = frames(&first);
     std::thread::sleep(Duration::from_millis(50));
     wait_until("the first is not disturbed", || frames(&first) > before + 5);

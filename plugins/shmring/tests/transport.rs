@@ -486,11 +486,7 @@ fn what_cannot_be_shared_is_refused_with_what_to_do() {
         let src = appsrc(&writer, "in");
         src.set_caps(Some(&caps.parse().unwrap()));
         let _ = src.push_buffer(filled(1024, 0));
-        let message = writer.wait_for(&[gst::MessageType::Error]);
-        let gst::MessageView::Error(error) = message.view() else {
-            unreachable!()
-        };
-        let text = error.error().to_string();
+        let text = writer.wait_for_error();
         assert!(text.contains(said), "{caps}: {text}");
     }
 }
@@ -506,11 +502,7 @@ fn a_reader_of_what_its_downstream_does_not_take_says_what_the_writer_sends() {
         "shmringsrc socket-path={} ! video/x-raw,format=I420 ! fakesink name=sink",
         place.socket().display()
     ));
-    let message = reader.wait_for(&[gst::MessageType::Error]);
-    let gst::MessageView::Error(error) = message.view() else {
-        unreachable!()
-    };
-    let text = error.error().to_string();
+    let text = reader.wait_for_error();
     assert!(
         text.contains("AYUV64") && text.contains("videoconvert"),
         "{text}"
@@ -525,11 +517,7 @@ fn a_socket_path_that_can_never_be_one_is_not_waited_for() {
         "shmringsrc socket-path={} ! fakesink",
         path.display()
     ));
-    let message = reader.wait_for(&[gst::MessageType::Error]);
-    let gst::MessageView::Error(error) = message.view() else {
-        unreachable!()
-    };
-    let text = error.error().to_string();
+    let text = reader.wait_for_error();
     assert!(text.contains("too long"), "{text}");
 }
 
@@ -577,11 +565,7 @@ fn caps_longer_than_a_ring_has_room_for_are_refused_with_both_sizes() {
     assert!(pull(&reader, "out").caps() == Some(caps(400 << 10).as_ref()));
     src.set_caps(Some(&caps(600 << 10)));
     let _ = src.push_buffer(filled(10, 2));
-    let message = writer.wait_for(&[gst::MessageType::Error]);
-    let gst::MessageView::Error(error) = message.view() else {
-        unreachable!()
-    };
-    let text = error.error().to_string();
+    let text = writer.wait_for_error();
     assert!(
         text.contains("caps are too long") && text.contains("1048576 bytes"),
         "{text}"

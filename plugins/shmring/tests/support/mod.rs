@@ -99,6 +99,16 @@ impl Pipeline {
             .unwrap_or_else(|| panic!("none of {types:?} within {DEADLINE:?}"))
     }
 
+    /// Waits for an error; what it says.
+    #[track_caller]
+    pub fn wait_for_error(&self) -> String {
+        let message = self.wait_for(&[gst::MessageType::Error]);
+        let gst::MessageView::Error(error) = message.view() else {
+            unreachable!()
+        };
+        error.error().to_string()
+    }
+
     pub fn stats(&self, name: &str) -> gst::Structure {
         self.by_name(name).property("stats")
     }
