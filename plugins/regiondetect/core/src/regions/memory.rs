@@ -109,7 +109,7 @@ struct Place {
     size: f32,
 }
 
-/// Where motion was looked at and nothing found: a tree in the wind is not worth an inference in every frame.
+/// Where motion was looked at, and how often in a row nothing was found: a tree in the wind is not worth an inference in every frame.
 #[derive(Debug, Clone)]
 pub(super) struct Fruitless {
     places: [Place; SIDE * SIDE],

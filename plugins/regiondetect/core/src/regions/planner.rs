@@ -277,8 +277,8 @@ impl Planner {
                     let side = want.side.max(want.floor);
                     self.explained.push(BBox::from_centre(x, y, side, side));
                 }
-                let last = self.looked.last(track.id);
                 if due {
+                    let last = self.looked.last(track.id);
                     let reason = if track.stationary {
                         Reason::Stationary
                     } else {
