@@ -8,6 +8,7 @@ use std::path::Path;
 use serde_json::Value;
 use watchpost_pipelines::secret;
 
+use super::schema;
 use super::yaml::{self, Content, Node, Step};
 
 /// Where the values of references come from.
@@ -123,14 +124,10 @@ pub fn take_types(schema: &Value, value: &mut Value, resolved: Vec<Resolved>) ->
 
 /// Whether a schema lets text stand at a path.
 fn takes_text(root: &Value, schema: &Value, path: &[Step]) -> bool {
-    let reference = schema["$ref"].as_str();
-    if let Some(name) = reference.and_then(|r| r.strip_prefix("#/$defs/")) {
-        return takes_text(root, &root["$defs"][name], path);
+    if let Some(schema) = schema::referred(root, schema) {
+        return takes_text(root, schema, path);
     }
-    let several = ["anyOf", "oneOf", "allOf"].iter();
-    let mut options = several
-        .flat_map(|several| schema[several].as_array().into_iter().flatten())
-        .peekable();
+    let mut options = schema::options(schema).peekable();
     if options.peek().is_some() {
         return options.any(|option| takes_text(root, option, path));
     }
@@ -144,15 +141,7 @@ fn takes_text(root: &Value, schema: &Value, path: &[Step]) -> bool {
         [] => is("string"),
         [Step::Key(_), ..] if !is("object") => false,
         [Step::Index(_), ..] if !is("array") => false,
-        [Step::Key(key), rest @ ..] => {
-            let known = &schema["properties"][key];
-            let known = if known.is_null() {
-                &schema["additionalProperties"]
-            } else {
-                known
-            };
-            takes_text(root, known, rest)
-        }
+        [Step::Key(key), rest @ ..] => takes_text(root, schema::of_key(schema, key), rest),
         [Step::Index(_), rest @ ..] => takes_text(root, &schema["items"], rest),
     }
 }

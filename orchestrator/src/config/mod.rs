@@ -21,6 +21,7 @@ mod plan;
 mod problem;
 mod ranges;
 mod reading;
+mod schema;
 #[cfg(test)]
 mod tests;
 mod write;

@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::schema;
 use super::yaml::Step;
 
 /// Every number outside its range: where, and what was expected.
@@ -18,16 +19,11 @@ fn walk(
     path: &mut Vec<Step>,
     found: &mut Vec<(Vec<Step>, String)>,
 ) {
-    if let Some(name) = schema["$ref"]
-        .as_str()
-        .and_then(|r| r.strip_prefix("#/$defs/"))
-    {
-        walk(root, &root["$defs"][name], value, path, found);
+    if let Some(schema) = schema::referred(root, schema) {
+        walk(root, schema, value, path, found);
     }
-    for several in ["anyOf", "oneOf", "allOf"] {
-        for option in schema[several].as_array().into_iter().flatten() {
-            walk(root, option, value, path, found);
-        }
+    for option in schema::options(schema) {
+        walk(root, option, value, path, found);
     }
     match value {
         Value::Number(number) => {
@@ -57,14 +53,8 @@ fn walk(
         }
         Value::Object(entries) => {
             for (key, item) in entries {
-                let known = &schema["properties"][key];
-                let schema = if known.is_null() {
-                    &schema["additionalProperties"]
-                } else {
-                    known
-                };
                 path.push(Step::Key(key.clone()));
-                walk(root, schema, item, path, found);
+                walk(root, schema::of_key(schema, key), item, path, found);
                 path.pop();
             }
         }
