@@ -7,7 +7,7 @@ use std::path::Path;
 use watchpost_pipelines::camera::{
     CameraConfig, Coordinates, Masks, ObjectFilter, Role, Source, SourceEntry,
 };
-use watchpost_pipelines::capture::split_credentials;
+use watchpost_pipelines::capture::{split_credentials, split_port};
 use watchpost_pipelines::model::ModelConfig;
 use watchpost_pipelines::scene::Script;
 use watchpost_pipelines::tasks::Profiles;
@@ -259,12 +259,7 @@ fn roles(entries: &[SourceEntry], camera: &CameraConfig, found: &mut Findings) {
 
 /// What stands where the port of `HOST:PORT/PATH` has to be, if it is none.
 fn wrong_port(host: &str) -> Option<&str> {
-    let authority = host.split(['/', '?']).next().unwrap_or(host);
-    // An IPv6 address in brackets has colons of its own.
-    let after = authority
-        .rfind(']')
-        .map_or(authority, |at| &authority[at..]);
-    let (_, port) = after.rsplit_once(':')?;
+    let port = split_port(host).1?;
     (!port.parse::<u16>().is_ok_and(|port| port > 0)).then_some(port)
 }
 

@@ -493,11 +493,7 @@ impl Worker {
                     reasons.join("; ")
                 );
                 self.tasks.end(task, Err(reason.clone()));
-                Err(End::Failed(capture::Fault {
-                    kind: capture::FaultKind::Source,
-                    reason,
-                    decoder: None,
-                }))
+                Err(End::Failed(capture::Fault::source(reason)))
             }
         }
     }
@@ -508,14 +504,9 @@ fn build_alone(
     spec: &CaptureSpec,
     uses: &[watchpost_pipelines::tasks::Use],
 ) -> Result<capture::Capture, capture::Fault> {
-    let permanent = |reason: String| capture::Fault {
-        kind: capture::FaultKind::Permanent,
-        reason,
-        decoder: None,
-    };
     let setup = Setup::alone(&spec.camera, uses)
-        .map_err(|conflicts| permanent(Conflict::list(&conflicts)))?;
+        .map_err(|conflicts| capture::Fault::permanent(Conflict::list(&conflicts)))?;
     let source = spec.camera.primary_source();
-    let source = source.ok_or_else(|| permanent("the camera has no source".into()))?;
+    let source = source.ok_or_else(|| capture::Fault::permanent("the camera has no source"))?;
     capture::build_from(source, &setup, &spec.camera, &spec.failed_decoders, None)
 }

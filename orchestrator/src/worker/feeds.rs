@@ -167,11 +167,7 @@ impl Feeds {
                     match capture.handle(&message) {
                         Some(CaptureEvent::Failed(fault)) => failure = Some(fault),
                         Some(CaptureEvent::Ended) => {
-                            failure = Some(capture::Fault {
-                                kind: FaultKind::Source,
-                                reason: "the source has ended".into(),
-                                decoder: None,
-                            });
+                            failure = Some(capture::Fault::source("the source has ended"));
                         }
                         Some(CaptureEvent::Warning(text)) => tracing::warn!("{text}"),
                         None => {}

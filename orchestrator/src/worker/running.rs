@@ -152,11 +152,8 @@ impl Running {
                 Some(CaptureEvent::Ended) if self.may_end => return Some(End::Ended),
                 // A camera that goes off tells so, as a server does that closes the connection: it comes back.
                 Some(CaptureEvent::Ended) => {
-                    return Some(End::Failed(capture::Fault {
-                        kind: capture::FaultKind::Source,
-                        reason: "the stream has ended".into(),
-                        decoder: None,
-                    }));
+                    let fault = capture::Fault::source("the stream has ended");
+                    return Some(End::Failed(fault));
                 }
                 Some(CaptureEvent::Failed(fault)) => return Some(End::Failed(fault)),
                 Some(CaptureEvent::Warning(text)) => tracing::warn!("{text}"),

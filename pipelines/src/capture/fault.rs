@@ -33,10 +33,20 @@ pub struct Fault {
 }
 
 impl Fault {
-    pub(crate) fn permanent(reason: impl AsRef<str>) -> Self {
+    /// Waiting will not help.
+    pub fn permanent(reason: impl AsRef<str>) -> Self {
+        Self::of(FaultKind::Permanent, reason.as_ref())
+    }
+
+    /// The source gives nothing now, and may again.
+    pub fn source(reason: impl AsRef<str>) -> Self {
+        Self::of(FaultKind::Source, reason.as_ref())
+    }
+
+    fn of(kind: FaultKind, reason: &str) -> Self {
         Self {
-            kind: FaultKind::Permanent,
-            reason: secret::hide(reason.as_ref()),
+            kind,
+            reason: secret::hide(reason),
             decoder: None,
         }
     }

@@ -28,7 +28,7 @@ pub use fault::{Fault, FaultKind};
 pub use rate::RateLimiter;
 pub use setup::Setup;
 use source::Pace;
-pub use source::{check_source, split_credentials};
+pub use source::{check_source, split_credentials, split_port};
 
 use crate::camera::{CameraConfig, Decoder, Source};
 use crate::secret;

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use gst::prelude::*;
 
+use super::source::split_port;
+
 /// Time for the connection. Longer was tried before.
 const TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -39,21 +41,15 @@ pub(crate) fn why_not(error: &gst::message::Error) -> Option<String> {
 /// Host and port of an address without credentials.
 fn address(location: &str) -> Option<(&str, u16)> {
     let (scheme, rest) = location.split_once("://")?;
-    let authority = rest.split(['/', '?']).next()?;
     let usual = match scheme {
         "rtsps" => 322,
         "rtsph" => 80,
         _ => 554,
     };
-    // An IPv6 address is in brackets, and has colons of its own.
-    let (host, port) = match authority.strip_prefix('[') {
-        Some(bracketed) => {
-            let (host, port) = bracketed.split_once(']')?;
-            (host, port.strip_prefix(':'))
-        }
-        None => authority
-            .split_once(':')
-            .map_or((authority, None), |(host, port)| (host, Some(port))),
+    let (host, port) = split_port(rest);
+    let host = match host.strip_prefix('[') {
+        Some(bracketed) => bracketed.strip_suffix(']')?,
+        None => Some(host).filter(|host| !host.contains(':'))?,
     };
     Some((host, port.map_or(Ok(usual), str::parse).ok()?))
 }

@@ -163,6 +163,17 @@ fn is_rtp_video(caps: &gst::CapsRef) -> bool {
         .is_some_and(|media| media == "video")
 }
 
+/// The host of `HOST:PORT/PATH`, and what stands for its port.
+pub fn split_port(address: &str) -> (&str, Option<&str>) {
+    let authority = address.split(['/', '?']).next().unwrap_or(address);
+    // An IPv6 address in brackets has colons of its own.
+    let after = authority.rfind(']').map_or(0, |at| at + 1);
+    match authority[after..].rsplit_once(':') {
+        Some((rest, port)) => (&authority[..after + rest.len()], Some(port)),
+        None => (authority, None),
+    }
+}
+
 /// Takes `user:password@` out of a URL: what is left, and user and password.
 pub fn split_credentials(url: &str) -> (String, Option<(String, String)>) {
     let Some((scheme, rest)) = url.split_once("://") else {
