@@ -1,6 +1,6 @@
 //! Cameras and workers that misbehave in ways only Watchpost's own eyes can see.
 
-use crate::support::{Watchpost, kill};
+use crate::support::{Watchpost, kill, stop_still};
 use rustix::process::Signal;
 use serde_json::Value;
 use std::os::unix::fs::FileExt;
@@ -95,7 +95,7 @@ fn die_at_work(watchpost: &Watchpost, name: &str, marks: &str) -> Value {
         c["analysis"]["state"] == "running" && !c["analysis_pid"].is_null()
     });
     let pid = before["analysis_pid"].as_u64().unwrap() as u32;
-    kill(pid, Signal::STOP);
+    stop_still(pid);
     let file = std::fs::File::options()
         .write(true)
         .open(watchpost.run_dir().join(marks))
