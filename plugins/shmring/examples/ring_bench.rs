@@ -7,6 +7,9 @@
 //!
 //! Latency is from "frame ready in the writer's memory" to "frame readable in the reader". Both sides touch every pixel except where the
 //! row says protocol only. The writer fills the memory its sink offers. CPU time is that of the whole process.
+//!
+//! Where GStreamer finds the plugin of `examples/c/ring-floor.c`, the table has rows for it as well: the least that a sink and a source
+//! between two processes can be. Its frames lie in a file under `TMPDIR`, which should be in memory.
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Command, Stdio};
@@ -556,6 +559,13 @@ fn compare(args: &Args) {
             "unixfd",
             format!("unixfdsink socket-path={{path}} {base}"),
             "unixfdsrc socket-path={path}",
+        ));
+    }
+    if gst::ElementFactory::find("ringfloorsink").is_some() {
+        transports.push((
+            "floor",
+            "ringfloorsink path={path}".to_owned(),
+            "ringfloorsrc path={path}",
         ));
     }
     let case = |name, size, readers, fps, full, stop_s, frames| Case {
