@@ -87,8 +87,10 @@ struct State {
     was_connected: bool,
     metas: Vec<u8>,
     allocator: SlotAllocator,
-    /// A buffer for the next frame, made while there is time: when it is about to come.
+    /// A buffer for the next frame, made while there is time: when the last one is done with.
     shell: Option<Shell>,
+    /// The last frame's video meta said what its caps say, so that the next one's may be made before it is there.
+    usual: bool,
     reported_ns: u64,
 }
 
@@ -127,8 +129,9 @@ pub struct ShmRingSrc {
 impl State {
     /// Makes the buffer for the next frame, if there is none.
     fn prepare(&mut self) {
+        let info = self.video.as_ref().filter(|_| self.usual);
         self.shell
-            .get_or_insert_with(|| Shell::new(&self.allocator, self.video.as_ref()));
+            .get_or_insert_with(|| Shell::new(&self.allocator, info));
     }
 }
 
@@ -156,6 +159,7 @@ impl ShmRingSrc {
             let position = buffer.pts().map_or(u64::MAX, |pts| pts.nseconds());
             self.position.store(position, Ordering::Relaxed);
             pad.push(buffer)?;
+            state.prepare(); // now: the next frame may be there when this wakes up
             if self.eos_sent.load(Ordering::Relaxed) {
                 return Err(gst::FlowError::Flushing); // which it takes for the end that it was told of
             }
@@ -178,7 +182,7 @@ impl ShmRingSrc {
             match state.reader.next(None) {
                 Ok(Event::Frame(frame)) => return self.buffer(state, frame),
                 Ok(Event::Stream { bytes, .. }) => self.new_stream(state, &bytes)?,
-                // Now, so that it is in cache when the frame is there.
+                // Only after events; usually it is there since the last frame.
                 Ok(Event::Coming) => state.prepare(),
                 Ok(Event::Gap { pts, duration }) => self.gap(state, pts, duration),
                 Ok(Event::Eos) => {
@@ -354,14 +358,15 @@ impl ShmRingSrc {
             .video
             .as_ref()
             .is_some_and(|info| flags & wire::DEFAULT_VIDEO_META != 0 && size >= info.size());
-        let shell = if is_usual || state.video.is_none() {
+        if std::mem::replace(&mut state.usual, is_usual) != is_usual {
+            state.shell = None;
+        }
+        if is_usual {
             // What the shell has already need not be added.
             flags &= !wire::DEFAULT_VIDEO_META;
-            state.prepare();
-            state.shell.take().expect("it was just made")
-        } else {
-            Shell::new(&state.allocator, None)
-        };
+        }
+        state.prepare();
+        let shell = state.shell.take().expect("it was just made");
         let mut buffer = shell.fill(frame);
         let (mut repacked, mut invalid) = (0, 0);
         {
@@ -701,6 +706,7 @@ impl BaseSrcImpl for ShmRingSrc {
             metas: Vec::new(),
             allocator: SlotAllocator::new(&Slots::default()),
             shell: None,
+            usual: false,
             reported_ns: 0,
         }));
         Ok(())
