@@ -1,6 +1,7 @@
 //! Changes of the configuration: from the file, from SIGHUP and from HTTP, one after the other through one queue.
 
 mod folder;
+mod still;
 
 use crate::config::{
     self, Action, ChangeError, Config, Document, HttpConfig, Loaded, Problem, Problems, WriteError,
@@ -13,6 +14,7 @@ use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use still::Still;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
@@ -20,8 +22,12 @@ use tokio_util::sync::CancellationToken;
 use watchpost_pipelines::CameraConfig;
 use watchpost_pipelines::camera::Source;
 
-/// From the last event in the folder to reading the file: editors write in several steps.
+/// From an event in the folder to reading the file: editors write in several steps.
 const QUIET: Duration = Duration::from_millis(300);
+/// So long a text must be the same before it counts: what is written over a slow line comes in pieces.
+const STILL: Duration = Duration::from_millis(700);
+/// The same for one in which cameras are missing: what was learned of them goes with them.
+const STILL_WITHOUT: Duration = Duration::from_secs(5);
 /// How often the file is looked at where events do not arrive (network mounts).
 const LOOK: Duration = Duration::from_secs(5);
 /// So many times in a row the file cannot be read before that is told.
@@ -96,6 +102,9 @@ pub enum Refusal {
     /// The file cannot be read.
     #[error("the configuration file cannot be read: {0}")]
     Unreadable(std::io::Error),
+    /// The file is being written.
+    #[error("the configuration file is just being changed; try again in some seconds")]
+    Unsettled,
     /// It names a local source.
     #[error(
         "camera {0}: {1} sources read what this program can read, so they are taken from the configuration file only, unless http.allow_local_sources is set there"
@@ -155,6 +164,8 @@ pub struct Keeper {
     path: PathBuf,
     /// The file's text as it was looked at last, good or not.
     seen: String,
+    /// What differs from it, and may be unfinished.
+    still: Still,
     /// How often in a row the file could not be read.
     unreadable: u32,
     /// What is at work, and its text. Differs from the file after a change that was not to be kept.
@@ -179,6 +190,7 @@ impl Keeper {
         let keeper = Self {
             path: path.to_owned(),
             seen: loaded.text.clone(),
+            still: Still::default(),
             unreadable: 0,
             at_work: loaded.config.clone(),
             text: loaded.text.clone(),
@@ -197,21 +209,22 @@ impl Keeper {
             tracing::error!("SIGHUP cannot be taken; the configuration does not change any more");
             return;
         };
-        let mut quiet: Option<Instant> = None;
+        let mut next: Option<Instant> = None;
         let mut look = tokio::time::interval(LOOK);
         look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 () = done.cancelled() => return,
-                () = watch.changed() => quiet = Some(Instant::now() + QUIET),
-                () = sleep_until(quiet.unwrap_or_else(Instant::now)), if quiet.is_some() => {
-                    quiet = None;
-                    self.look_at_file(false).await;
+                () = watch.changed() => {
+                    next.get_or_insert_with(|| Instant::now() + QUIET);
                 }
-                _ = look.tick() => if quiet.is_none() { self.look_at_file(false).await },
+                () = sleep_until(next.unwrap_or_else(Instant::now)), if next.is_some() => {
+                    next = self.look_at_file(false).await;
+                }
+                _ = look.tick() => if next.is_none() { next = self.look_at_file(false).await },
                 _ = hangup.recv() => {
                     tracing::info!("SIGHUP: reading {}", self.path.display());
-                    self.look_at_file(true).await;
+                    next = self.look_at_file(true).await;
                 }
                 Some(request) = self.requests.recv() => self.request(request).await,
             }
@@ -293,8 +306,18 @@ impl Keeper {
 
     /// Whatever was written into the file meanwhile comes first, so that nobody's change is lost.
     async fn catch_up(&mut self) -> Result<(), Refusal> {
-        let text = config::read_text(&self.path).map_err(Refusal::Unreadable)?;
+        let read = |path: &Path| config::read_text(path).map_err(Refusal::Unreadable);
+        let mut text = read(&self.path)?;
+        if text != self.seen
+            && let Some(then) = self.unsettled(&text)
+        {
+            sleep_until(then).await;
+            text = read(&self.path)?;
+        }
         if text != self.seen {
+            if self.unsettled(&text).is_some() {
+                return Err(Refusal::Unsettled);
+            }
             let loaded = check(&self.path, text.clone()).map_err(Refusal::FileWrong)?;
             self.seen = text;
             self.take_over(loaded).await?;
@@ -335,9 +358,21 @@ impl Keeper {
         self.supervisor.apply(loaded).await
     }
 
-    /// Reads the file, and takes it over if it differs and is good. `asked`: also when it is the same, since what it refers
-    /// to may have changed, and an error is worth repeating.
-    async fn look_at_file(&mut self, asked: bool) {
+    /// When a text that differs may count, where it may not yet.
+    fn unsettled(&mut self, text: &str) -> Option<Instant> {
+        let loses_cameras = config::parse(&self.path, text.to_owned()).is_ok_and(|loaded| {
+            let stays = |name: &String| {
+                loaded.config.cameras.contains_key(name) || loaded.broken.contains_key(name)
+            };
+            !self.at_work.cameras.keys().all(stays)
+        });
+        let long = if loses_cameras { STILL_WITHOUT } else { STILL };
+        self.still.wait(text, long, Instant::now())
+    }
+
+    /// Reads the file, and takes it over if it differs, stands still and is good. `asked`: at once, and also when it is the
+    /// same, since what it refers to may have changed, and an error is worth repeating. Answers with when to look again.
+    async fn look_at_file(&mut self, asked: bool) -> Option<Instant> {
         let text = match config::read_text(&self.path) {
             Ok(text) => text,
             Err(error) => {
@@ -347,20 +382,27 @@ impl Keeper {
                     self.refuse(format!("{} cannot be read: {error}", self.path.display()))
                         .await;
                 }
-                return;
+                return None;
             }
         };
+        if text != self.seen
+            && !asked
+            && let Some(then) = self.unsettled(&text)
+        {
+            return Some(then);
+        }
         let was_unreadable = std::mem::take(&mut self.unreadable) > 0;
         if text == self.seen && !asked && !was_unreadable {
-            return;
+            self.still = Still::default();
+            return None;
         }
         self.seen.clone_from(&text);
         // What an editor leaves on a full disk would remove every camera, with all it has learned.
         if text.trim().is_empty() && !self.text.trim().is_empty() {
             let empty = "is empty, expected `cameras: {}` where there is to be none";
-            return self
-                .refuse(Problem::of_file(&self.path, empty).to_string())
+            self.refuse(Problem::of_file(&self.path, empty).to_string())
                 .await;
+            return None;
         }
         match check(&self.path, text) {
             Ok(loaded) => {
@@ -373,6 +415,7 @@ impl Keeper {
             }
             Err(problems) => self.refuse(problems.to_string()).await,
         }
+        None
     }
 
     async fn refuse(&self, error: String) {

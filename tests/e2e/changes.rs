@@ -244,6 +244,55 @@ fn the_file_is_taken_over_when_it_changes_and_kept_out_while_it_is_wrong() {
 }
 
 #[test]
+fn a_file_that_is_written_in_pieces_counts_once_it_is_whole() {
+    let half = format!(
+        "{CAMERAS}  door:\n    source: {{test: walkers}}\n    detect: {{width: 320, height: 180}}\n"
+    );
+    let watchpost = Watchpost::start(&half);
+    let file = watchpost.config_file();
+    let good = std::fs::read_to_string(&file).unwrap();
+    let end = good.find("  door:").unwrap();
+    let more = format!(
+        "{good}  yard:\n    source: {{test: walkers}}\n    detect: {{width: 320, height: 180}}\n"
+    );
+    // Another program writes in the same folder all the time, so that there is always a reason to look.
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let begun = Instant::now();
+            while !stop.load(Ordering::Relaxed) && begun.elapsed() < 3 * PATIENCE {
+                std::fs::write(file.with_extension("other"), "x").unwrap();
+                std::thread::sleep(Duration::from_millis(100));
+            }
+        });
+        let deadline = Instant::now() + PATIENCE;
+        let before = loop {
+            let before = watchpost.wait_streaming("door");
+            let begun = Instant::now();
+            std::fs::write(&file, &more[..end]).unwrap();
+            std::thread::sleep(Duration::from_secs(2));
+            std::fs::write(&file, &more).unwrap();
+            // On a machine that stood still meanwhile it was a file without a camera.
+            if begun.elapsed() < Duration::from_secs(4) {
+                break before;
+            }
+            assert!(Instant::now() < deadline, "the machine is too slow");
+        };
+        eventually("the new camera is there", || {
+            watchpost.request("GET", "/api/cameras/yard", "", "").0 == 200
+        });
+        let after = watchpost.camera("door");
+        assert_eq!(after["capture_pid"], before["capture_pid"]);
+        // Those who mean it need a little patience.
+        std::fs::write(&file, &good[..end]).unwrap();
+        eventually("the camera is removed", || {
+            watchpost.request("GET", "/api/cameras/door", "", "").0 == 404
+        });
+        stop.store(true, Ordering::Relaxed);
+    });
+}
+
+#[test]
 fn a_camera_with_a_mistake_goes_on_as_it_was_and_the_others_can_be_changed() {
     let watchpost = Watchpost::start(CAMERAS);
     let still = watchpost.wait_streaming("still");

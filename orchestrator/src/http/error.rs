@@ -123,6 +123,7 @@ impl ApiError {
                 | Refusal::Write(_)
                 | Refusal::FileWrong(_)
                 | Refusal::Listen(..)
+                | Refusal::Unsettled
                 | Refusal::Unreadable(_) => StatusCode::CONFLICT,
                 Refusal::Gone(_) => StatusCode::SERVICE_UNAVAILABLE,
             },
