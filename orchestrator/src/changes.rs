@@ -173,6 +173,8 @@ pub struct Keeper {
     text: String,
     /// Cameras with a mistake in that text.
     wrong: BTreeSet<String>,
+    /// What of that text was warned of.
+    warnings: Problems,
     supervisor: Handle,
     http: watch::Sender<HttpConfig>,
     requests: mpsc::Receiver<Request>,
@@ -195,6 +197,7 @@ impl Keeper {
             at_work: loaded.config.clone(),
             text: loaded.text.clone(),
             wrong: loaded.broken.keys().cloned().collect(),
+            warnings: loaded.warnings.clone(),
             supervisor,
             http,
             requests,
@@ -350,6 +353,15 @@ impl Keeper {
         self.at_work = loaded.config.clone();
         self.text.clone_from(&loaded.text);
         self.wrong = loaded.broken.keys().cloned().collect();
+        for warning in loaded.warnings.iter() {
+            // Lines above it may have come and gone.
+            let same =
+                |known: &Problem| known.key == warning.key && known.message == warning.message;
+            if !self.warnings.iter().any(same) {
+                tracing::warn!("{warning}");
+            }
+        }
+        self.warnings = loaded.warnings.clone();
         self.http.send_if_modified(|http| {
             let changed = *http != loaded.config.http;
             http.clone_from(&loaded.config.http);
@@ -406,9 +418,6 @@ impl Keeper {
         }
         match check(&self.path, text) {
             Ok(loaded) => {
-                for warning in loaded.warnings.iter() {
-                    tracing::warn!("{warning}");
-                }
                 tracing::info!("taking over {}", self.path.display());
                 // Without a supervisor everything is about to end.
                 let _ = self.take_over(loaded).await;

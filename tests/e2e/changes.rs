@@ -241,6 +241,8 @@ fn the_file_is_taken_over_when_it_changes_and_kept_out_while_it_is_wrong() {
     eventually("SIGHUP is heard", || watchpost.log().contains("SIGHUP"));
     watchpost.wait_streaming("still");
     watchpost.wait_for("door", "streams", |c| c["state"] == "streaming");
+    let log = watchpost.log();
+    assert_eq!(log.matches("no `model`").count(), 1, "warned again: {log}");
 }
 
 #[test]
