@@ -96,8 +96,9 @@ pub type Result<T> = std::result::Result<T, Error>;
 
 /// The store. Dropping it writes what waits and closes the file.
 pub struct Store {
-    writer: Writer,
+    // Closed before the writer: what cannot write cannot take the log away, either.
     reader: Mutex<Connection>,
+    writer: Writer,
     changes: broadcast::Sender<Change>,
     dropped: AtomicU64,
     _lock: File,

@@ -270,6 +270,21 @@ fn a_long_path_is_thinned_not_cut() {
     );
     assert_eq!(event.path[0][0], 100.0);
 }
+
+#[test]
+fn the_end_leaves_one_file_to_be_copied() {
+    let (folder, store) = open();
+    reserve(&store, "front");
+    assert!(store.cameras().unwrap().contains("front"));
+    drop(store);
+    let mut names: Vec<_> = std::fs::read_dir(folder.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name())
+        .collect();
+    names.sort();
+    assert_eq!(names, [FILE_NAME, LOCK]);
+}
+
 #[test]
 fn a_damaged_file_is_put_aside() {
     let folder = tempfile::tempdir().unwrap();
