@@ -1,7 +1,7 @@
 //! References in values: `${NAME}` to the environment, `file:PATH` to a file that holds a secret.
 //!
 //! They are resolved in a copy of the tree, just before it is read; what is shown and written keeps them. What they stand for
-//! is text, or a number, true or false where the key takes no text: a password of digits stays the text it is.
+//! is a number, true or false where the key takes one (or takes no text), else text: a password of digits stays the text it is.
 
 use std::path::Path;
 
@@ -98,7 +98,8 @@ fn walk(
     }
 }
 
-/// Makes a number, true or false of what references became where the schema takes no text. Answers with the texts that stay.
+/// Makes a number, true or false of what references became where the schema takes one, or no text. Answers with the texts
+/// that stay.
 pub fn take_types(schema: &Value, value: &mut Value, resolved: Vec<Resolved>) -> Vec<String> {
     resolved
         .into_iter()
@@ -108,11 +109,14 @@ pub fn take_types(schema: &Value, value: &mut Value, resolved: Vec<Resolved>) ->
                 Step::Index(index) => value.get_mut(index),
             });
             let typed = yaml::parse(&text).map_or(Value::Null, |tree| tree.root.to_value());
+            let takes = |kinds: &[&str]| takes(schema, schema, &path, kinds);
+            let is_meant = match &typed {
+                Value::Number(_) => takes(&["number", "integer"]) || !takes(&["string"]),
+                Value::Bool(_) => takes(&["boolean"]) || !takes(&["string"]),
+                _ => false,
+            };
             match place {
-                Some(place)
-                    if (typed.is_number() || typed.is_boolean())
-                        && !takes_text(schema, schema, &path) =>
-                {
+                Some(place) if is_meant => {
                     *place = typed;
                     None
                 }
@@ -122,14 +126,14 @@ pub fn take_types(schema: &Value, value: &mut Value, resolved: Vec<Resolved>) ->
         .collect()
 }
 
-/// Whether a schema lets text stand at a path.
-fn takes_text(root: &Value, schema: &Value, path: &[Step]) -> bool {
+/// Whether a schema lets a value of one of these kinds stand at a path.
+fn takes(root: &Value, schema: &Value, path: &[Step], wanted: &[&str]) -> bool {
     if let Some(schema) = schema::referred(root, schema) {
-        return takes_text(root, schema, path);
+        return takes(root, schema, path, wanted);
     }
     let mut options = schema::options(schema).peekable();
     if options.peek().is_some() {
-        return options.any(|option| takes_text(root, option, path));
+        return options.any(|option| takes(root, option, path, wanted));
     }
     let kinds = &schema["type"];
     // Without a word about it, it may be anything.
@@ -138,11 +142,11 @@ fn takes_text(root: &Value, schema: &Value, path: &[Step]) -> bool {
         None => kinds == kind || kinds.is_null() && *schema != Value::Bool(false),
     };
     match path {
-        [] => is("string"),
+        [] => wanted.iter().any(|kind| is(kind)),
         [Step::Key(_), ..] if !is("object") => false,
         [Step::Index(_), ..] if !is("array") => false,
-        [Step::Key(key), rest @ ..] => takes_text(root, schema::of_key(schema, key), rest),
-        [Step::Index(_), rest @ ..] => takes_text(root, &schema["items"], rest),
+        [Step::Key(key), rest @ ..] => takes(root, schema::of_key(schema, key), rest, wanted),
+        [Step::Index(_), rest @ ..] => takes(root, &schema["items"], rest, wanted),
     }
 }
 

@@ -453,6 +453,16 @@ fn a_reference_stands_for_what_its_key_wants() {
     assert_eq!(rtsp.user.as_deref(), Some("0123"));
     assert_eq!(rtsp.password.as_deref(), Some("0123"));
     assert_eq!(rtsp.latency, 640);
+    // Where words and numbers may stand, a number is one.
+    let loaded = load(
+        "cameras:\n  pi:\n    source: {libcamera: \"${DIGITS}\"}\n    profiles:\n      video:\n        controls:\n          \
+         AnalogueGain: ${FPS}\n          AeEnable: ${OFF}\n          AfMode: x${OFF}\n          ColourGains: [\"${FPS}\", 1]\n",
+    );
+    let controls = serde_json::json!(loaded.config.cameras["pi"].profiles.video.controls);
+    assert_eq!(controls["AnalogueGain"], 7.5);
+    assert_eq!(controls["AeEnable"], false);
+    assert_eq!(controls["AfMode"], "xfalse");
+    assert_eq!(controls["ColourGains"], serde_json::json!([7.5, 1]));
     let loaded = load(
         &text
             .replace("3${FPS}", "${WIDTH}")
