@@ -599,7 +599,7 @@ fn a_source_that_cannot_be_reached_is_named_by_the_tasks_that_need_it() {
             server.url_of("/sub")
         ),
     );
-    let named = "source for record, rtsp://u:***@127.0.0.1:1/main: ";
+    let named = "source for record, rtsp://u:***@127.0.0.1:1/main: Failed to connect to 127.0.0.1:1: Connection refused";
     let is_named = |detail: &Value| detail.as_str().is_some_and(|text| text.starts_with(named));
     pi.begin("video", "");
     eventually("the recording says what it waits for", || {

@@ -4,6 +4,7 @@
 use super::link::Waker;
 use super::messages::Messages;
 use std::collections::BTreeMap;
+use std::sync::mpsc::{Receiver, TryRecvError, channel};
 use std::time::{Duration, Instant};
 use watchpost_pipelines::camera::{CameraConfig, Role, Source};
 use watchpost_pipelines::capture::{self, Capture, CaptureEvent, FaultKind, Setup};
@@ -31,6 +32,8 @@ struct Feed {
     source: Source,
     /// None while nobody needs it, and until the next attempt.
     capture: Option<(Capture, Messages)>,
+    /// A fault that is being looked into.
+    fault: Option<(capture::Fault, Receiver<String>)>,
     needed: Instant,
     try_at: Instant,
     failure: Option<Failure>,
@@ -47,6 +50,23 @@ pub struct Failure {
 }
 
 impl Feed {
+    /// Lets go of the connection, and looks into it in the background: that may take longer than other sources can wait.
+    fn look_into(&mut self, fault: capture::Fault, message: gst::Message, waker: &Waker) {
+        self.capture = None;
+        let (sender, why) = channel();
+        let waker = waker.clone();
+        let asking = move || {
+            if let Some(why) = capture::why_not_connected(&message) {
+                let _ = sender.send(why);
+            }
+            drop(sender);
+            waker.wake();
+        };
+        // Without a thread there is no answer, and the fault stays as it was told.
+        let _ = std::thread::Builder::new().name("why".into()).spawn(asking);
+        self.fault = Some((fault, why));
+    }
+
     fn failed(&mut self, role: Role, fault: &capture::Fault, now: Instant) {
         let (role, why) = (role.as_str(), &fault.reason);
         let reason = match &self.source {
@@ -88,6 +108,7 @@ impl Feeds {
                 let feed = Feed {
                     source: source.clone(),
                     capture: None,
+                    fault: None,
                     needed: now,
                     try_at: now,
                     failure: None,
@@ -155,6 +176,17 @@ impl Feeds {
             if needed {
                 feed.needed = now;
             }
+            if let Some((mut fault, why)) = feed.fault.take() {
+                match why.try_recv() {
+                    Err(TryRecvError::Empty) => {
+                        feed.fault = Some((fault, why));
+                        continue;
+                    }
+                    Ok(why) => fault.reason = why,
+                    Err(TryRecvError::Disconnected) => {}
+                }
+                feed.failed(*role, &fault, now);
+            }
             if let Some((capture, messages)) = &feed.capture {
                 // Recordings take what the camera encoded; nobody else looks.
                 capture.decode(pictures);
@@ -165,16 +197,17 @@ impl Feeds {
                 let mut failure = None;
                 while let Some(message) = messages.next() {
                     match capture.handle(&message) {
-                        Some(CaptureEvent::Failed(fault)) => failure = Some(fault),
+                        Some(CaptureEvent::Failed(fault)) => failure = Some((fault, message)),
                         Some(CaptureEvent::Ended) => {
-                            failure = Some(capture::Fault::source("the source has ended"));
+                            let fault = capture::Fault::source("the source has ended");
+                            failure = Some((fault, message));
                         }
                         Some(CaptureEvent::Warning(text)) => tracing::warn!("{text}"),
                         None => {}
                     }
                 }
-                if let Some(fault) = failure {
-                    feed.failed(*role, &fault, now);
+                if let Some((fault, message)) = failure {
+                    feed.look_into(fault, message, &self.waker);
                 } else if now.duration_since(feed.needed) > IDLE {
                     feed.capture = None;
                 }

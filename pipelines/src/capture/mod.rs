@@ -26,6 +26,7 @@ pub use decode::check_decoder;
 pub(crate) use fault::describe;
 pub use fault::{Fault, FaultKind};
 pub use rate::RateLimiter;
+pub use reach::why_not_connected;
 pub use setup::Setup;
 use source::Pace;
 pub use source::{check_source, split_credentials, split_port};
@@ -574,9 +575,9 @@ impl Capture {
                     .expect("no panic while held")
                     .clone();
                 let mut fault = fault::classify(error, decoder.as_ref(), self.sink.as_ref());
-                // It takes time, which a camera has that has nothing else to do than to be connected.
+                // There is time for it: without this source the camera has nothing else to do.
                 if self.sink.is_some()
-                    && let Some(why) = reach::why_not(error)
+                    && let Some(why) = why_not_connected(message)
                 {
                     fault.reason = why;
                 }

@@ -10,9 +10,12 @@ use super::source::split_port;
 /// Time for the connection. Longer was tried before.
 const TIMEOUT: Duration = Duration::from_secs(2);
 
-/// What is behind an error of `rtspsrc` that says it could not connect; none where it is another error, or where a connection
-/// is made now.
-pub(crate) fn why_not(error: &gst::message::Error) -> Option<String> {
+/// What is behind an error of `rtspsrc` that says it could not connect; none where it is another message, or where a connection
+/// is made now. It takes some seconds, and longer where nobody answers who knows names.
+pub fn why_not_connected(message: &gst::Message) -> Option<String> {
+    let gst::MessageView::Error(error) = message.view() else {
+        return None;
+    };
     let source = error.src()?.downcast_ref::<gst::Element>()?;
     let said = error.debug()?.contains("Failed to connect");
     if !said || source.factory()?.name() != "rtspsrc" {
