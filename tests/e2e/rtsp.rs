@@ -5,7 +5,7 @@ use detection_meta::{FrameSize, detections};
 use gst::prelude::*;
 use gst_rtsp_server::prelude::*;
 use gst_rtsp_server::{RTSPAuth, RTSPMediaFactory, RTSPServer, RTSPToken};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
@@ -359,4 +359,96 @@ fn a_camera_that_ends_its_stream_is_connected_again() {
         "{}",
         watchpost.log()
     );
+}
+
+/// Ten seconds of MPEG-4 part 2, as old cameras send it.
+fn mpeg4(folder: &Path) -> PathBuf {
+    let path = folder.join("film.avi");
+    let line = format!(
+        "videotestsrc num-buffers=100 ! video/x-raw,format=I420,width=160,height=120,framerate=10/1 ! avenc_mpeg4 ! avimux ! \
+         filesink location={}",
+        path.display()
+    );
+    let pipeline = gst::parse::launch(&line).unwrap();
+    pipeline.set_state(gst::State::Playing).unwrap();
+    let bus = pipeline.bus().unwrap();
+    let ends = [gst::MessageType::Eos, gst::MessageType::Error];
+    let end = bus.timed_pop_filtered(gst::ClockTime::from_seconds(30), &ends);
+    assert_eq!(end.unwrap().type_(), gst::MessageType::Eos);
+    pipeline.set_state(gst::State::Null).unwrap();
+    path
+}
+
+#[test]
+fn other_codecs_than_h264_are_decoded() {
+    gst::init().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let raw =
+        "videotestsrc is-live=true ! video/x-raw,format=I420,width=160,height=120,framerate=10/1";
+    let mut lines = Vec::new();
+    for (path, encoder, payloader) in [
+        ("/jpeg", "jpegenc", "rtpjpegpay pt=26"),
+        (
+            "/h265",
+            "x265enc tune=zerolatency speed-preset=ultrafast",
+            "rtph265pay pt=96 config-interval=-1",
+        ),
+        ("/vp8", "vp8enc deadline=1", "rtpvp8pay pt=96"),
+        ("/mpeg4", "avenc_mpeg4", "rtpmp4vpay pt=96"),
+    ] {
+        let factory = encoder.split(' ').next().unwrap();
+        if gst::ElementFactory::find(factory).is_none() {
+            println!("skipped: {path}, since {factory} is not installed");
+            continue;
+        }
+        let line = match path {
+            // What this encoder gives has no usable timestamps in GStreamer 1.22, live or in a file: they are made from bytes.
+            "/mpeg4" => format!(
+                "filesrc location={} ! avidemux ! mpeg4videoparse ! identity datarate=2000",
+                mpeg4(folder.path()).display()
+            ),
+            _ => format!("{raw} ! {encoder}"),
+        };
+        lines.push((path, format!("( {line} ! {payloader} name=pay0 )")));
+    }
+    let served: Vec<_> = lines.iter().map(|(p, line)| (*p, line.as_str())).collect();
+    let camera = Camera::serve_lines(&served, false);
+    let cameras = served.iter().map(|(path, _)| {
+        format!(
+            "  {}:\n    source: {{rtsp: \"{}\"}}\n",
+            &path[1..],
+            camera.url_of(path)
+        )
+    });
+    let watchpost = Watchpost::start(&format!("cameras:\n{}", cameras.collect::<String>()));
+    for (path, _) in served {
+        let there = watchpost.wait_streaming(&path[1..]);
+        assert_eq!(there["ring"]["width"], 160, "{path}: {there}");
+        assert_eq!(there["ring"]["height"], 120, "{path}: {there}");
+    }
+}
+
+#[test]
+fn a_camera_that_sends_nothing_usable_says_so_and_is_tried_again() {
+    let sound = "( audiotestsrc is-live=true ! alawenc ! rtppcmapay name=pay0 pt=8 )";
+    let other = "( videotestsrc is-live=true ! video/x-raw,width=160,height=120,framerate=10/1 ! rtpvrawpay name=pay0 pt=96 )";
+    let camera = Camera::serve_lines(&[("/sound", sound), ("/other", other)], false);
+    let watchpost = Watchpost::start(&format!(
+        "cameras:\n  sound:\n    source: {{rtsp: \"{}\"}}\n  other:\n    source: {{rtsp: \"{}\"}}\n",
+        camera.url_of("/sound"),
+        camera.url_of("/other")
+    ));
+    for (name, reason) in [
+        (
+            "sound",
+            "the camera offers no video, or none over the configured `transport`",
+        ),
+        ("other", "the source sends RAW, expected one of H.264"),
+    ] {
+        watchpost.wait_for(name, "says why and is tried again", |c| {
+            assert_ne!(c["state"], "failed", "{c}");
+            c["reconnects_last_hour"].as_u64() > Some(0)
+                && c["reason"].as_str().is_some_and(|r| r.contains(reason))
+        });
+    }
 }

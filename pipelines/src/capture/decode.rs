@@ -122,11 +122,17 @@ pub(crate) fn chain(
             }
         })
         .ok_or_else(|| {
-            Fault::permanent(format!(
+            let reason = format!(
                 "the source sends {}, expected one of {}",
                 if is_rtp { encoding } else { structure.name() },
                 CODECS.map(|codec| codec.name).join(", ")
-            ))
+            );
+            // What a camera sends is set there, and may be set right.
+            if is_rtp {
+                Fault::source(reason)
+            } else {
+                Fault::permanent(reason)
+            }
         })?;
 
     let mut elements = Vec::new();

@@ -66,11 +66,14 @@ pub(crate) fn classify(
     };
     let cause = error.error();
     let failed_decoder = decoder.filter(|decoder| from(decoder));
+    let without_video = without_video(error);
     let of_libcamera = libcamera::cause_of(error);
     let kind = if let Some((kind, _)) = of_libcamera {
         kind
     } else if failed_decoder.is_some() {
         FaultKind::Decode
+    } else if without_video {
+        FaultKind::Source
     } else if cause.matches(gst::ResourceError::NotAuthorized) {
         FaultKind::Auth
     } else if sink.is_some_and(from) && cause.matches(gst::ResourceError::NoSpaceLeft) {
@@ -83,7 +86,11 @@ pub(crate) fn classify(
     } else {
         FaultKind::Source
     };
-    let mut reason = words(error);
+    let mut reason = if without_video {
+        "the camera offers no video, or none over the configured `transport`".into()
+    } else {
+        words(error)
+    };
     if let Some(decoder) = failed_decoder {
         reason = format!("decoder {}: {reason}", factory_name(decoder));
     }
@@ -95,6 +102,15 @@ pub(crate) fn classify(
         reason: secret::hide(&reason),
         decoder: failed_decoder.map(factory_name),
     }
+}
+
+/// Whether `rtspsrc` found nothing to take. What a camera sends may be set right there, so it is asked again.
+fn without_video(error: &gst::message::Error) -> bool {
+    let source = error
+        .src()
+        .and_then(|src| src.downcast_ref::<gst::Element>());
+    error.error().matches(gst::StreamError::CodecNotFound)
+        && source.is_some_and(|source| factory_name(source) == "rtspsrc")
 }
 
 /// An error in words, without credentials.

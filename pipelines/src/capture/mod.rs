@@ -389,11 +389,12 @@ fn take(pad: &gst::Pad, caps: &gst::Caps, shared: &Weak<Shared>) {
     if !is_video(caps) || shared.linked.swap(true, Ordering::SeqCst) {
         discard(pad);
     } else if let Err(fault) = link(pad, caps, &shared, &pipeline, &tail) {
-        gst::element_error!(
-            pipeline,
-            gst::StreamError::CodecNotFound,
-            ("{}", fault.reason)
-        );
+        // `classify` makes the same kind of it again.
+        let error = match fault.kind {
+            FaultKind::Source => gst::StreamError::WrongType,
+            _ => gst::StreamError::CodecNotFound,
+        };
+        gst::element_error!(pipeline, error, ("{}", fault.reason));
     }
 }
 
