@@ -207,20 +207,55 @@ fn segments() -> Vec<std::ffi::OsString> {
 }
 
 #[test]
+fn a_limit_of_processes_that_is_too_low_is_named() {
+    // The limit is one of a user's processes together, and not for root: it takes a user that nobody is.
+    let nobody = 100_000 + std::process::id();
+    let as_nobody = format!("--reuid={nobody}");
+    let may_be = std::process::Command::new("setpriv")
+        .args([&as_nobody, "--clear-groups", "test", "-x", PROGRAM])
+        .status();
+    if !may_be.is_ok_and(|status| status.success()) {
+        eprintln!(
+            "SKIPPED: another user cannot start {PROGRAM} (run as root, in a folder that all may enter)"
+        );
+        return;
+    }
+    let script = format!(
+        "chown -R {nobody} \"$(dirname \"$FILE\")\"
+         exec setpriv {as_nobody} --clear-groups prlimit --nproc=40 \"$0\" \"$@\""
+    );
+    let mut command = std::process::Command::new("sh");
+    command
+        .args(["-ec", &script, PROGRAM])
+        .stdin(std::process::Stdio::null());
+    let watchpost = Watchpost::start_by(command, &format!("cameras:\n{}", still_cameras(12)));
+    eventually(
+        "a camera whose worker had no thread says which limit is too low",
+        || {
+            watchpost.log().lines().any(|line| {
+                line.contains("thread: Resource temporarily unavailable")
+                    && line.contains("`ulimit -u`")
+            })
+        },
+    );
+}
+
+/// So many cameras that cost next to nothing.
+fn still_cameras(count: usize) -> String {
+    let line = |n| {
+        format!("  c{n}: {{source: {{test: {{scene: still, width: 64, height: 64, fps: 2}}}}}}\n")
+    };
+    (0..count).map(line).collect()
+}
+
+#[test]
 fn a_low_soft_limit_of_open_files_stops_no_camera() {
     // Each camera takes five of the supervisor, so that without more the last ones had none.
     let mut command = std::process::Command::new("sh");
     command
         .args(["-c", "ulimit -Sn 40; exec \"$0\" \"$@\"", PROGRAM])
         .stdin(std::process::Stdio::null());
-    let cameras: String = (0..10)
-        .map(|n| {
-            format!(
-                "  c{n}: {{source: {{test: {{scene: still, width: 64, height: 64, fps: 2}}}}}}\n"
-            )
-        })
-        .collect();
-    let watchpost = Watchpost::start_by(command, &format!("cameras:\n{cameras}"));
+    let watchpost = Watchpost::start_by(command, &format!("cameras:\n{}", still_cameras(10)));
     for n in 0..10 {
         watchpost.wait_streaming(&format!("c{n}"));
     }

@@ -6,7 +6,7 @@ use super::health::{Action, Event, State};
 use super::process::{self, Notice, Role, WorkerEvent};
 use super::ring::RingMonitor;
 use super::{Monitored, Supervisor, line, log};
-use crate::limits::advice;
+use crate::limits::{advice, advice_on};
 use crate::worker::protocol::{CaptureCommand, FaultKind, Report};
 use std::time::{Duration, Instant, SystemTime};
 use watchpost_pipelines::CameraConfig;
@@ -130,7 +130,8 @@ impl Supervisor {
                 self.handle(name, Event::TooLarge);
             }
             Report::Fault { kind, reason } => {
-                let reason = name_source(&camera.config, &hide(&reason));
+                let advice = advice_on(&reason);
+                let reason = name_source(&camera.config, &format!("{}{advice}", hide(&reason)));
                 self.handle(name, Event::Fault(kind, reason));
             }
             Report::Capture(stats) => {

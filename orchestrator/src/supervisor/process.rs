@@ -1,6 +1,7 @@
 //! A worker process: started with pipes, listened to line by line, stopped in bounded steps, always waited for.
 
-use crate::worker::protocol::Report;
+use crate::limits;
+use crate::worker::protocol::{FaultKind, Report};
 use rustix::process::{Pid, Signal, kill_process};
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -238,21 +239,34 @@ async fn look_after(
             .await;
         })
     });
-    if let Some(err) = child.stderr.take() {
+    let complaints = child.stderr.take().map(|err| {
+        let (role, events) = (role.clone(), events.clone());
         let name = role.name();
         tokio::spawn(async move {
             let mut limit = LineLimit::new();
-            read_lines::<()>(
+            let mut told = false;
+            read_lines(
                 err,
                 |line| {
                     limit.log(&name, line);
-                    None
+                    // GStreamer goes on without the thread, and waits for ever.
+                    let is_new = !limits::advice_on(line).is_empty() && !told;
+                    told |= is_new;
+                    is_new.then(|| WorkerEvent {
+                        role: role.clone(),
+                        run,
+                        notice: Notice::Report(Report::Fault {
+                            kind: FaultKind::Source,
+                            reason: "cannot start a thread: Resource temporarily unavailable"
+                                .into(),
+                        }),
+                    })
                 },
-                None,
+                Some(events),
             )
             .await;
-        });
-    }
+        })
+    });
 
     let mut stage = Stage::Running;
     let status = loop {
@@ -314,10 +328,10 @@ async fn look_after(
         );
         return;
     };
-    // What it said last (a fault, most likely) has to arrive before the news of its end. A grandchild could keep the
+    // What it said last (a fault, most likely) has to arrive before the news of its end. A grandchild could keep a
     // pipe open, so the wait is bounded.
-    if let Some(reports) = reports {
-        let _ = tokio::time::timeout(Duration::from_millis(500), reports).await;
+    for said in [reports, complaints].into_iter().flatten() {
+        let _ = tokio::time::timeout(Duration::from_millis(500), said).await;
     }
     let by_us = matches!(stage, Stage::Killed(_));
     let notice = match status {
