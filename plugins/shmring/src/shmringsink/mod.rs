@@ -12,6 +12,10 @@
 
 mod imp;
 mod pool;
+mod publish;
+mod ring;
+mod settings;
+mod stats;
 
 pub(crate) use pool::imp::SlotAllocator as SlotAllocatorImp;
 pub(crate) use pool::{SlotAllocator, Slots};

@@ -9,8 +9,12 @@
 //! gst-launch-1.0 shmringsrc socket-path=/tmp/front.sock ! videoconvert ! autovideosink
 //! ```
 
+mod flow;
+mod frame;
 mod imp;
 mod memory;
+mod settings;
+mod stats;
 
 use gst::glib;
 use gst::prelude::*;

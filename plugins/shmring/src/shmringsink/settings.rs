@@ -1,0 +1,130 @@
+//! The properties of `shmringsink`.
+
+use std::sync::LazyLock;
+
+use gst::glib;
+use gst::prelude::*;
+
+use super::Backing;
+
+/// What the user has set.
+#[derive(Debug, Clone)]
+pub(super) struct Settings {
+    pub socket_path: Option<String>,
+    pub slots: u32,
+    pub slot_size: u64,
+    pub max_lease: u32,
+    pub socket_mode: u32,
+    pub socket_group: Option<String>,
+    pub backing: Backing,
+    /// Milliseconds.
+    pub stats_interval: u32,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            socket_path: None,
+            slots: 16,
+            slot_size: 0,
+            max_lease: 4,
+            socket_mode: 0o600,
+            socket_group: None,
+            backing: Backing::Memfd,
+            stats_interval: 0,
+        }
+    }
+}
+
+impl Settings {
+    pub fn set(&mut self, name: &str, value: &glib::Value) {
+        match name {
+            "socket-path" => self.socket_path = value.get().expect("type checked"),
+            "slots" => self.slots = value.get().expect("type checked"),
+            "slot-size" => self.slot_size = value.get().expect("type checked"),
+            "max-lease" => self.max_lease = value.get().expect("type checked"),
+            "socket-mode" => self.socket_mode = value.get().expect("type checked"),
+            "socket-group" => self.socket_group = value.get().expect("type checked"),
+            "backing" => self.backing = value.get().expect("type checked"),
+            "stats-interval" => self.stats_interval = value.get().expect("type checked"),
+            _ => unreachable!("property {name} is not writable"),
+        }
+    }
+
+    pub fn get(&self, name: &str) -> glib::Value {
+        match name {
+            "socket-path" => self.socket_path.to_value(),
+            "slots" => self.slots.to_value(),
+            "slot-size" => self.slot_size.to_value(),
+            "max-lease" => self.max_lease.to_value(),
+            "socket-mode" => self.socket_mode.to_value(),
+            "socket-group" => self.socket_group.to_value(),
+            "backing" => self.backing.to_value(),
+            "stats-interval" => self.stats_interval.to_value(),
+            _ => unreachable!("unknown property {name}"),
+        }
+    }
+}
+
+/// All properties, with what `gst-inspect-1.0` says of them.
+pub(super) static PROPERTIES: LazyLock<Vec<glib::ParamSpec>> = LazyLock::new(|| {
+    let d = Settings::default();
+    vec![
+        glib::ParamSpecString::builder("socket-path")
+            .nick("Socket path")
+            .blurb("Unix socket that readers connect to (shmringsrc socket-path=...), at most 103 bytes; made here and removed at the end. A leftover of a writer that died is replaced")
+            .mutable_ready()
+            .build(),
+        glib::ParamSpecUInt::builder("slots")
+            .nick("Slots")
+            .blurb("Frames the ring has room for. All readers together can hold this many less two")
+            .minimum(3)
+            .maximum(64)
+            .default_value(d.slots)
+            .mutable_ready()
+            .build(),
+        glib::ParamSpecUInt64::builder("slot-size")
+            .nick("Slot size")
+            .blurb("Least bytes per slot. 0: as the caps of raw video say, else 1 MiB; the ring moves to larger slots by itself when a larger frame comes")
+            .maximum(1 << 32)
+            .default_value(d.slot_size)
+            .mutable_ready()
+            .build(),
+        glib::ParamSpecUInt::builder("max-lease")
+            .nick("Most frames per reader")
+            .blurb("Frames one reader may hold at a time, if it asks for no less. A reader for whom nothing is left is refused")
+            .minimum(1)
+            .maximum(62)
+            .default_value(d.max_lease)
+            .mutable_ready()
+            .build(),
+        glib::ParamSpecUInt::builder("socket-mode")
+            .nick("Socket permissions")
+            .blurb("Permissions of the socket as a number (384 is octal 0600, 432 is 0660; launch lines take 0660 too): who may connect may read the stream")
+            .maximum(0o777)
+            .default_value(d.socket_mode)
+            .mutable_ready()
+            .build(),
+        glib::ParamSpecString::builder("socket-group")
+            .nick("Socket group")
+            .blurb("Group of the socket, by name or number; goes with a socket-mode such as 432 (0660)")
+            .mutable_ready()
+            .build(),
+        glib::ParamSpecEnum::builder_with_default("backing", d.backing)
+            .nick("Backing memory")
+            .blurb("Where the frames lie. A segment in /dev/shm cannot be sealed: readers of the same user are trusted not to change frames")
+            .mutable_ready()
+            .build(),
+        glib::ParamSpecUInt::builder("stats-interval")
+            .nick("Interval of statistics")
+            .blurb("Milliseconds between element messages 'shmringsink-stats' with what the property stats says; 0 for none")
+            .default_value(d.stats_interval)
+            .mutable_playing()
+            .build(),
+        glib::ParamSpecBoxed::builder::<gst::Structure>("stats")
+            .nick("Statistics")
+            .blurb("frames published; of those in-place (upstream wrote into the ring) and copied; dropped-no-slot, dropped-too-large, dropped-unreadable, metas-dropped, pool-refused, wakes (system calls to wake readers), refused and misbehaved connections, sizes, and per reader: pid, granted, leased, lag, received, skipped, copies, age in ns")
+            .read_only()
+            .build(),
+    ]
+});
