@@ -34,9 +34,29 @@ impl Warnings {
 }
 
 fn post(element: &gst::Element, text: &str) -> Result<(), glib::BoolError> {
+    // JSON can hold a NUL character, GStreamer's texts cannot.
+    let text = &text.replace('\0', "\\0");
     gst::warning!(gst::CAT_RUST, obj = element, "{text}");
     let message = gst::message::Warning::builder(gst::LibraryError::Settings, text)
         .src(element)
         .build();
     element.post_message(message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_warning_about_a_nul_character_is_posted() {
+        gst::init().unwrap();
+        let pipeline = gst::Pipeline::new();
+        let warnings = Warnings::default();
+        warnings.tell(pipeline.upcast_ref(), "unknown field `a\0b`".into());
+        let message = pipeline.bus().unwrap().pop().unwrap();
+        let gst::MessageView::Warning(warning) = message.view() else {
+            panic!("{message:?}")
+        };
+        assert_eq!(warning.error().message(), r"unknown field `a\0b`");
+    }
 }

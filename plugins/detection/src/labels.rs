@@ -11,8 +11,13 @@ pub type LabelId = u16;
 pub struct Labels(Vec<String>);
 
 impl Labels {
-    /// Labels in the order of the model's classes.
-    pub fn new(names: Vec<String>) -> Self {
+    /// Labels in the order of the model's classes. A name ends at a NUL character, which GStreamer has in no text.
+    pub fn new(mut names: Vec<String>) -> Self {
+        for name in &mut names {
+            if let Some(end) = name.find('\0') {
+                name.truncate(end);
+            }
+        }
         Self(names)
     }
 
@@ -52,9 +57,9 @@ impl Labels {
                 for (number, name) in pairs {
                     names[number] = name.to_owned();
                 }
-                Self(names)
+                Self::new(names)
             }
-            _ => Self(lines.into_iter().map(str::to_owned).collect()),
+            _ => Self::new(lines.into_iter().map(str::to_owned).collect()),
         }
     }
 
@@ -175,6 +180,12 @@ const COCO_80: [&str; 80] = [
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_ends_where_gstreamer_would_end_it() {
+        let labels = Labels::from_text("person\0\0\nca\0r");
+        assert_eq!(labels.iter().collect::<Vec<_>>(), ["person", "ca"]);
+    }
 
     #[test]
     fn coco_has_80_names_that_find_themselves() {

@@ -192,6 +192,10 @@ impl Wishes {
                 continue;
             }
             let of = |e: String| format!("zone {name}: {e}");
+            // Names go into messages, and GStreamer has no such character in any text.
+            if name.contains('\0') {
+                return Err(of("its name has a NUL character".into()));
+            }
             if !(zone.loitering_time.is_finite() && zone.loitering_time >= 0.0) {
                 return Err(of(format!(
                     "loitering_time {}: expected seconds",
@@ -445,6 +449,10 @@ mod tests {
             .set_zones(r#"{"yard": {"coordinate": "0,0,1"}}"#)
             .unwrap_err();
         assert!(error.contains("unknown field `coordinate`"), "{error}");
+        let error = wishes
+            .set_zones(r#"{"a\u0000b": {"coordinates": "0,0,1,0,1,1"}}"#)
+            .unwrap_err();
+        assert!(error.contains("NUL character"), "{error}");
         let error = wishes
             .set_filters(r#"{"person": {"mask": "0,0"}}"#)
             .unwrap_err();
