@@ -1,16 +1,24 @@
 //! The tracker: one step per frame.
 
-use detection::{BBox, Detection, LabelId, Track, TrackChange, TrackState};
+use detection::{BBox, Detection, LabelId, TrackChange, TrackState};
 
 use crate::appearance::{Crop, Luma};
 use crate::assignment::{Assignment, Pair};
 use crate::candidates::Candidates;
 use crate::duplicates;
 use crate::geometry::covered;
-use crate::kalman::{Z, measured, to_bbox};
-use crate::object::{Object, Woke};
+use crate::kalman::{Z, measured};
+use crate::object::Object;
 use crate::params::{Motion, Params};
 use crate::timeline::{Passed, Timeline};
+
+mod matching;
+mod noise;
+mod tracked;
+
+use noise::Noise;
+use tracked::tracked;
+pub use tracked::{Change, Evidence, Tracked};
 
 /// The parts of the picture the detector ran on in this frame.
 #[derive(Debug, Clone, Copy)]
@@ -19,51 +27,6 @@ pub enum LookedAt<'a> {
     Everything,
     /// Only these regions; none at all if empty.
     Regions(&'a [BBox]),
-}
-
-/// Why a track is where it is said to be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Evidence {
-    /// Detected in this frame.
-    Observed,
-    /// Resting, and not looked at or only just missed: it is where it stood.
-    Resting,
-    /// Moving and not detected: a prediction, not an observation.
-    Coasting,
-}
-
-/// A confirmed track in one frame.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Tracked {
-    /// Identity, box, label, state.
-    pub track: Track,
-    /// Why it is there.
-    pub evidence: Evidence,
-    /// Index of the detection of this frame that it was matched with.
-    pub detection: Option<usize>,
-    /// It belongs in this frame's output: observed, resting, or missed so shortly that the prediction is as good as a box.
-    pub shown: bool,
-    /// It was looked for in this frame and not found.
-    pub missed: bool,
-    /// The last detected box; of a resting object its place.
-    pub last_box: BBox,
-    /// Pixels per second, across and down.
-    pub velocity: (f32, f32),
-    /// When it was first detected, in the caller's time.
-    pub first_seen: f64,
-    /// When it was last detected, in the caller's time.
-    pub last_seen: f64,
-    /// Length of its way in pixels.
-    pub path_length: f32,
-}
-
-/// Something that happened to a track. (`Updated` is not among these: see [`crate::report`].)
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Change {
-    /// What happened.
-    pub kind: TrackChange,
-    /// The track, as it is now.
-    pub track: Tracked,
 }
 
 /// A detection as the tracker sees it.
@@ -245,102 +208,6 @@ impl Tracker {
         }
     }
 
-    fn find_candidates(&mut self) {
-        let growth = self.params.third_growth.max(self.params.second_growth);
-        self.reach.clear();
-        self.reach.extend(self.objects.iter().map(|o| {
-            if o.resting {
-                o.bbox()
-            } else {
-                o.bbox().grown(growth)
-            }
-        }));
-        self.det_reach.clear();
-        self.det_reach
-            .extend(self.seen.iter().map(|s| s.bbox.grown(growth)));
-        self.candidates.find(&self.reach, &self.det_reach);
-    }
-
-    fn associate(&mut self, time: f64, picture: Option<&Luma<'_>>) {
-        let p = self.params.clone_scalars(&self.motion);
-        // Confident detections, where the object is predicted.
-        self.pass(time, picture, |o, s| {
-            if !o.confirmed() || !s.high {
-                return 0.0;
-            }
-            let iou = o.bbox().iou(&s.bbox);
-            let least = if o.resting { p.place_iou } else { p.first_iou };
-            if iou < least { 0.0 } else { p.mix(iou, o, s) }
-        });
-        // What is left, weak detections too, for objects seen in the look before.
-        self.pass(time, picture, |o, s| {
-            if !o.confirmed() || o.misses > 0 {
-                return 0.0;
-            }
-            if o.resting {
-                let iou = o.bbox().iou(&s.bbox);
-                return if iou < p.place_iou { 0.0 } else { iou };
-            }
-            p.mix_grown(p.second_growth, p.second_iou, o, s)
-        });
-        // Lost and hasty ones, by a wide gate.
-        self.pass(time, picture, |o, s| {
-            if !o.confirmed() || o.resting || !s.high {
-                return 0.0;
-            }
-            p.mix_grown(p.third_growth, p.third_iou, o, s)
-        });
-        // Objects not believed yet.
-        self.pass(time, picture, |o, s| {
-            if o.confirmed() || !s.high {
-                return 0.0;
-            }
-            p.mix_grown(p.third_growth, p.tentative_iou, o, s)
-        });
-    }
-
-    /// At a few frames per second the first two boxes of a vehicle lie apart. Only a pair that is the best for both is believed.
-    fn match_fast(&mut self, time: f64, picture: Option<&Luma<'_>>) {
-        let limit =
-            (self.params.fast_speed * self.timeline.interval as f32).min(self.params.fast_reach);
-        // The passes before reach one size by themselves.
-        if limit < 1.0 {
-            return;
-        }
-        self.pairs.clear();
-        for &(row, col) in &self.candidates.pairs {
-            let (o, s) = (&self.objects[row as usize], &self.seen[col as usize]);
-            let open = o.matched.is_none() && o.hits < 3 && !o.resting;
-            if !open || s.taken || !s.high || o.group != s.group {
-                continue;
-            }
-            if let Some(shift) = o.relative_shift(&s.z).filter(|shift| *shift <= limit) {
-                self.pairs.push(Pair {
-                    row,
-                    col,
-                    score: limit - shift,
-                });
-            }
-        }
-        self.pairs.sort_unstable_by(|a, b| {
-            b.score
-                .total_cmp(&a.score)
-                .then((a.row, a.col).cmp(&(b.row, b.col)))
-        });
-        self.met.clear();
-        self.met.resize(self.objects.len() + self.seen.len(), false);
-        for k in 0..self.pairs.len() {
-            let (i, j) = (self.pairs[k].row as usize, self.pairs[k].col as usize);
-            let better = self.met[i] || self.met[self.objects.len() + j];
-            self.met[i] = true;
-            let at = self.objects.len() + j;
-            self.met[at] = true;
-            if !better {
-                self.matched(i, j, time, picture);
-            }
-        }
-    }
-
     /// Marks the objects that were looked for in vain while something nearer (its lower edge is lower) was in front of them.
     fn find_hidden(&mut self) {
         if self.params.hidden_rate >= 1.0 {
@@ -422,52 +289,6 @@ impl Tracker {
                 });
             }
             self.objects.remove(i);
-        }
-    }
-
-    fn pass(&mut self, time: f64, picture: Option<&Luma<'_>>, fit: impl Fn(&Object, &Seen) -> f32) {
-        self.pairs.clear();
-        for &(i, j) in &self.candidates.pairs {
-            let (o, s) = (&self.objects[i as usize], &self.seen[j as usize]);
-            if o.matched.is_some() || s.taken || o.group != s.group {
-                continue;
-            }
-            let score = fit(o, s);
-            if score > 0.0 {
-                self.pairs.push(Pair {
-                    row: i,
-                    col: j,
-                    score,
-                });
-            }
-        }
-        self.assignment
-            .solve(self.objects.len(), self.seen.len(), &self.pairs);
-        for k in 0..self.assignment.result.len() {
-            let (i, j) = self.assignment.result[k];
-            self.matched(i as usize, j as usize, time, picture);
-        }
-    }
-
-    fn matched(&mut self, i: usize, j: usize, time: f64, picture: Option<&Luma<'_>>) {
-        let s = &mut self.seen[j];
-        s.taken = true;
-        let o = &mut self.objects[i];
-        let p = self.params.label(o.label);
-        let veto = o.resting && looks_the_same(o, picture);
-        o.matched = Some(s.index);
-        let was_stationary = o.stationary;
-        if s.high && !o.resting && o.hits > 2 && o.misses == 0 {
-            self.noise
-                .learn(o.kalman.noise_sample(&s.z), &self.params.motion);
-        }
-        let woke = o.update(&s.z, s.label, s.score, time, &self.motion, p, veto);
-        if woke == Woke::Yes && was_stationary {
-            let track = tracked(o, &self.params, self.timeline.interval);
-            self.changes.push(Change {
-                kind: TrackChange::Moving,
-                track,
-            });
         }
     }
 
@@ -652,155 +473,6 @@ fn remember_picture(o: &mut Object, picture: Option<&Luma<'_>>) {
         match &mut o.crop {
             Some(crop) => crop.blend(&new, 0.05),
             None => o.crop = Some(Box::new(new)),
-        }
-    }
-}
-
-fn tracked(o: &Object, params: &Params, interval: f64) -> Tracked {
-    let observed = o.matched.is_some();
-    let evidence = if observed {
-        Evidence::Observed
-    } else if o.resting {
-        Evidence::Resting
-    } else {
-        Evidence::Coasting
-    };
-    let shown = match evidence {
-        Evidence::Observed => true,
-        Evidence::Resting => o.misses == 0,
-        Evidence::Coasting => {
-            o.unseen
-                <= (1.25 * interval)
-                    .max(params.bridge_min)
-                    .min(params.bridge_max)
-                && o.hits >= params.bridge_hits
-        }
-    };
-    Tracked {
-        track: Track {
-            id: o.id,
-            label: o.label,
-            bbox: o.shown_at(),
-            score: o.score,
-            state: o.state(),
-            observed,
-        },
-        evidence,
-        detection: o.matched.map(|i| i as usize),
-        shown,
-        missed: o.misses > 0,
-        last_box: if o.resting {
-            o.bbox()
-        } else {
-            to_bbox(&o.seen)
-        },
-        velocity: if o.resting {
-            (0.0, 0.0)
-        } else {
-            (o.kalman.v[0], o.kalman.v[1])
-        },
-        first_seen: o.first_seen,
-        last_seen: o.last_seen,
-        path_length: o.path,
-    }
-}
-
-/// What is believed about the detector's noise: the same for all objects of a camera, so it is learned from all of them.
-#[derive(Debug)]
-struct Noise {
-    centre: f32,
-    size: f32,
-}
-
-impl Noise {
-    fn new(m: &Motion) -> Self {
-        Self {
-            centre: m.noise * m.noise,
-            size: m.size_noise * m.size_noise,
-        }
-    }
-
-    fn learn(&mut self, (centre, size): (f32, f32), m: &Motion) {
-        self.centre += (centre - self.centre) * m.noise_learning;
-        self.size += (size - self.size) * m.noise_learning;
-    }
-
-    fn apply(&self, m: &Motion) -> Motion {
-        let share = |square: f32| {
-            square
-                .max(0.0)
-                .sqrt()
-                .clamp(m.noise_floor, m.noise_ceiling.max(m.noise_floor))
-        };
-        Motion {
-            noise: share(self.centre),
-            size_noise: share(self.size),
-            ..*m
-        }
-    }
-}
-
-/// The numbers the passes decide by, copied so that a pass may borrow the tracker.
-#[derive(Clone, Copy)]
-struct Gates {
-    first_iou: f32,
-    place_iou: f32,
-    second_growth: f32,
-    second_iou: f32,
-    third_growth: f32,
-    third_iou: f32,
-    tentative_iou: f32,
-    motion_weight: f32,
-    motion_scale: f32,
-    gate: f32,
-    direction_weight: f32,
-    motion: Motion,
-}
-
-impl Gates {
-    /// The score of a pair whose boxes, grown by this share, overlap at least so much; 0 for others.
-    fn mix_grown(&self, growth: f32, least: f32, o: &Object, s: &Seen) -> f32 {
-        let iou = o.bbox().grown(growth).iou(&s.bbox.grown(growth));
-        if iou < least {
-            0.0
-        } else {
-            self.mix(iou, o, s)
-        }
-    }
-
-    fn mix(&self, iou: f32, o: &Object, s: &Seen) -> f32 {
-        if o.resting {
-            return iou;
-        }
-        let d2 = o.kalman.distance2(&s.z, &self.motion);
-        if d2 > self.gate && o.hits > 2 {
-            return 0.0;
-        }
-        let near = (-d2 / self.motion_scale).exp();
-        let mut score = (1.0 - self.motion_weight) * iou + self.motion_weight * near;
-        if o.hits > 2 {
-            score += self.direction_weight * o.onward(&s.z);
-        }
-        // A pair that passed its gate stays possible, even backwards.
-        score.max(0.001)
-    }
-}
-
-impl Params {
-    fn clone_scalars(&self, motion: &Motion) -> Gates {
-        Gates {
-            first_iou: self.first_iou,
-            place_iou: self.place_iou,
-            second_growth: self.second_growth,
-            second_iou: self.second_iou,
-            third_growth: self.third_growth,
-            third_iou: self.third_iou,
-            tentative_iou: self.tentative_iou,
-            motion_weight: self.motion_weight,
-            motion_scale: self.motion_scale,
-            gate: self.gate,
-            direction_weight: self.direction_weight,
-            motion: *motion,
         }
     }
 }
