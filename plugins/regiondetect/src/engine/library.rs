@@ -57,15 +57,15 @@ fn load(path: &Path) -> Result<Runtime, String> {
     Ok(Runtime {
         environment,
         path: path.to_owned(),
-        version: version(ort::info()),
+        version: version(ort::info(), path),
     })
 }
 
-/// The version out of `ORT Build Info: git-branch=rel-1.21.0, ...`, or all of it.
-fn version(info: &str) -> String {
+/// The version out of `ORT Build Info: git-branch=rel-1.21.0, ...`; where it is not in there, the file tells more than the rest.
+fn version(info: &str, path: &Path) -> String {
     let branch = info.split_once("rel-").map(|(_, rest)| rest);
     let version = branch.and_then(|rest| rest.split([',', ' ']).next());
-    version.unwrap_or(info).to_owned()
+    version.map_or_else(|| shown(path), str::to_owned)
 }
 
 /// What to try, with what to call it. A library that was named is the only one: falling back would hide the mistake.
@@ -183,10 +183,18 @@ mod tests {
 
     #[test]
     fn version_is_read_from_the_build_info() {
-        assert_eq!(
-            version("ORT Build Info: git-branch=rel-1.21.0, git-commit-id=x"),
-            "1.21.0"
-        );
-        assert_eq!(version("custom"), "custom");
+        let path = Path::new("/usr/lib/libonnxruntime.so");
+        for (info, expected) in [
+            (
+                "ORT Build Info: git-branch=rel-1.21.0, git-commit-id=x",
+                "1.21.0",
+            ),
+            (
+                "ORT Build Info: git-branch=HEAD, git-commit-id=x",
+                "/usr/lib/libonnxruntime.so",
+            ),
+        ] {
+            assert_eq!(version(info, path), expected, "{info}");
+        }
     }
 }
