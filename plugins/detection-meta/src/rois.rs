@@ -148,8 +148,12 @@ fn read_detection<'a>(
 ) -> Option<DetectionRoi<'a>> {
     let detection = roi.param("detection")?;
     let rect = from_pixels(roi.rect(), frame);
-    let coordinate =
-        |name: &str, otherwise: f32| detection.get::<f64>(name).map_or(otherwise, |v| v as f32);
+    // The contract says double; a detector that writes float means the same.
+    let number = |name: &str| {
+        let single = || detection.get::<f32>(name).map(f64::from);
+        detection.get::<f64>(name).or_else(|_| single()).ok()
+    };
+    let coordinate = |name: &str, otherwise: f32| number(name).map_or(otherwise, |v| v as f32);
     let bbox = BBox::new(
         coordinate("x_min", rect.x1),
         coordinate("y_min", rect.y1),
@@ -159,7 +163,7 @@ fn read_detection<'a>(
     bbox.is_valid().then(|| DetectionRoi {
         label: roi.roi_type(),
         label_id: detection.get("label_id").unwrap_or(-1),
-        confidence: detection.get("confidence").unwrap_or(1.0),
+        confidence: number("confidence").unwrap_or(1.0),
         bbox,
         // The newest one counts, should a second tracker have added its own.
         object_id: roi

@@ -121,6 +121,25 @@ fn a_detection_without_coordinates_takes_the_rectangle() {
 }
 
 #[test]
+fn numbers_in_single_precision_count_too() {
+    init();
+    let mut buffer = gst::Buffer::new();
+    let buffer = buffer.get_mut().unwrap();
+    let rectangle = (0, 0, 640, 360);
+    let mut roi = gst_video::VideoRegionOfInterestMeta::add(buffer, "person", rectangle);
+    let detection = gst::Structure::builder("detection");
+    roi.add_param(
+        detection
+            .field("confidence", 0.25f32)
+            .field("x_min", 0.5f32)
+            .build(),
+    );
+    let read = detections(buffer, FRAME).next().unwrap();
+    assert_eq!(read.confidence, 0.25);
+    assert_eq!(read.bbox, BBox::new(0.5, 0.0, 1.0, 1.0));
+}
+
+#[test]
 fn rectangles_lie_inside_the_frame() {
     init();
     for (x1, y1, x2, y2) in [
