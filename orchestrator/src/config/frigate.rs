@@ -5,6 +5,7 @@ use std::path::Path;
 use serde_json::{Map, Value, json};
 use watchpost_pipelines::CameraConfig;
 
+use super::expand::{self, Resolved};
 use super::file::Config;
 use super::problem::{Problem, Problems};
 use super::reading::{self, Wrong};
@@ -112,6 +113,42 @@ fn keys(path: &[&str]) -> Vec<Step> {
         .collect()
 }
 
+/// Makes numbers, true and false of texts that are meant as such: Frigate takes `"5"`, and `yes` or `off`, for what they say.
+fn take_texts(schema: &Value, value: &mut Value) {
+    let mut texts = Vec::new();
+    texts_in(value, &mut Vec::new(), &mut texts);
+    expand::take_types(schema, value, texts);
+}
+
+fn texts_in(value: &Value, path: &mut Vec<Step>, found: &mut Vec<Resolved>) {
+    let mut at = |step, value| {
+        path.push(step);
+        texts_in(value, path, found);
+        path.pop();
+    };
+    match value {
+        Value::Object(entries) => {
+            for (key, value) in entries {
+                at(Step::Key(key.clone()), value);
+            }
+        }
+        Value::Array(items) => {
+            for (index, item) in items.iter().enumerate() {
+                at(Step::Index(index), item);
+            }
+        }
+        Value::String(text) => {
+            let meant = match text.to_ascii_lowercase().as_str() {
+                "true" | "yes" | "on" => "true",
+                "false" | "no" | "off" => "false",
+                _ => text,
+            };
+            found.push((path.clone(), meant.to_owned()));
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
 impl Import<'_> {
     fn ignore(&mut self, path: Vec<Step>, why: impl Into<String>) {
         self.note(path, format!("ignored: {}", why.into()));
@@ -162,6 +199,7 @@ impl Import<'_> {
         }
         let mut value = Value::Object(out);
         reading::drop_nulls(&mut value);
+        take_texts(super::schema(), &mut value);
         let (_, wrong) = reading::read::<Config>(&mut value);
         self.ignore_wrong(&[], wrong);
 
@@ -283,6 +321,7 @@ impl Import<'_> {
         }
         let mut value = Value::Object(out);
         reading::drop_nulls(&mut value);
+        take_texts(super::camera_schema(), &mut value);
         let (_, wrong) = reading::read::<CameraConfig>(&mut value);
         self.ignore_wrong(&prefix, wrong);
         value
@@ -523,6 +562,29 @@ cameras:
             ["web"],
             "it has no source we know"
         );
+    }
+
+    #[test]
+    fn texts_mean_what_frigate_takes_them_for() {
+        let text = "detect: {fps: \"5\"}
+cameras:
+  front:
+    enabled: off
+    friendly_name: no
+    ffmpeg: {inputs: [{path: rtsp://h/1, roles: [detect]}]}
+    motion: {enabled: 'Yes', threshold: '30', mask: '0,0,1,0,1,1'}
+    objects: {track: [no, '5']}
+";
+        let imported = import(Path::new("frigate.yml"), text).unwrap();
+        assert_eq!(imported.ignored.to_string(), "");
+        let value = yaml::parse(&imported.yaml).unwrap().root.to_value();
+        assert_eq!(value["detect"]["fps"], 5);
+        let front = &value["cameras"]["front"];
+        assert_eq!(front["enabled"], false);
+        assert_eq!(front["friendly_name"], "no");
+        let motion = json!({"enabled": true, "threshold": 30, "mask": "0,0,1,0,1,1"});
+        assert_eq!(front["motion"], motion);
+        assert_eq!(front["objects"]["track"], json!(["no", "5"]));
     }
 
     #[test]
