@@ -22,6 +22,9 @@ use watchpost::{config, data_dir, http, limits};
 
 /// Arguments of `run`.
 #[derive(Debug, clap::Args)]
+#[command(
+    after_help = "The log goes to standard error; WATCHPOST_LOG=debug says more, WATCHPOST_LOG=warn less (info where it is not set)."
+)]
 pub struct Args {
     /// The configuration file.
     #[arg(short, long)]
