@@ -14,6 +14,7 @@
 //! Frames go out as they come in, in order, each with its own detections; what is slow slows the stream, so that the
 //! source decides what to skip.
 
+mod frame;
 mod imp;
 mod picture;
 mod settings;
