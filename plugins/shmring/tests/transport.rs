@@ -375,6 +375,41 @@ fn timestamps_keep_their_distance_to_the_clock() {
 }
 
 #[test]
+fn times_beyond_all_measure_arrive_as_none() {
+    let place = Place::new();
+    let path = place.socket();
+    // The reader is there first: what the writer calls the beginning is later for it.
+    let reader = Pipeline::play(&format!(
+        "shmringsrc name=src max-lag=62 socket-path={} ! appsink name=out sync=false",
+        path.display()
+    ));
+    let running = || reader.0.current_running_time();
+    wait_until("the reader's clock runs", || {
+        running() > Some(gst::ClockTime::ZERO)
+    });
+    let writer = Pipeline::play(&format!(
+        "appsrc name=in format=time is-live=true ! shmringsink socket-path={}",
+        path.display()
+    ));
+    let src = appsrc(&writer, "in");
+    let caps = "video/x-raw,format=GRAY8,width=16,height=16,framerate=1/2147483647";
+    src.set_caps(Some(&caps.parse().unwrap()));
+    let mut buffer = filled(256, 1);
+    let b = buffer.make_mut();
+    b.set_pts(gst::ClockTime::ZERO);
+    b.set_dts(gst::ClockTime::from_nseconds(u64::MAX - 1));
+    src.push_buffer(buffer).unwrap();
+    let sample = pull(&reader, "out");
+    let got = sample.buffer().unwrap();
+    assert!(got.pts() > Some(gst::ClockTime::ZERO));
+    assert_eq!(got.dts(), None);
+    let mut query = gst::query::Latency::new();
+    assert!(reader.by_name("src").query(&mut query));
+    let (live, _, max) = query.result();
+    assert_eq!((live, max), (true, None));
+}
+
+#[test]
 fn a_source_that_is_not_live_starts_at_zero() {
     let place = Place::new();
     let (writer, reader) = pair(&place, "", "is-live=false");

@@ -56,11 +56,12 @@ impl ShmRingSrc {
             if let Some(capture) = header.capture_ns {
                 let at = self.running_time(state, capture);
                 b.set_pts(header.pts.map(|_| at));
-                b.set_dts(header.dts.map(|dts| match header.pts {
-                    Some(pts) => gst::ClockTime::from_nseconds(
-                        at.nseconds().saturating_add(dts).saturating_sub(pts),
-                    ),
-                    None => at,
+                b.set_dts(header.dts.and_then(|dts| match header.pts {
+                    Some(pts) => {
+                        let dts = at.nseconds().saturating_add(dts).saturating_sub(pts);
+                        gst::ClockTime::try_from(dts).ok()
+                    }
+                    None => Some(at),
                 }));
             }
             b.set_duration(

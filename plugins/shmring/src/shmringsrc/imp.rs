@@ -273,9 +273,11 @@ impl BaseSrcImpl for ShmRingSrc {
                 Policy::EveryFrame => settings.max_lag,
                 Policy::Newest => 1,
             };
+            // What does not fit into a time is no limit.
             let max = shared
                 .frame_duration
-                .map(|d| shared.min_latency + d * u64::from(frames));
+                .and_then(|d| d.checked_mul(u64::from(frames)))
+                .and_then(|lag| lag.checked_add(shared.min_latency));
             q.set(true, shared.min_latency, max);
             return true;
         }
