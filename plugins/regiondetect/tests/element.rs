@@ -210,6 +210,38 @@ fn the_grid_learns_freezes_travels_and_resets() {
 }
 
 #[test]
+fn every_number_may_be_at_the_ends_of_its_range() {
+    init();
+    fn ends<T: ToValue>(minimum: T, maximum: T) -> Vec<gst::glib::Value> {
+        vec![minimum.to_value(), maximum.to_value()]
+    }
+    for name in ["motiondetect", "regiondetect"] {
+        let element = gst::ElementFactory::make(name).build().unwrap();
+        for spec in element.list_properties() {
+            use gst::glib::{ParamSpecDouble, ParamSpecUInt, ParamSpecUInt64};
+            let values = if let Some(spec) = spec.downcast_ref::<ParamSpecUInt64>() {
+                ends(spec.minimum(), spec.maximum())
+            } else if let Some(spec) = spec.downcast_ref::<ParamSpecUInt>() {
+                ends(spec.minimum(), spec.maximum())
+            } else if let Some(spec) = spec.downcast_ref::<ParamSpecDouble>() {
+                ends(spec.minimum(), spec.maximum())
+            } else {
+                continue;
+            };
+            if !spec.flags().contains(gst::glib::ParamFlags::WRITABLE) {
+                continue;
+            }
+            for value in values {
+                element.set_property_from_value(spec.name(), &value);
+                let text = |value: &gst::glib::Value| format!("{value:?}");
+                let got = element.property_value(spec.name());
+                assert_eq!(text(&got), text(&value), "{name} {}", spec.name());
+            }
+        }
+    }
+}
+
+#[test]
 fn the_grid_has_bounds_that_travel_with_it() {
     let bench = Bench::new(&[]);
     let element = bench.element();

@@ -30,8 +30,9 @@ pub(super) struct Settings {
     pub min_object: u32,
     pub pack: bool,
     pub max_inferences: f64,
-    pub track_interval: gst::ClockTime,
-    pub stationary_interval: gst::ClockTime,
+    /// Nanoseconds, as the next one.
+    pub track_interval: u64,
+    pub stationary_interval: u64,
     pub engine_timeout: u32,
 }
 
@@ -54,8 +55,8 @@ impl Default for Settings {
             min_object: 80,
             pack: true,
             max_inferences: 0.0,
-            track_interval: gst::ClockTime::from_mseconds(120),
-            stationary_interval: gst::ClockTime::from_seconds(10),
+            track_interval: 120_000_000,
+            stationary_interval: 10_000_000_000,
             engine_timeout: 5000,
         }
     }
@@ -206,13 +207,13 @@ pub(super) static PROPERTIES: LazyLock<Vec<glib::ParamSpec>> = LazyLock::new(|| 
         glib::ParamSpecUInt64::builder("track-interval")
             .nick("Track interval")
             .blurb("Nanoseconds between two looks at an object that moves as it did; 0: in every frame")
-            .default_value(d.track_interval.nseconds())
+            .default_value(d.track_interval)
             .mutable_playing()
             .build(),
         glib::ParamSpecUInt64::builder("stationary-interval")
             .nick("Stationary interval")
             .blurb("Nanoseconds between two looks at an object that rests")
-            .default_value(d.stationary_interval.nseconds())
+            .default_value(d.stationary_interval)
             .mutable_playing()
             .build(),
         uint(
@@ -284,10 +285,8 @@ impl Settings {
             "min-object" => self.min_object = get(value),
             "pack" => self.pack = get(value),
             "max-inferences" => self.max_inferences = get(value),
-            "track-interval" => self.track_interval = gst::ClockTime::from_nseconds(get(value)),
-            "stationary-interval" => {
-                self.stationary_interval = gst::ClockTime::from_nseconds(get(value));
-            }
+            "track-interval" => self.track_interval = get(value),
+            "stationary-interval" => self.stationary_interval = get(value),
             "engine-timeout" => self.engine_timeout = get(value),
             _ => return false,
         }
@@ -313,8 +312,8 @@ impl Settings {
             "min-object" => self.min_object.to_value(),
             "pack" => self.pack.to_value(),
             "max-inferences" => self.max_inferences.to_value(),
-            "track-interval" => self.track_interval.nseconds().to_value(),
-            "stationary-interval" => self.stationary_interval.nseconds().to_value(),
+            "track-interval" => self.track_interval.to_value(),
+            "stationary-interval" => self.stationary_interval.to_value(),
             "engine-timeout" => self.engine_timeout.to_value(),
             _ => return None,
         })
@@ -352,8 +351,8 @@ impl Settings {
         plan.min_object = self.min_object as i32;
         plan.pack = self.pack;
         plan.budget = (self.max_inferences > 0.0).then_some(self.max_inferences as f32);
-        plan.track_interval = self.track_interval.nseconds();
-        plan.stationary_interval = self.stationary_interval.nseconds();
+        plan.track_interval = self.track_interval;
+        plan.stationary_interval = self.stationary_interval;
         plan
     }
 
