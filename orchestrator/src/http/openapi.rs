@@ -153,6 +153,12 @@ fn errors(route: &Route) -> Vec<(&'static str, &'static str)> {
             "The file cannot be written; nothing of the change was applied.",
         ));
     }
+    if route.path.contains("{task}") {
+        errors.push(("409", "The task cannot do that now; the answer says why."));
+    }
+    if route.path.ends_with("/file") {
+        errors.push(("416", "The range begins behind the end of the file."));
+    }
     errors
 }
 
@@ -295,6 +301,8 @@ mod tests {
         ] {
             assert!(names.contains(&Some(name)), "{name}");
         }
+        let start = &document["paths"]["/api/cameras/{name}/tasks/{task}"]["post"];
+        assert!(start["responses"]["409"].is_object());
         let put = &document["paths"]["/api/cameras/{name}"]["put"];
         assert_eq!(put["parameters"][0]["in"], "path");
         assert!(put["requestBody"]["required"].as_bool().unwrap());
