@@ -338,11 +338,12 @@ impl Supervisor {
 
     fn note_task(&mut self, name: &str, status: &TaskStatus) {
         let (task, state) = (status.task.as_str(), status.state);
-        let detail = status.detail.as_deref().unwrap_or_default();
+        let detail = status.detail.as_ref();
+        let said = detail.map_or(state.to_string(), |detail| format!("{state}: {detail}"));
         if state == TaskState::Error {
-            tracing::error!(camera = name, task, "{state}: {detail}");
+            tracing::error!(camera = name, task, "{said}");
         } else {
-            tracing::info!(camera = name, task, "{state} {detail}");
+            tracing::info!(camera = name, task, "{said}");
         }
         self.history.task(name, status);
     }
