@@ -69,6 +69,15 @@ pub fn rewrite(message: &str) -> (String, bool) {
             );
         }
     }
+    if let Some((count, wanted)) = message
+        .strip_prefix("invalid length ")
+        .and_then(|rest| rest.split_once(", expected "))
+    {
+        return (
+            format!("is a list of {count}, expected {}", wish(wanted)),
+            false,
+        );
+    }
     if message == "invalid socket address syntax" {
         return (format!("is no address, expected {ADDRESS}"), false);
     }
@@ -110,6 +119,7 @@ fn wish(wanted: &str) -> String {
         "a boolean" => "true or false".to_owned(),
         "a string" | "path string" => "text (put it in quotes)".to_owned(),
         "a sequence" => "a list".to_owned(),
+        "an array of length 2" => "a list of 2".to_owned(),
         "a map" => "a mapping".to_owned(),
         "socket address" => ADDRESS.to_owned(),
         "string or map" => "text or a mapping".to_owned(),

@@ -41,9 +41,11 @@ pub fn read<T: DeserializeOwned>(value: &mut Value) -> (Option<T>, Vec<Wrong>) {
         match serde_path_to_error::deserialize::<_, T>(&*value) {
             Ok(read) => return (Some(read), wrong),
             Err(error) => {
-                let path = steps(error.path());
+                let mut path = steps(error.path());
                 let error = error.inner().to_string();
-                let (text, key) = message::rewrite(&error);
+                let (inside, error) = inside(&error);
+                path.extend(inside);
+                let (text, key) = message::rewrite(error);
                 // A required key is missing because its wrong value was taken out: said already.
                 let follows = error.starts_with("missing field")
                     && wrong
@@ -62,6 +64,24 @@ pub fn read<T: DeserializeOwned>(value: &mut Value) -> (Option<T>, Vec<Wrong>) {
                 }
             }
         }
+    }
+}
+
+/// What is wrong inside of a value that is laid over defaults before it is read comes with its path there:
+/// `size: invalid length 1`. Answers with both.
+fn inside(message: &str) -> (Vec<Step>, &str) {
+    let of_serde = |text: &str| {
+        ["invalid ", "unknown ", "missing "]
+            .iter()
+            .any(|start| text.starts_with(start))
+    };
+    match message.split_once(": ") {
+        Some((path, rest)) if !path.contains(' ') && of_serde(rest) => {
+            let keys = path.split('.').filter_map(|key| key.split('[').next());
+            let keys = keys.filter(|key| !key.is_empty());
+            (keys.map(|key| Step::Key(key.to_owned())).collect(), rest)
+        }
+        _ => (Vec::new(), message),
     }
 }
 

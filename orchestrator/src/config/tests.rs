@@ -115,6 +115,22 @@ fn what_cannot_be_is_named_with_its_value() {
             "source: {test: walkers}, profiles: {video: {size: [100000, 30]}}",
             "100000x30 is no size",
         ),
+        (
+            "source: {test: walkers}, profiles: {live: {size: 640x360}}",
+            ":1:68: cameras.front.profiles.live.size: is text \"640x360\", expected a list of 2",
+        ),
+        (
+            "source: {test: walkers}, profiles: {live: {size: [640]}}",
+            "cameras.front.profiles.live.size: is a list of 1, expected a list of 2",
+        ),
+        (
+            "source: {test: walkers}, profiles: {photo: {stream: lowres}}",
+            "cameras.front.profiles.photo.stream: `lowres` is not known, did you mean `lores`?",
+        ),
+        (
+            "source: {test: walkers}, profiles: {photo: {transform: {hflp: true}}}",
+            "cameras.front.profiles.photo.transform.hflp: unknown key, did you mean `hflip`?",
+        ),
     ] {
         says(&with(camera), &[said]);
     }
