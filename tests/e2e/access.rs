@@ -74,6 +74,15 @@ fn roles_are_kept_where_other_machines_can_ask() {
     ] {
         assert_eq!(watchpost.request("GET", path, "", "").0, 401, "{path}");
     }
+    let status = |token: &[&str]| {
+        let address = watchpost.address().to_string();
+        let mut command = crate::support::watchpost();
+        command.args(["status", "--listen", &address]).args(token);
+        command.env_remove("WATCHPOST_TOKEN").output().unwrap()
+    };
+    assert!(status(&["--token", "reading-token-1"]).status.success());
+    let refused = String::from_utf8(status(&[]).stderr).unwrap();
+    assert!(refused.contains("--token or WATCHPOST_TOKEN"), "{refused}");
     let (_, shown) = watchpost.request("GET", "/api/config", &changing, "");
     let seen = shown + &watchpost.log();
     assert!(

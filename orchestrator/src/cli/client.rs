@@ -19,7 +19,7 @@ pub struct Place {
     /// Its configuration file.
     #[arg(short, long)]
     config: Option<PathBuf>,
-    /// Token, where it listens off loopback.
+    /// Token, where it asks for one.
     #[arg(long, env = "WATCHPOST_TOKEN", hide_env_values = true)]
     token: Option<String>,
 }
@@ -88,7 +88,11 @@ pub fn ask(
     if code != "200" {
         let said: Option<Refused> = serde_json::from_str(body).ok();
         if let Some(Refused { error }) = said {
-            bail!("{error}");
+            let advice = match code {
+                "401" => "; give a token with --token or WATCHPOST_TOKEN",
+                _ => "",
+            };
+            bail!("{error}{advice}");
         }
         bail!("{method} {address}{path} answered {code}: {}", body.trim());
     }
