@@ -194,7 +194,7 @@ fn text(
     if kind == glib::Type::BOOL {
         return match value {
             ControlValue::Bool(value) => Ok(typed("boolean", value.to_string())),
-            _ => Err(format!("is {value}, expected true or false")),
+            _ => Err(format!("is {}, expected true or false", told(value))),
         };
     }
     let range = asked.known.and_then(|control| control.range);
@@ -202,7 +202,7 @@ fn text(
         let number = match value {
             ControlValue::Integer(value) => *value as f64,
             ControlValue::Number(value) if value.is_finite() => *value,
-            _ => return Err(format!("is {value}, expected a number")),
+            _ => return Err(format!("is {}, expected a number", told(value))),
         };
         inside_range(
             number,
@@ -222,7 +222,7 @@ fn text(
         ControlValue::Number(value) if value.fract() == 0.0 && value.abs() < 2f64.powi(53) => {
             *value as i64
         }
-        _ => return Err(format!("is {value}, expected a whole number")),
+        _ => return Err(format!("is {}, expected a whole number", told(value))),
     };
     let (min, max) = range.unwrap_or(types_range);
     inside_range(
@@ -230,6 +230,14 @@ fn text(
         (min.max(types_range.0), max.min(types_range.1)),
     )?;
     Ok(typed(name, whole.to_string()))
+}
+
+/// A value of the wrong kind: a number between quotes is text.
+fn told(value: &ControlValue) -> String {
+    match value {
+        ControlValue::Word(word) => format!("text \"{word}\""),
+        value => value.to_string(),
+    }
 }
 
 fn inside_range(number: f64, (min, max): (f64, f64)) -> Result<(), String> {

@@ -123,7 +123,12 @@ fn wrong_controls_are_refused_by_name_value_and_range() {
                 (
                     "AeEnable",
                     ControlValue::Word("maybe".into()),
-                    "is maybe, expected true or false",
+                    "is text \"maybe\", expected true or false",
+                ),
+                (
+                    "ExposureTime",
+                    ControlValue::Word("20000".into()),
+                    "is text \"20000\", expected a whole number",
                 ),
                 (
                     "AfMode",
