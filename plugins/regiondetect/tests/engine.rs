@@ -33,6 +33,25 @@ fn model(tiny: &Tiny) -> Model {
     }
 }
 
+#[test]
+fn a_model_that_is_no_file_is_refused_at_once() {
+    let model = model(&yolox(Dim::Is(1)));
+    let directory = model.options.model.parent().unwrap();
+    let pipe = directory.join("pipe.onnx");
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+    assert!(made.unwrap().success());
+    // In a thread: opening a pipe would wait for ever.
+    for path in [directory.to_owned(), pipe] {
+        let mut options = model.options.clone();
+        options.model = path.clone();
+        let (told, telling) = std::sync::mpsc::channel();
+        std::thread::spawn(move || told.send(Engine::open(&options).map(|_| ())));
+        let error = telling.recv_timeout(TIMEOUT).unwrap().unwrap_err();
+        let expected = format!("model file {}: it is no file", path.display());
+        assert_eq!(error.to_string(), expected);
+    }
+}
+
 /// A model that takes some milliseconds.
 fn slow() -> Tiny {
     let mut tiny = yolox(Dim::Is(1));

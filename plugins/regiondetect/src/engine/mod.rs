@@ -14,6 +14,7 @@ mod session;
 mod worker;
 
 use std::collections::HashMap;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
@@ -68,11 +69,10 @@ impl Engine {
     pub fn open(options: &EngineOptions) -> Result<Arc<Self>, EngineError> {
         let mut options = options.clone();
         // One file is one model, whatever way its path was written.
-        options.model =
-            std::fs::canonicalize(&options.model).map_err(|error| EngineError::File {
-                path: options.model.clone(),
-                error,
-            })?;
+        options.model = model_file(&options.model).map_err(|error| EngineError::File {
+            path: options.model.clone(),
+            error,
+        })?;
         // A process has one library, so that the one that was named makes no difference from here on.
         let library = library::runtime(options.onnxruntime.take().as_deref())?.path;
         // Held while loading, so that elements that start together load a model once.
@@ -147,6 +147,16 @@ impl Drop for Engine {
     fn drop(&mut self) {
         self.queue.close();
     }
+}
+
+/// The one way to write a model file's path.
+fn model_file(path: &Path) -> io::Result<PathBuf> {
+    let path = std::fs::canonicalize(path)?;
+    // Reading a pipe waits for whoever writes to it, and all other models would wait with it.
+    if !std::fs::metadata(&path)?.is_file() {
+        return Err(io::Error::other("it is no file"));
+    }
+    Ok(path)
 }
 
 /// Sessions and threads of each. Measured with YOLOX-nano (docs/elements/regiondetect.md): one session per core with one
