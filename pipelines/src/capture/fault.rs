@@ -106,11 +106,13 @@ pub(crate) fn classify(
 
 /// Whether `rtspsrc` found nothing to take. What a camera sends may be set right there, so it is asked again.
 fn without_video(error: &gst::message::Error) -> bool {
-    let source = error
-        .src()
-        .and_then(|src| src.downcast_ref::<gst::Element>());
-    error.error().matches(gst::StreamError::CodecNotFound)
-        && source.is_some_and(|source| factory_name(source) == "rtspsrc")
+    error.error().matches(gst::StreamError::CodecNotFound) && rtspsrc(error).is_some()
+}
+
+/// The `rtspsrc` that an error comes from.
+pub(super) fn rtspsrc(error: &gst::message::Error) -> Option<&gst::Element> {
+    let source = error.src()?.downcast_ref::<gst::Element>()?;
+    (factory_name(source) == "rtspsrc").then_some(source)
 }
 
 /// An error in words, without credentials.

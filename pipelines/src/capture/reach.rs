@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use gst::prelude::*;
 
+use super::fault::rtspsrc;
 use super::source::split_port;
 
 /// Time for the connection. Longer was tried before.
@@ -16,9 +17,8 @@ pub fn why_not_connected(message: &gst::Message) -> Option<String> {
     let gst::MessageView::Error(error) = message.view() else {
         return None;
     };
-    let source = error.src()?.downcast_ref::<gst::Element>()?;
-    let said = error.debug()?.contains("Failed to connect");
-    if !said || source.factory()?.name() != "rtspsrc" {
+    let source = rtspsrc(error)?;
+    if !error.debug()?.contains("Failed to connect") {
         return None;
     }
     let location: String = source.property("location");
