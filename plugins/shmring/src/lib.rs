@@ -10,6 +10,7 @@ use gst::glib;
 
 mod flag;
 pub mod raw;
+mod report;
 pub mod shmringsink;
 pub mod shmringsrc;
 mod time;

@@ -16,6 +16,7 @@ use super::ring::slot_bytes_for;
 use super::settings::{PROPERTIES, Settings};
 use super::stats::Counters;
 use crate::flag::Flag;
+use crate::report::Reported;
 use crate::time::Mapping;
 use crate::{raw, raw::FlowResult};
 
@@ -50,7 +51,7 @@ pub(super) struct State {
     pub warned_ns: u64,
     /// To be posted when the lock is released.
     pub warning: Option<String>,
-    pub reported_ns: u64,
+    pub reported: Reported,
 }
 
 impl State {
@@ -136,15 +137,19 @@ impl ObjectImpl for ShmRingSink {
     }
 
     fn set_property(&self, _id: usize, value: &glib::Value, pspec: &glib::ParamSpec) {
-        let mut settings = self.settings.lock().unwrap();
-        settings.set(pspec.name(), value);
-        let interval = settings.stats_interval;
-        self.stats_interval.store(interval, Ordering::Relaxed);
+        match pspec.name() {
+            "stats-interval" => {
+                let interval = value.get().expect("type checked");
+                self.stats_interval.store(interval, Ordering::Relaxed);
+            }
+            name => self.settings.lock().unwrap().set(name, value),
+        }
     }
 
     fn property(&self, _id: usize, pspec: &glib::ParamSpec) -> glib::Value {
         match pspec.name() {
             "stats" => Self::stats(self.state.lock().unwrap().as_ref()).to_value(),
+            "stats-interval" => self.stats_interval.load(Ordering::Relaxed).to_value(),
             name => self.settings.lock().unwrap().get(name),
         }
     }

@@ -11,7 +11,7 @@ use shmring_core::{FrameHeader, PublishError, Purpose, Writer};
 use super::imp::{CAT, ShmRingSink, State};
 use super::ring::MAX_AREA;
 use crate::time::{self, Mapping};
-use crate::{raw, raw::FlowResult, wire};
+use crate::{raw, raw::FlowResult, report, wire};
 
 /// Room for one frame of a stream whose frame size caps do not tell, until a larger one comes.
 const FIRST_SLOT_BYTES: u64 = 1 << 20;
@@ -40,17 +40,15 @@ impl ShmRingSink {
         let state = guard.as_mut().ok_or(gst::FlowError::Flushing)?;
         self.refresh_if_stale(state);
         let result = self.publish(state, buffer);
-        let report = self.due_report(state, interval);
+        let report = state.reported.is_due(interval);
+        let report = report.then(|| Self::stats(Some(state)));
         let warning = state.warning.take();
         drop(guard);
         if let Some(text) = warning {
             gst::element_imp_warning!(self, gst::ResourceError::NoSpaceLeft, ("{text}"));
         }
         if let Some(stats) = report {
-            let message = gst::message::Element::builder(stats)
-                .src(&*self.obj())
-                .build();
-            let _ = self.obj().post_message(message);
+            report::post(self.obj().upcast_ref(), stats);
         }
         result.map(|()| gst::FlowSuccess::Ok).map_err(|err| {
             self.post_error_message(err);

@@ -7,7 +7,7 @@ use gst::prelude::*;
 
 use super::Backing;
 
-/// What the user has set.
+/// What the user has set; the streaming thread reads `stats-interval` for each frame, so it lies beside this.
 #[derive(Debug, Clone)]
 pub(super) struct Settings {
     pub socket_path: Option<String>,
@@ -17,8 +17,6 @@ pub(super) struct Settings {
     pub socket_mode: u32,
     pub socket_group: Option<String>,
     pub backing: Backing,
-    /// Milliseconds.
-    pub stats_interval: u32,
 }
 
 impl Default for Settings {
@@ -31,7 +29,6 @@ impl Default for Settings {
             socket_mode: 0o600,
             socket_group: None,
             backing: Backing::Memfd,
-            stats_interval: 0,
         }
     }
 }
@@ -46,7 +43,6 @@ impl Settings {
             "socket-mode" => self.socket_mode = value.get().expect("type checked"),
             "socket-group" => self.socket_group = value.get().expect("type checked"),
             "backing" => self.backing = value.get().expect("type checked"),
-            "stats-interval" => self.stats_interval = value.get().expect("type checked"),
             _ => unreachable!("property {name} is not writable"),
         }
     }
@@ -60,7 +56,6 @@ impl Settings {
             "socket-mode" => self.socket_mode.to_value(),
             "socket-group" => self.socket_group.to_value(),
             "backing" => self.backing.to_value(),
-            "stats-interval" => self.stats_interval.to_value(),
             _ => unreachable!("unknown property {name}"),
         }
     }
@@ -118,7 +113,7 @@ pub(super) static PROPERTIES: LazyLock<Vec<glib::ParamSpec>> = LazyLock::new(|| 
         glib::ParamSpecUInt::builder("stats-interval")
             .nick("Interval of statistics")
             .blurb("Milliseconds between element messages 'shmringsink-stats' with what the property stats says; 0 for none")
-            .default_value(d.stats_interval)
+            .default_value(0)
             .mutable_playing()
             .build(),
         glib::ParamSpecBoxed::builder::<gst::Structure>("stats")

@@ -4,7 +4,6 @@ use gst::glib;
 use gst::prelude::*;
 
 use super::imp::{ShmRingSink, State};
-use crate::time;
 
 /// What this element counts beside the ring's own counters.
 #[derive(Debug, Default, Clone, Copy)]
@@ -59,18 +58,5 @@ impl ShmRingSink {
                 .field("readers", gst::Array::new(Vec::<glib::SendValue>::new()));
         }
         s.build()
-    }
-
-    /// Posts statistics when their time has come; returns the message, to be posted without a lock.
-    pub(super) fn due_report(&self, state: &mut State, interval_ms: u32) -> Option<gst::Structure> {
-        if interval_ms == 0 {
-            return None;
-        }
-        let now = time::monotonic_ns();
-        if now.saturating_sub(state.reported_ns) < u64::from(interval_ms) * 1_000_000 {
-            return None;
-        }
-        state.reported_ns = now;
-        Some(Self::stats(Some(state)))
     }
 }

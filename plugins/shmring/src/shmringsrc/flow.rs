@@ -12,7 +12,7 @@ use shmring_core::{ConnectError, Event, WaitError};
 
 use super::Reconnect;
 use super::imp::{CAT, ShmRingSrc, State};
-use crate::wire;
+use crate::{report, wire};
 
 /// How long to try before saying again why there is no writer.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -41,7 +41,6 @@ impl ShmRingSrc {
             let position = buffer.pts().map_or(u64::MAX, |pts| pts.nseconds());
             self.position.store(position, Ordering::Relaxed);
             pad.push(buffer)?;
-            state.prepare(); // now: the next frame may be there when this wakes up
             if self.eos_sent.load(Ordering::Relaxed) {
                 return Err(gst::FlowError::Flushing); // which it takes for the end that it was told of
             }
@@ -61,11 +60,11 @@ impl ShmRingSrc {
             if !state.reader.is_connected() {
                 self.connect(state)?;
             }
+            state.prepare(); // now: the next frame may be there when this wakes up
             match state.reader.next(None) {
                 Ok(Event::Frame(frame)) => return self.buffer(state, frame),
                 Ok(Event::Stream { bytes, .. }) => self.new_stream(state, &bytes)?,
-                // Only after events; usually it is there since the last frame.
-                Ok(Event::Coming) => state.prepare(),
+                Ok(Event::Coming) => {}
                 Ok(Event::Gap { pts, duration }) => self.gap(state, pts, duration),
                 Ok(Event::Eos) => {
                     gst::info!(CAT, imp = self, "end of stream");
@@ -88,7 +87,7 @@ impl ShmRingSrc {
                     if self.settings.lock().unwrap().reconnect == Reconnect::Never {
                         return Err(gst::FlowError::Eos);
                     }
-                    self.post("shmringsrc-writer-lost", |s| s);
+                    self.tell("shmringsrc-writer-lost");
                     state.discont = true;
                 }
                 Err(WaitError::Cancelled) => return Err(gst::FlowError::Flushing),
@@ -139,7 +138,7 @@ impl ShmRingSrc {
         self.shared.lock().unwrap().connected = true;
         state.discont = true;
         if std::mem::replace(&mut state.was_connected, true) {
-            self.post("shmringsrc-writer-back", |s| s);
+            self.tell("shmringsrc-writer-back");
         }
         Ok(())
     }
@@ -218,5 +217,9 @@ impl ShmRingSrc {
         let event = gst::event::Gap::builder(at);
         let event = event.duration(duration.and_then(|d| gst::ClockTime::try_from(d).ok()));
         self.obj().src_pad().push_event(event.build());
+    }
+
+    fn tell(&self, what: &str) {
+        report::post(self.obj().upcast_ref(), gst::Structure::new_empty(what));
     }
 }

@@ -10,7 +10,7 @@ use super::imp::{CAT, ShmRingSrc, State};
 use super::memory;
 use crate::raw::Shell;
 use crate::time::Mapping;
-use crate::wire;
+use crate::{report, wire};
 
 impl State {
     /// Makes the buffer for the next frame, if there is none.
@@ -95,14 +95,17 @@ impl ShmRingSrc {
             repacked = 1;
         }
         state.pushed = true;
-        let report = {
+        let stats = {
             let mut shared = self.shared.lock().unwrap();
             shared.stats = state.reader.stats();
             shared.repacked += repacked;
             shared.metas_invalid += invalid;
             *shared
         };
-        self.report_if_due(state, report);
+        let interval = self.stats_interval.load(Ordering::Relaxed);
+        if state.reported.is_due(interval) {
+            report::post(self.obj().upcast_ref(), Self::stats(&stats));
+        }
         Ok(buffer)
     }
 

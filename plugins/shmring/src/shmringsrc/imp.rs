@@ -16,6 +16,7 @@ use super::settings::{PROPERTIES, Settings};
 use super::stats::Shared;
 use crate::flag::Flag;
 use crate::raw::Shell;
+use crate::report::Reported;
 use crate::shmringsink::{SlotAllocator, Slots};
 use crate::time::Mapping;
 
@@ -47,7 +48,7 @@ pub(super) struct State {
     pub shell: Option<Shell>,
     /// The last frame's video meta said what its caps say, so that the next one's may be made before it is there.
     pub usual: bool,
-    pub reported_ns: u64,
+    pub reported: Reported,
 }
 
 #[derive(Default)]
@@ -84,13 +85,15 @@ impl ObjectImpl for ShmRingSrc {
     }
 
     fn set_property(&self, _id: usize, value: &glib::Value, pspec: &glib::ParamSpec) {
-        let mut settings = self.settings.lock().unwrap();
-        settings.set(pspec.name(), value);
-        let (live, interval) = (settings.is_live, settings.stats_interval);
-        drop(settings);
-        self.stats_interval.store(interval, Ordering::Relaxed);
+        match pspec.name() {
+            "stats-interval" => {
+                let interval = value.get().expect("type checked");
+                self.stats_interval.store(interval, Ordering::Relaxed);
+            }
+            name => self.settings.lock().unwrap().set(name, value),
+        }
         if pspec.name() == "is-live" {
-            self.obj().set_live(live);
+            self.obj().set_live(value.get().expect("type checked"));
         }
         self.policy_changed.set();
     }
@@ -98,6 +101,7 @@ impl ObjectImpl for ShmRingSrc {
     fn property(&self, _id: usize, pspec: &glib::ParamSpec) -> glib::Value {
         match pspec.name() {
             "stats" => Self::stats(&self.shared.lock().unwrap()).to_value(),
+            "stats-interval" => self.stats_interval.load(Ordering::Relaxed).to_value(),
             name => self.settings.lock().unwrap().get(name),
         }
     }
@@ -215,7 +219,7 @@ impl BaseSrcImpl for ShmRingSrc {
             allocator: SlotAllocator::new(&Slots::default()),
             shell: None,
             usual: false,
-            reported_ns: 0,
+            reported: Reported::default(),
         }));
         Ok(())
     }

@@ -7,7 +7,7 @@ use gst::prelude::*;
 
 use super::{Policy, Reconnect};
 
-/// What the user has set.
+/// What the user has set; the streaming thread reads `stats-interval` for each frame, so it lies beside this.
 #[derive(Debug, Clone)]
 pub(super) struct Settings {
     pub socket_path: Option<String>,
@@ -18,8 +18,6 @@ pub(super) struct Settings {
     pub max_lease: u32,
     pub reconnect: Reconnect,
     pub early_wake: bool,
-    /// Milliseconds.
-    pub stats_interval: u32,
 }
 
 impl Default for Settings {
@@ -33,7 +31,6 @@ impl Default for Settings {
             max_lease: 0,
             reconnect: Reconnect::default(),
             early_wake: true,
-            stats_interval: 0,
         }
     }
 }
@@ -58,7 +55,6 @@ impl Settings {
             "max-lease" => self.max_lease = value.get().expect("type checked"),
             "reconnect" => self.reconnect = value.get().expect("type checked"),
             "early-wake" => self.early_wake = value.get().expect("type checked"),
-            "stats-interval" => self.stats_interval = value.get().expect("type checked"),
             _ => unreachable!("property {name} is not writable"),
         }
     }
@@ -73,7 +69,6 @@ impl Settings {
             "max-lease" => self.max_lease.to_value(),
             "reconnect" => self.reconnect.to_value(),
             "early-wake" => self.early_wake.to_value(),
-            "stats-interval" => self.stats_interval.to_value(),
             _ => unreachable!("unknown property {name}"),
         }
     }
@@ -135,7 +130,7 @@ pub(super) static PROPERTIES: LazyLock<Vec<glib::ParamSpec>> = LazyLock::new(|| 
         glib::ParamSpecUInt::builder("stats-interval")
             .nick("Interval of statistics")
             .blurb("Milliseconds between element messages 'shmringsrc-stats' with what the property stats says; 0 for none")
-            .default_value(d.stats_interval)
+            .default_value(0)
             .mutable_playing()
             .build(),
         glib::ParamSpecBoxed::builder::<gst::Structure>("stats")

@@ -1,13 +1,8 @@
-//! What the property `stats` and the messages to the bus say.
+//! What the property `stats` and the message `shmringsrc-stats` say.
 
-use std::sync::atomic::Ordering;
-
-use gst::prelude::*;
-use gst::subclass::prelude::*;
 use shmring_core::ReaderStats;
 
-use super::imp::{ShmRingSrc, State};
-use crate::time::monotonic_ns;
+use super::imp::ShmRingSrc;
 
 /// What other threads may ask at any time.
 #[derive(Debug, Default, Clone, Copy)]
@@ -38,25 +33,5 @@ impl ShmRingSrc {
             .field("leased", s.leased)
             .field("lag", s.lag)
             .build()
-    }
-
-    pub(super) fn report_if_due(&self, state: &mut State, shared: Shared) {
-        let interval = self.stats_interval.load(Ordering::Relaxed);
-        if interval == 0 {
-            return;
-        }
-        let now = monotonic_ns();
-        if now.saturating_sub(state.reported_ns) >= u64::from(interval) * 1_000_000 {
-            state.reported_ns = now;
-            self.post("shmringsrc-stats", |_| Self::stats(&shared));
-        }
-    }
-
-    pub(super) fn post(&self, name: &str, fill: impl FnOnce(gst::Structure) -> gst::Structure) {
-        let structure = fill(gst::Structure::new_empty(name));
-        let message = gst::message::Element::builder(structure)
-            .src(&*self.obj())
-            .build();
-        let _ = self.obj().post_message(message);
     }
 }
