@@ -438,7 +438,7 @@ fn check(path: &Path, text: String) -> Result<Loaded, Problems> {
     if !loaded.general.is_empty() {
         return Err(loaded.general);
     }
-    match crate::http::problem(&loaded.config.http) {
+    match config::http_problem(&loaded.config.http) {
         Some(problem) => Err(Problem::of_file(path, problem).into()),
         None => Ok(loaded),
     }

@@ -2,7 +2,6 @@
 
 pub mod changes;
 pub mod clock;
-pub mod config;
 pub mod data_dir;
 pub mod http;
 pub mod limits;
@@ -14,3 +13,5 @@ pub mod store;
 pub mod supervisor;
 pub mod systemd;
 pub mod worker;
+
+pub use watchpost_config as config;

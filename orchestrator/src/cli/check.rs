@@ -55,7 +55,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
             good = false;
         }
     }
-    if let Some(problem) = watchpost::http::problem(&loaded.config.http) {
+    if let Some(problem) = config::http_problem(&loaded.config.http) {
         eprintln!("{}: {problem}", args.file.display());
         good = false;
     }

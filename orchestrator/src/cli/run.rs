@@ -86,7 +86,7 @@ async fn serve(
     screen: Option<Arc<Screen>>,
 ) -> Result<ExitCode> {
     let address = loaded.config.http.listen;
-    if let Some(problem) = http::problem(&loaded.config.http) {
+    if let Some(problem) = config::http_problem(&loaded.config.http) {
         bail!(problem);
     }
     let listener = match TcpListener::bind(address).await {

@@ -45,29 +45,6 @@ impl Auth {
         }
     }
 
-    /// Why HTTP must not be served at this address.
-    pub fn problem(config: &HttpConfig) -> Option<String> {
-        let open = config.tokens.is_empty() && config.users.is_empty();
-        if open && !config.listen.ip().is_loopback() {
-            return Some(format!(
-                "http.listen {} can be reached from other machines: it needs http.tokens or http.users, or listen on 127.0.0.1",
-                config.listen
-            ));
-        }
-        // An empty variable or file, most likely.
-        if let Some(index) = config.tokens.iter().position(|t| t.token.trim().is_empty()) {
-            return Some(format!(
-                "http.tokens[{index}].token is empty; give it a value that nobody guesses"
-            ));
-        }
-        config.users.iter().find_map(|(name, user)| {
-            let error = PasswordHash::new(&user.password).err()?;
-            Some(format!(
-                "http.users.{name}.password is no argon2 hash ({error}); `watchpost hash-password` makes one"
-            ))
-        })
-    }
-
     async fn access(&self, headers: &HeaderMap) -> Option<Access> {
         if self.tokens.is_empty() && self.users.is_empty() {
             return Some(Access::Admin);
@@ -179,26 +156,6 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.insert(AUTHORIZATION, value.parse().unwrap());
         headers
-    }
-
-    #[test]
-    fn off_loopback_credentials_are_needed() {
-        assert_eq!(Auth::problem(&config("127.0.0.1:1")), None);
-        assert_eq!(Auth::problem(&config("[::1]:1")), None);
-        let problem = Auth::problem(&config("0.0.0.0:8480")).unwrap();
-        assert!(problem.contains("http.tokens"), "{problem}");
-        let mut open = config("0.0.0.0:8480");
-        open.tokens.push(TokenConfig {
-            token: "t".into(),
-            role: Access::Admin,
-        });
-        assert_eq!(Auth::problem(&open), None);
-        open.tokens[0].token = " ".into();
-        let problem = Auth::problem(&open).unwrap();
-        assert!(
-            problem.contains("http.tokens[0].token is empty"),
-            "{problem}"
-        );
     }
 
     #[tokio::test]

@@ -49,11 +49,6 @@ const MAX_CONNECTIONS: usize = 128;
 /// whose network went away, a page that sleeps.
 const STALLED: Duration = Duration::from_secs(30);
 
-/// Why HTTP must not be served as configured.
-pub fn problem(config: &HttpConfig) -> Option<String> {
-    Auth::problem(config)
-}
-
 /// What every handler can reach.
 #[derive(Clone)]
 pub struct Api {

@@ -533,7 +533,7 @@ fn the_schema_takes_what_serde_takes() {
 fn the_examples_are_right() {
     let folder = Path::new(concat!(
         env!("CARGO_MANIFEST_DIR"),
-        "/../pipelines/examples"
+        "/../../pipelines/examples"
     ));
     struct Any;
     impl Environment for Any {

@@ -2,7 +2,8 @@
 
 use serde_json::{Map, Value};
 
-use super::{edit, hidden, yaml};
+use super::yaml::EditError;
+use super::{hidden, yaml};
 
 /// Why a change of the file is not possible.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -15,7 +16,7 @@ pub enum ChangeError {
     NoCamera(String),
     /// The file cannot be changed there; nothing was.
     #[error(transparent)]
-    Edit(#[from] edit::EditError),
+    Edit(#[from] EditError),
 }
 
 /// The text of a configuration file, references unresolved. Changes answer with the new text, which is then checked
@@ -29,8 +30,7 @@ pub struct Document {
 impl Document {
     /// Reads a text.
     pub fn new(text: &str) -> Result<Self, ChangeError> {
-        let tree =
-            yaml::parse(text).map_err(|mistake| edit::EditError::Unreadable(mistake.message))?;
+        let tree = yaml::parse(text).map_err(|mistake| EditError::Unreadable(mistake.message))?;
         Ok(Self {
             text: text.to_owned(),
             value: match tree.root.to_value() {
@@ -93,7 +93,7 @@ impl Document {
             ));
         }
         hidden::restore(&mut wanted, &self.value).map_err(ChangeError::Request)?;
-        Ok(edit::edit(&self.text, &wanted)?)
+        Ok(yaml::edit(&self.text, &wanted)?)
     }
 
     fn camera(&self, name: &str) -> Option<&Value> {
@@ -104,19 +104,19 @@ impl Document {
         let mut wanted = self.value.clone();
         let keys = wanted
             .as_object_mut()
-            .ok_or_else(|| edit::EditError::Form("the top".to_owned()))?;
+            .ok_or_else(|| EditError::Form("the top".to_owned()))?;
         let cameras = keys.entry("cameras").or_insert(Value::Null);
         if cameras.is_null() {
             *cameras = Value::Object(Map::new());
         }
         let cameras = cameras
             .as_object_mut()
-            .ok_or_else(|| edit::EditError::Form("cameras".to_owned()))?;
+            .ok_or_else(|| EditError::Form("cameras".to_owned()))?;
         match camera {
             Some(camera) => drop(cameras.insert(name.to_owned(), camera)),
             None => drop(cameras.remove(name)),
         }
-        Ok(edit::edit(&self.text, &wanted)?)
+        Ok(yaml::edit(&self.text, &wanted)?)
     }
 }
 

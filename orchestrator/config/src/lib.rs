@@ -6,11 +6,11 @@
 //!
 //! What is shown and written is always made from the tree before references are resolved.
 
+mod access;
 mod check;
 #[cfg(test)]
 mod docs;
 mod document;
-mod edit;
 mod expand;
 mod file;
 mod frigate;
@@ -36,9 +36,9 @@ use watchpost_pipelines::CameraConfig;
 use watchpost_pipelines::camera::Source;
 use watchpost_pipelines::secret;
 
+pub use access::http_problem;
 pub use check::name_problem;
 pub use document::{ChangeError, Document};
-pub use edit::{EditError, edit};
 pub use expand::{Environment, ProcessEnvironment};
 pub use file::{Access, Config, HttpConfig, TokenConfig, UserConfig};
 pub use frigate::{Imported, import as import_frigate};
@@ -48,6 +48,7 @@ pub use message::in_our_words;
 pub use plan::{Action, plan, takeovers};
 pub use problem::{Problem, Problems};
 pub use write::{WriteError, Written, replace};
+pub use yaml::{EditError, edit};
 
 use reading::Wrong;
 use yaml::{Content, Node, Step};

@@ -1,6 +1,6 @@
 //! The reference of all keys in `docs/configuration.md`, made from the schema so that it cannot be wrong.
 //!
-//! The test fails where the page differs; `UPDATE_DOCS=1 cargo test -p watchpost --lib config::docs` writes it.
+//! The test fails where the page differs; `UPDATE_DOCS=1 cargo test -p watchpost-config docs` writes it.
 
 use std::collections::BTreeSet;
 
@@ -140,7 +140,7 @@ fn kind(root: &Value, schema: &Value) -> String {
 
 #[test]
 fn the_page_has_every_key_as_the_schema_has_it() {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/configuration.md");
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/configuration.md");
     let page = std::fs::read_to_string(path).unwrap();
     let (head, rest) = page.split_once(BEGIN).unwrap();
     let (found, tail) = rest.split_once(END).unwrap();
@@ -151,6 +151,6 @@ fn the_page_has_every_key_as_the_schema_has_it() {
     }
     assert!(
         found == reference,
-        "docs/configuration.md is out of date; see orchestrator/src/config/docs.rs"
+        "docs/configuration.md is out of date; see orchestrator/config/src/docs.rs"
     );
 }

@@ -8,7 +8,8 @@
 
 use serde_json::{Map, Value};
 
-use super::yaml::{self, Content, Entry, Node};
+use super::{Content, Entry, Node};
+use crate::yaml;
 
 /// Why a text cannot be changed that way.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

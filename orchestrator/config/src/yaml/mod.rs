@@ -1,11 +1,16 @@
 //! YAML as a tree that knows where in the text each key and value stands.
 //!
 //! JSON is YAML, so it is read too. Anchors, aliases and merge keys (`<<`) are followed, as far as a sane file needs.
+//! Nothing here knows about cameras.
+
+mod edit;
 
 use std::collections::HashMap;
 
 use saphyr_parser::{Event, Parser, ScalarStyle, Span, Tag};
 use serde_json::{Map, Number, Value};
+
+pub use edit::{EditError, edit};
 
 /// Nesting no configuration has.
 const MAX_DEPTH: usize = 64;
