@@ -1,7 +1,8 @@
 //! The main job on real input: an RTSP camera, a real model, tracked people.
 
 use crate::support::{Watchpost, onnxruntime, shared};
-use detection_meta::{FrameSize, detections};
+use detection::FrameSize;
+use detection_meta::detections;
 use gst::prelude::*;
 use gst_rtsp_server::prelude::*;
 use gst_rtsp_server::{RTSPAuth, RTSPMediaFactory, RTSPServer, RTSPToken};

@@ -5,7 +5,8 @@ use super::messages::Messages;
 use super::objects::{Objects, Place};
 use super::protocol::{AnalysisStats, GridAction, Report, UnreadObjects};
 use crate::clock::now;
-use detection_meta::{FrameSize, MotionMessage, TrackMessage, detections};
+use detection::FrameSize;
+use detection_meta::{MotionMessage, TrackMessage, detections};
 use gst::prelude::*;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -358,10 +359,7 @@ fn take_frames(analysis: &Analysis, shared: &Arc<Shared>, mark: Option<Mark>, wa
                 .zip(frame.pts())
                 .and_then(|(segment, pts)| segment.to_running_time(pts));
             let captured = time.map_or_else(now, |time| clock.at(time));
-            let frame_size = FrameSize {
-                width: size.0,
-                height: size.1,
-            };
+            let frame_size = FrameSize::new(size.0, size.1);
             let places = detections(frame, frame_size)
                 .filter_map(|found| {
                     Some(Place {

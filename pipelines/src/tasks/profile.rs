@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+pub use detection::FrameSize as Size;
 use schemars::JsonSchema;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -29,42 +30,6 @@ impl fmt::Display for Stream {
             Self::Lores => "lores",
             Self::Raw => "raw",
         })
-    }
-}
-
-/// Size of a stream in pixels, written `[width, height]`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
-#[serde(from = "[u32; 2]", into = "[u32; 2]")]
-#[schemars(with = "[u32; 2]")]
-pub struct Size {
-    /// Pixels across.
-    pub width: u32,
-    /// Pixels down.
-    pub height: u32,
-}
-
-impl Size {
-    /// Whether it is no larger than another, either way.
-    pub fn fits_into(self, other: Self) -> bool {
-        self.width <= other.width && self.height <= other.height
-    }
-}
-
-impl From<[u32; 2]> for Size {
-    fn from([width, height]: [u32; 2]) -> Self {
-        Self { width, height }
-    }
-}
-
-impl From<Size> for [u32; 2] {
-    fn from(size: Size) -> Self {
-        [size.width, size.height]
-    }
-}
-
-impl fmt::Display for Size {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}x{}", self.width, self.height)
     }
 }
 

@@ -80,7 +80,9 @@ pub fn objects_without_roi(buffer: &gst::BufferRef) -> Vec<Object> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{FrameSize, adopt_analytics_objects, assign_object_ids, detections};
+    use detection::FrameSize;
+
+    use crate::{adopt_analytics_objects, assign_object_ids, detections};
 
     #[test]
     fn an_object_known_only_to_analytics_is_read_and_gets_its_id_like_any_other() {

@@ -19,7 +19,7 @@ pub use regions::{REGIONS_META, looked_at, register_regions_meta, set_looked_at}
 #[cfg(feature = "v1_24")]
 pub use rois::adopt_analytics_objects;
 pub use rois::{
-    DetectionRoi, FrameSize, MOTION_ROI, add_detection, add_motion, assign_object_ids, detections,
+    DetectionRoi, MOTION_ROI, add_detection, add_motion, assign_object_ids, detections, frame_size,
     motion_boxes,
 };
 pub use tracks_event::{TRACKS_EVENT, TrackHint, TracksEvent};

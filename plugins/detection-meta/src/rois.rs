@@ -1,18 +1,14 @@
 //! Detections and motion boxes as `GstVideoRegionOfInterestMeta`, the form DL Streamer and others read.
 
-use detection::BBox;
+use detection::{BBox, FrameSize};
 use gst_video::VideoRegionOfInterestMeta;
 
 /// `roi_type` of a motion box; such a meta has no `detection` structure.
 pub const MOTION_ROI: &str = "motion";
 
-/// Size of the frame a buffer holds, in pixels: needed because ROI metas are in pixels.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct FrameSize {
-    /// Pixels across.
-    pub width: u32,
-    /// Pixels down.
-    pub height: u32,
+/// Size of the frames of a stream.
+pub fn frame_size(info: &gst_video::VideoInfo) -> FrameSize {
+    FrameSize::new(info.width(), info.height())
 }
 
 /// One detection as it lies on a buffer.
@@ -190,6 +186,5 @@ fn to_pixels(bbox: &BBox, frame: FrameSize) -> (u32, u32, u32, u32) {
 }
 
 fn from_pixels((x, y, w, h): (u32, u32, u32, u32), frame: FrameSize) -> BBox {
-    let (width, height) = (frame.width.max(1) as f32, frame.height.max(1) as f32);
-    BBox::from_xywh(x as f32, y as f32, w as f32, h as f32).scaled(1.0 / width, 1.0 / height)
+    frame.to_fractions(&BBox::from_xywh(x as f32, y as f32, w as f32, h as f32))
 }

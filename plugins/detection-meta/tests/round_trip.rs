@@ -1,6 +1,6 @@
 //! What is written on buffers, in events and in messages reads back as it was, and other people's forms are understood.
 
-use detection::{BBox, TrackChange};
+use detection::{BBox, FrameSize, TrackChange};
 use detection_meta::*;
 
 const FRAME: FrameSize = FrameSize {

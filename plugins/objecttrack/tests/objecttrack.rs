@@ -2,8 +2,8 @@
 
 use std::sync::Once;
 
-use detection::{BBox, TrackChange};
-use detection_meta::{DetectionRoi, FrameSize, TrackMessage, TracksEvent};
+use detection::{BBox, FrameSize, TrackChange};
+use detection_meta::{DetectionRoi, TrackMessage, TracksEvent};
 use gst::prelude::*;
 use gst_video::VideoRegionOfInterestMeta;
 

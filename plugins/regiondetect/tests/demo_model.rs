@@ -47,7 +47,7 @@ fn look(spec: &str, label: &str, count: &mut Count) {
     gst::Element::link_many([source.upcast_ref(), &detect, sink.upcast_ref()]).unwrap();
     pipeline.set_state(gst::State::Playing).unwrap();
 
-    let frame = detection_meta::FrameSize {
+    let frame = detection::FrameSize {
         width: SIZE.0,
         height: SIZE.1,
     };

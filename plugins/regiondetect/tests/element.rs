@@ -4,8 +4,8 @@ mod support;
 
 use std::path::PathBuf;
 
-use detection::BBox;
-use detection_meta::{FrameSize, TrackHint, TracksEvent};
+use detection::{BBox, FrameSize};
+use detection_meta::{TrackHint, TracksEvent};
 use gst::prelude::*;
 use gst_check::Harness;
 use support::onnx::{Dim, yolox};

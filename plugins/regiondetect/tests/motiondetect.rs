@@ -37,7 +37,7 @@ fn run_with(source: &str, properties: &str, mut each: impl FnMut(usize, &gst::El
     while let Some(sample) = sink.try_pull_sample(gst::ClockTime::from_seconds(30)) {
         let buffer = sample.buffer().unwrap();
         let info = gst_video::VideoInfo::from_caps(sample.caps().unwrap()).unwrap();
-        let size = detection_meta::FrameSize {
+        let size = detection::FrameSize {
             width: info.width(),
             height: info.height(),
         };

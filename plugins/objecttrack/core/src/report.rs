@@ -1,9 +1,9 @@
 //! From tracks to what is told about them: an object is silent until its confidences are believed (Frigate's `threshold`), its zones are
 //! worked out with `inertia` and `loitering_time`, and it is talked of at most once a second unless something happens to it.
 
-use detection::{Detection, TrackChange, TrackState};
+use detection::{Detection, FrameSize, TrackChange, TrackState};
 
-use crate::rules::{Frame, MAX_ZONES, Rules, by_label, standing};
+use crate::rules::{MAX_ZONES, Rules, by_label, standing};
 use crate::tracker::{Change, Evidence, Tracked};
 
 /// Confidences remembered per object.
@@ -68,7 +68,7 @@ impl Reporter {
         tracks: &[Tracked],
         changes: &[Change],
         rules: &Rules,
-        frame: Frame,
+        frame: FrameSize,
     ) -> &[Report] {
         self.reports.clear();
         for s in &mut self.subjects {
@@ -235,7 +235,7 @@ impl Subject {
         }
     }
 
-    fn update_zones(&mut self, t: &Tracked, now: f64, rules: &Rules, frame: Frame) {
+    fn update_zones(&mut self, t: &Tracked, now: f64, rules: &Rules, frame: FrameSize) {
         let d = Detection {
             bbox: t.track.bbox,
             label: t.track.label,

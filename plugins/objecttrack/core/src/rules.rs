@@ -1,11 +1,8 @@
 //! What the user wants to hear of: tracked labels, filters, masks and zones, with Frigate's meaning.
 
-use detection::{Detection, LabelId};
+use detection::{Detection, FrameSize, LabelId};
 
 use crate::geometry::Polygon;
-
-/// Size of the frame in pixels.
-pub type Frame = (f32, f32);
 
 /// What a detection must be like to count.
 #[derive(Debug, Clone, PartialEq)]
@@ -42,10 +39,11 @@ impl Default for Filter {
 
 impl Filter {
     /// Area, ratio and masks allow this detection (in pixels).
-    pub fn allows(&self, d: &Detection, frame: Frame) -> bool {
+    pub fn allows(&self, d: &Detection, frame: FrameSize) -> bool {
         let pixels = |area: f32| {
             if area < 1.0 {
-                area * frame.0 * frame.1
+                let (width, height) = frame.real();
+                area * width * height
             } else {
                 area
             }
@@ -60,7 +58,7 @@ impl Filter {
     }
 }
 
-fn masked(masks: &[Polygon], d: &Detection, frame: Frame) -> bool {
+fn masked(masks: &[Polygon], d: &Detection, frame: FrameSize) -> bool {
     if masks.is_empty() {
         return false;
     }
@@ -69,12 +67,13 @@ fn masked(masks: &[Polygon], d: &Detection, frame: Frame) -> bool {
 }
 
 /// Middle of the lower edge in fractions of the frame.
-pub(crate) fn standing(d: &Detection, frame: Frame) -> (f32, f32) {
-    let (x, y) = d.bbox.clamped(frame.0, frame.1).bottom_centre();
+pub(crate) fn standing(d: &Detection, frame: FrameSize) -> (f32, f32) {
+    let (width, height) = frame.real();
+    let (x, y) = d.bbox.clamped(width, height).bottom_centre();
     // A box that ends at the frame's last line stands in a zone that ends there.
     (
-        (x / frame.0).clamp(0.0, 0.999_99),
-        (y / frame.1).clamp(0.0, 0.999_99),
+        (x / width).clamp(0.0, 0.999_99),
+        (y / height).clamp(0.0, 0.999_99),
     )
 }
 
@@ -125,7 +124,7 @@ impl Rules {
     }
 
     /// The detection passes its label's filter and the masks. (Whether its label is wanted and believed is asked of the object, not of one box.)
-    pub fn admits(&self, d: &Detection, frame: Frame) -> bool {
+    pub fn admits(&self, d: &Detection, frame: FrameSize) -> bool {
         !masked(&self.masks, d, frame) && self.filter(d.label).allows(d, frame)
     }
 }
@@ -139,7 +138,7 @@ mod tests {
     use super::*;
     use detection::BBox;
 
-    const FRAME: Frame = (1000.0, 500.0);
+    const FRAME: FrameSize = FrameSize::new(1000, 500);
 
     fn at(x: f32, y: f32, w: f32, h: f32) -> Detection {
         Detection {

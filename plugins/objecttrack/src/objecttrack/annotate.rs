@@ -1,7 +1,7 @@
 //! What a frame leads to, and how it is written onto the buffer.
 
-use detection::{BBox, TrackState};
-use detection_meta::{DetectionRoi, FrameSize, TrackMessage, TracksEvent};
+use detection::{BBox, FrameSize, TrackState};
+use detection_meta::{DetectionRoi, TrackMessage, TracksEvent};
 use gst_video::VideoRegionOfInterestMeta;
 use objecttrack_core::Evidence;
 

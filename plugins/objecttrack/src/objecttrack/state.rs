@@ -2,8 +2,8 @@
 
 use std::time::Instant;
 
-use detection::Detection;
-use detection_meta::{FrameSize, TrackHint, TrackMessage, TracksEvent};
+use detection::{Detection, FrameSize};
+use detection_meta::{TrackHint, TrackMessage, TracksEvent};
 use gst_video::prelude::*;
 use objecttrack_core::appearance::Luma;
 use objecttrack_core::{LookedAt, Report, Reporter, Rules, Tracker};
@@ -62,18 +62,14 @@ impl State {
     }
 
     pub fn size(&self) -> (f32, f32) {
-        self.info
-            .as_ref()
-            .map_or((1.0, 1.0), |i| (i.width() as f32, i.height() as f32))
+        self.frame_size().real()
     }
 
     /// The frame's size as the metadata wants it.
     pub fn frame_size(&self) -> FrameSize {
-        let (w, h) = self.size();
-        FrameSize {
-            width: w as u32,
-            height: h as u32,
-        }
+        self.info
+            .as_ref()
+            .map_or(FrameSize::new(1, 1), detection_meta::frame_size)
     }
 
     /// Takes over changed settings.
@@ -160,10 +156,7 @@ impl State {
 
     pub fn step(&mut self, buffer: &gst::BufferRef, stats: &mut Stats) -> Outcome {
         let (w, h) = self.size();
-        let frame = FrameSize {
-            width: w as u32,
-            height: h as u32,
-        };
+        let frame = self.frame_size();
         self.seen.clear();
         self.origin.clear();
         for (i, d) in detection_meta::detections(buffer, frame).enumerate() {
@@ -179,7 +172,7 @@ impl State {
                     label,
                     score: d.confidence as f32,
                 })
-                .filter(|d| self.rules.admits(d, (w, h)));
+                .filter(|d| self.rules.admits(d, frame));
             match admitted {
                 Some(d) => {
                     self.seen.push(d);
@@ -238,7 +231,7 @@ impl State {
     }
 
     fn outcome(&mut self, pts: Option<gst::ClockTime>, stats: &mut Stats) -> Outcome {
-        let frame = self.size();
+        let frame = self.frame_size();
         let now = self.tracker.now();
         let reports = self.reporter.report(
             now,
@@ -261,7 +254,7 @@ impl State {
         outcome
             .messages
             .extend(reports.iter().map(|r| self.message(r)));
-        let (w, h) = frame;
+        let (w, h) = frame.real();
         for t in self.tracker.tracks() {
             if !t.shown || !self.reporter.is_believed(t.track.id) {
                 continue;

@@ -3,12 +3,12 @@
 use std::hint::black_box;
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use detection::{BBox, Detection, PixelBox};
+use detection::{BBox, Detection, FrameSize, PixelBox};
 use regiondetect_core::decode::{ElementType, Model, ModelInfo, Scratch, TensorInfo, TensorView};
 use regiondetect_core::grid::RegionGrid;
 use regiondetect_core::motion::{Luma, LumaLayout, MotionDetector, MotionSettings};
 use regiondetect_core::reduce::{Candidate, Overlap, Reducer};
-use regiondetect_core::regions::{FrameSize, Look, PlanSettings, Planner, WatchedTrack};
+use regiondetect_core::regions::{Look, PlanSettings, Planner, WatchedTrack};
 use regiondetect_core::tensor::{
     ChromaSite, Colour, Cropper, Picture, PixelFormat, Plane, TensorMut,
 };
@@ -148,7 +148,7 @@ fn decode(c: &mut Criterion) {
 fn whole_path(c: &mut Criterion) {
     const WIDTH: usize = 1280;
     const HEIGHT: usize = 720;
-    let (frame, size) = (FrameSize::new(WIDTH as i32, HEIGHT as i32), WIDTH * HEIGHT);
+    let (frame, size) = (FrameSize::new(WIDTH as u32, HEIGHT as u32), WIDTH * HEIGHT);
     let mut luma = vec![90_u8; size];
     for (i, byte) in luma.iter_mut().enumerate() {
         *byte = byte.wrapping_add((i % 7) as u8);

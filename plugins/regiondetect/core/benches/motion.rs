@@ -1,10 +1,10 @@
 //! Motion per frame at 720p and 1080p, one core. Frigate: 0.38 to 0.49 ms at 720p.
 
+use detection::FrameSize;
 use std::hint::black_box;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use regiondetect_core::motion::{Luma, LumaLayout, MotionDetector, MotionSettings};
-use regiondetect_core::regions::FrameSize;
 
 #[path = "scene/mod.rs"]
 mod scene;
@@ -13,7 +13,7 @@ fn motion(c: &mut Criterion) {
     let mut group = c.benchmark_group("motion");
     for (name, width, height) in [("720p", 1280, 720), ("1080p", 1920, 1080)] {
         let frames: Vec<_> = (0..16).map(|n| scene::frame(width, height, n)).collect();
-        let size = FrameSize::new(width as i32, height as i32);
+        let size = FrameSize::new(width as u32, height as u32);
         for (layout, format, step) in [
             ("planar", LumaLayout::PLANE, 1),
             ("YUY2", LumaLayout::Bytes { step: 2, offset: 0 }, 2),

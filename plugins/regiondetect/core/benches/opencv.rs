@@ -6,9 +6,9 @@ use std::hint::black_box;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use detection::PixelBox;
+use detection::{FrameSize, PixelBox};
 use regiondetect_core::motion::{Luma, LumaLayout, MotionDetector, MotionSettings};
-use regiondetect_core::regions::{FrameSize, Placement};
+use regiondetect_core::regions::Placement;
 use regiondetect_core::tensor::{
     ChannelOrder, ChromaSite, Colour, Cropper, Layout, Picture, PixelFormat, Plane, TensorMut,
     TensorSpec,
@@ -82,7 +82,7 @@ fn best(times: &mut Times, name: String, rounds: usize, mut work: impl FnMut(usi
 fn measure(times: &mut Times) {
     for (name, width, height) in [("720p", 1280, 720), ("1080p", 1920, 1080)] {
         let frames: Vec<_> = (0..16).map(|n| scene::frame(width, height, n)).collect();
-        let size = FrameSize::new(width as i32, height as i32);
+        let size = FrameSize::new(width as u32, height as u32);
         let mut detector = MotionDetector::new(MotionSettings::default(), size).expect("a size");
         best(times, format!("motion {name}"), 300, |n| {
             let luma = Luma::new(&frames[n % 16], width, width, height, LumaLayout::PLANE);

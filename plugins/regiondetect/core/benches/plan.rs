@@ -3,9 +3,9 @@
 use std::hint::black_box;
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use detection::{BBox, Detection};
+use detection::{BBox, Detection, FrameSize};
 use regiondetect_core::grid::RegionGrid;
-use regiondetect_core::regions::{FrameSize, Look, PlanSettings, Planner, WatchedTrack};
+use regiondetect_core::regions::{Look, PlanSettings, Planner, WatchedTrack};
 
 /// People spread over the picture, at a place that depends on `n`.
 fn people(count: usize, n: usize) -> Vec<WatchedTrack> {

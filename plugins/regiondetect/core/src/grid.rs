@@ -3,10 +3,10 @@
 //! Each cell keeps count, mean and sum of squared differences (Welford), so memory is constant and two grids can be
 //! merged. Sizes are region widths as a share of the frame's width.
 
-use detection::PixelBox;
+use detection::{FrameSize, PixelBox};
 use serde::{Deserialize, Serialize};
 
-use crate::regions::{FrameSize, calculate_region};
+use crate::regions::calculate_region;
 
 /// Cells across and down.
 pub const GRID_SIZE: usize = 8;
@@ -251,7 +251,7 @@ impl RegionGrid {
     pub fn learn(&mut self, frame: FrameSize, corners: (f64, f64, f64, f64), min_region: i32) {
         let (x1, y1, x2, y2) = corners;
         let finite = [x1, y1, x2, y2].iter().all(|v| v.is_finite());
-        if self.frozen || !finite || frame.width <= 0 || frame.height <= 0 {
+        if self.frozen || !finite || frame.width == 0 || frame.height == 0 {
             return;
         }
         let column = cell_index((x1 + x2) / 2.0 / f64::from(frame.width));
@@ -278,8 +278,9 @@ impl RegionGrid {
         let middle = |from: i32, to: i32, dim: i32| {
             f64::from(from) + (f64::from(to.min(dim)) - f64::from(from)) / 2.0
         };
-        let cx = middle(region.x1, region.x2, frame.width);
-        let cy = middle(region.y1, region.y2, frame.height);
+        let (right, bottom) = frame.sides();
+        let cx = middle(region.x1, region.x2, right);
+        let cy = middle(region.y1, region.y2, bottom);
         let cell = &self.cells[cell_index(cx / width)][cell_index(cy / height)];
         let size = f64::from(region.width()) / width;
         if cell.count == 0 || size >= cell.mean - cell.std_dev {
@@ -440,7 +441,7 @@ pub fn fuzz(bytes: &[u8]) {
     };
     let frame = FrameSize::new(1280, 720);
     let inside = |r: &PixelBox| {
-        assert!(r.x1 >= 0 && r.y1 >= 0 && r.x1 < frame.width && r.y1 < frame.height);
+        assert!(r.x1 >= 0 && r.y1 >= 0 && r.x1 < frame.sides().0 && r.y1 < frame.sides().1);
         assert_eq!(r.width(), r.height());
     };
     grid.startup_regions(frame, 320).for_each(|r| inside(&r));

@@ -1,9 +1,8 @@
 //! Polygons on a frame, as motion and object masks give them: `x1,y1,x2,y2,...` in fractions of the frame or in pixels, and
 //! the lists and maps of them that Frigate's files have, as JSON.
 
+use detection::FrameSize;
 use serde_json::Value;
-
-use crate::regions::FrameSize;
 
 /// Points a polygon may have.
 const MAX_POINTS: usize = 1024;
@@ -349,7 +348,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_text_is_read_or_refused(text in "[\\[{]{0,2}[0-9,.; eE+\":\\[\\]{}-]{0,200}", w in 1..300, h in 1..300) {
+        fn any_text_is_read_or_refused(text in "[\\[{]{0,2}[0-9,.; eE+\":\\[\\]{}-]{0,200}", w in 1u32..300, h in 1u32..300) {
             fuzz(text.as_bytes());
             if let Ok(polygons) = Polygon::parse_list(&text) {
                 let mask = shrunk_mask(&polygons, FrameSize::new(w, h), FrameSize::new(40, 30));

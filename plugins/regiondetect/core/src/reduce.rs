@@ -1,8 +1,8 @@
 //! From the detections of overlapping regions to one per object: NMS per class, then boxes inside others of their class.
 
-use detection::{LabelId, PixelBox};
+use detection::{FrameSize, LabelId, PixelBox};
 
-use crate::regions::{FrameSize, area, clipped, intersection};
+use crate::regions::{area, clipped, intersection};
 
 /// Score a box counts with while it is cut by the edge of its region: never the best, never dropped for it.
 const CLIPPED_SCORE: f32 = 0.6;

@@ -5,10 +5,10 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
-use detection::{BBox, Detection};
+use detection::{BBox, Detection, FrameSize};
 use regiondetect_core::grid::RegionGrid;
 use regiondetect_core::motion::{Luma, LumaLayout, MotionDetector, MotionSettings};
-use regiondetect_core::regions::{FrameSize, Look, PlanSettings, Planner, WatchedTrack};
+use regiondetect_core::regions::{Look, PlanSettings, Planner, WatchedTrack};
 
 thread_local! {
     static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
@@ -61,7 +61,7 @@ fn motion_allocates_nothing_once_it_runs() {
             plane
         })
         .collect();
-    let size = FrameSize::new(width as i32, height as i32);
+    let size = FrameSize::new(width as u32, height as u32);
     let mut detector = MotionDetector::new(MotionSettings::default(), size).unwrap();
     let mut boxes = 0;
     let count = allocations(200, |n| {

@@ -1,8 +1,8 @@
 //! The region grid: what it learns, and what it accepts from outside.
 
+use detection::FrameSize;
 use proptest::prelude::*;
 use regiondetect_core::grid::{Bounds, Cell, RegionGrid};
-use regiondetect_core::regions::FrameSize;
 
 const FRAME: FrameSize = FrameSize::new(1280, 720);
 

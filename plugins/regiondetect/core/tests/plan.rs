@@ -1,10 +1,10 @@
 //! What every plan promises, and what it does with the scenes it was made for.
 
-use detection::{BBox, Detection};
+use detection::{BBox, Detection, FrameSize};
 use proptest::prelude::*;
 use regiondetect_core::grid::RegionGrid;
 use regiondetect_core::regions::{
-    FrameSize, Look, Placement, Plan, PlanSettings, Planner, Reason, WatchedTrack,
+    Look, Placement, Plan, PlanSettings, Planner, Reason, WatchedTrack,
 };
 
 const FRAME: FrameSize = FrameSize::new(1280, 720);
@@ -45,7 +45,7 @@ fn track(id: i32, x: f32, y: f32, w: f32, h: f32) -> WatchedTrack {
 }
 
 fn check(plan: &Plan, settings: &PlanSettings) {
-    let (width, height) = (settings.frame.width, settings.frame.height);
+    let (width, height) = settings.frame.sides();
     let mut counted = 0;
     for input in plan.inputs() {
         let placements = plan.placements(input);
@@ -153,7 +153,7 @@ proptest! {
     #[test]
     fn nonsense_does_not_panic(
         values in prop::collection::vec(prop::num::f32::ANY, 40),
-        time in any::<u64>(), frame in any::<(i32, i32)>(), input in any::<i32>(), regions in any::<(i32, i32, i32)>(),
+        time in any::<u64>(), frame in any::<(u32, u32)>(), input in any::<i32>(), regions in any::<(i32, i32, i32)>(),
     ) {
         let boxes: Vec<BBox> = values.chunks_exact(4).map(|v| BBox::new(v[0], v[1], v[2], v[3])).collect();
         let settings = PlanSettings {

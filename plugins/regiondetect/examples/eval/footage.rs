@@ -203,7 +203,7 @@ fn outcomes(pipeline: &gst::Pipeline) -> Result<Run, String> {
         let buffer = sample.buffer().ok_or("sample without a buffer")?;
         let info = gst_video::VideoInfo::from_caps(sample.caps().ok_or("no caps")?)
             .map_err(|e| e.to_string())?;
-        let size = detection_meta::FrameSize {
+        let size = detection::FrameSize {
             width: info.width(),
             height: info.height(),
         };

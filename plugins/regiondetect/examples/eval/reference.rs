@@ -3,10 +3,10 @@
 use std::path::Path;
 use std::time::Duration;
 
-use detection::{BBox, PixelBox};
+use detection::{BBox, FrameSize, PixelBox};
 use gstregiondetect::engine::{Client, Engine, EngineOptions, Provider};
 use regiondetect_core::reduce::{Candidate, Overlap, Reducer};
-use regiondetect_core::regions::{FrameSize, Placement};
+use regiondetect_core::regions::Placement;
 use regiondetect_core::tensor::Cropper;
 
 use super::SURE;
@@ -105,7 +105,7 @@ impl Reference {
             )
             .map_err(|error| error.to_string())?;
         let mut kept = Vec::new();
-        let size = FrameSize::new(frame.width as i32, frame.height as i32);
+        let size = FrameSize::new(frame.width as u32, frame.height as u32);
         self.reducer
             .reduce(size, &candidates, |_| Overlap::of("person"), &mut kept);
         Ok(kept

@@ -3,14 +3,13 @@
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use detection_meta::{FrameSize as MetaFrameSize, MotionMessage, Warnings, add_motion};
+use detection_meta::{MotionMessage, Warnings, add_motion, frame_size};
 use gst::glib;
 use gst::prelude::*;
 use gst::subclass::prelude::*;
 use gst_base::subclass::prelude::*;
 use gst_video::prelude::*;
 use regiondetect_core::motion::{Luma, LumaLayout, MotionDetector, MotionStats};
-use regiondetect_core::regions::FrameSize;
 
 use super::settings::{PROPERTIES, Settings};
 use crate::motion_state::{self, MotionState};
@@ -122,10 +121,7 @@ impl MotionDetect {
             state.detector.reset();
             return Ok(state.announce(false, pts, 0));
         }
-        let size = MetaFrameSize {
-            width: state.info.width(),
-            height: state.info.height(),
-        };
+        let size = frame_size(&state.info);
         let (calibrating, share, moving) = match state.process(buffer) {
             Ok(found) => found,
             Err(why) => {
@@ -144,9 +140,8 @@ impl MotionDetect {
         state.unreadable = false;
         if motion_metas {
             motion_state::set(buffer, MotionState { calibrating });
-            let (sx, sy) = (1.0 / size.width as f32, 1.0 / size.height as f32);
             for b in state.detector.boxes() {
-                add_motion(buffer, size, &b.to_bbox().scaled(sx, sy));
+                add_motion(buffer, size, &size.to_fractions(&b.to_bbox()));
             }
         }
         let message = state.announce(moving, pts, off_delay);
@@ -328,18 +323,18 @@ impl BaseTransformImpl for MotionDetect {
             .map_err(|_| gst::loggable_error!(CAT, "caps are not raw video: {incaps}"))?;
         gst::debug!(CAT, imp = self, "caps {incaps}");
         let mut state = lock(&self.state);
-        let same = state.as_ref().is_some_and(|state| {
-            state.info.width() == info.width() && state.info.height() == info.height()
-        });
+        let same = state
+            .as_ref()
+            .is_some_and(|state| frame_size(&state.info) == frame_size(&info));
         if same && let Some(state) = state.as_mut() {
             // What has been learned holds for another format or rate too.
             state.info = info;
             return Ok(());
         }
-        let frame = FrameSize::new(info.width() as i32, info.height() as i32);
+        let frame = frame_size(&info);
         let settings = lock(&self.settings).motion.clone();
         let mut detector = MotionDetector::new(settings, frame)
-            .ok_or_else(|| gst::loggable_error!(CAT, "frames of {frame:?} cannot be handled"))?;
+            .ok_or_else(|| gst::loggable_error!(CAT, "frames of {frame} cannot be handled"))?;
         detector.reset();
         let (active, last_motion) = state
             .as_ref()

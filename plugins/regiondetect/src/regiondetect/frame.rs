@@ -2,13 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use detection::{Detection, Labels};
-use detection_meta::DetectionRoi;
+use detection::{Detection, FrameSize, Labels};
+use detection_meta::{DetectionRoi, frame_size};
 use gst::prelude::*;
 use gst::subclass::prelude::*;
 use gst_video::{VideoFrameRef, VideoInfo};
 use regiondetect_core::reduce::{Candidate, Overlap, Reducer};
-use regiondetect_core::regions::{FrameSize, Look, Planner, WatchedTrack};
+use regiondetect_core::regions::{Look, Planner, WatchedTrack};
 use regiondetect_core::tensor::Cropper;
 
 use super::imp::{RegionDetect, lock};
@@ -42,7 +42,7 @@ pub(super) struct State {
 
 impl State {
     pub(super) fn new(info: VideoInfo, client: Client, labels: Labels, settings: Settings) -> Self {
-        let frame = FrameSize::new(info.width() as i32, info.height() as i32);
+        let frame = frame_size(&info);
         let tensor = client.engine().model().input.tensor;
         let input = tensor.width.min(tensor.height) as i32;
         let mut state = Self {
@@ -85,11 +85,8 @@ impl State {
         self.settings = settings;
     }
 
-    fn frame_size(&self) -> detection_meta::FrameSize {
-        detection_meta::FrameSize {
-            width: self.info.width(),
-            height: self.info.height(),
-        }
+    fn frame_size(&self) -> FrameSize {
+        frame_size(&self.info)
     }
 
     /// Detections and what was looked at, onto the buffer.

@@ -1,5 +1,6 @@
 //! The element's properties.
 
+use detection::FrameSize;
 use std::path::PathBuf;
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -7,7 +8,7 @@ use std::time::Duration;
 use gst::glib;
 use gst::prelude::*;
 use regiondetect_core::decode::ModelType;
-use regiondetect_core::regions::{FrameSize, PlanSettings};
+use regiondetect_core::regions::PlanSettings;
 
 use crate::engine::{EngineOptions, Provider};
 

@@ -75,7 +75,7 @@ fn seen(sample: &gst::Sample) -> Seen {
     let buffer = sample.buffer().expect("a sample has a buffer");
     let caps = sample.caps().expect("a sample has caps");
     let info = gst_video::VideoInfo::from_caps(caps).expect("raw video");
-    let frame = detection_meta::FrameSize {
+    let frame = detection::FrameSize {
         width: info.width(),
         height: info.height(),
     };

@@ -1,12 +1,12 @@
 //! One function per kind of vector: calls ours with the inputs and compares with what Frigate gave.
 
-use detection::PixelBox;
+use detection::{FrameSize, PixelBox};
 use regiondetect_core::grid::{Cell, GRID_SIZE, RegionGrid};
 use regiondetect_core::motion::{Luma, LumaLayout, MotionDetector, MotionSettings};
 use regiondetect_core::reduce::{Candidate, Overlap, Reducer};
 use regiondetect_core::regions::{
-    FrameSize, box_overlaps, calculate_region, clipped, cluster_boundary, cluster_candidates,
-    cluster_region, intersection, iou, reduce_boxes,
+    box_overlaps, calculate_region, clipped, cluster_boundary, cluster_candidates, cluster_region,
+    intersection, iou, reduce_boxes,
 };
 use serde_json::{Value, json};
 
@@ -210,7 +210,7 @@ fn reduced(frame: FrameSize, detections: &[Value]) -> Option<Value> {
 }
 
 fn learned(input: &Value) -> Option<RegionGrid> {
-    let (width, height) = (int(&input["width"])?, int(&input["height"])?);
+    let (width, height) = (size(&input["width"])?, size(&input["height"])?);
     let min_region = int(&input["min_region_size"]).or_else(|| int(&input["min_region"]))?;
     let mut grid = RegionGrid::new();
     for b in input["relative_boxes_xywh"].as_array()? {
@@ -310,7 +310,7 @@ fn motion(input: &Value, out: &Value, context: &mut Context) -> Option<Outcome> 
         Ok(settings) => settings,
         Err(key) => return Some(Outcome::Unknown(format!("setting '{key}'"))),
     };
-    let size = FrameSize::new(frames.width as i32, frames.height as i32);
+    let size = FrameSize::new(frames.width as u32, frames.height as u32);
     let mut detector = MotionDetector::new(settings, size)?;
     let mut plane = vec![0; frames.width * frames.height];
     let mut skipped = false;
@@ -381,9 +381,13 @@ fn int(value: &Value) -> Option<i32> {
     value.as_f64().map(|v| v as i32)
 }
 
+fn size(value: &Value) -> Option<u32> {
+    u32::try_from(int(value)?).ok()
+}
+
 fn frame(input: &Value) -> Option<FrameSize> {
     let hw = &input["frame_hw"];
-    Some(FrameSize::new(int(&hw[1])?, int(&hw[0])?))
+    Some(FrameSize::new(size(&hw[1])?, size(&hw[0])?))
 }
 
 fn corners(value: &Value) -> Option<(f64, f64, f64, f64)> {

@@ -8,12 +8,11 @@ mod contour;
 mod filter;
 mod luma;
 
-use detection::PixelBox;
+use detection::{FrameSize, PixelBox};
 
 pub use luma::{Luma, LumaLayout, PlaneError};
 
 use crate::mask::{Polygon, shrunk_mask};
-use crate::regions::FrameSize;
 use contour::{Contour, Tracer};
 
 /// While calibrating, and after a skip, this share of each frame goes into the average.
@@ -143,7 +142,7 @@ impl Small {
         let height = (height as usize).clamp(1, MAX_SHRUNK);
         let width = (height * from_width / from_height).clamp(1, 16 * MAX_SHRUNK);
         let pixels = width * height;
-        let shrunk = FrameSize::new(width as i32, height as i32);
+        let shrunk = FrameSize::new(width as u32, height as u32);
         Self {
             width,
             columns: filter::nearest(from_width, width),
@@ -164,7 +163,7 @@ impl Small {
 impl MotionDetector {
     /// A detector for frames of this size. `None` for an empty or absurdly large one.
     pub fn new(settings: MotionSettings, frame: FrameSize) -> Option<Self> {
-        let side = |v: i32| usize::try_from(v).is_ok_and(|v| (1..=MAX_SIDE).contains(&v));
+        let side = |v: u32| usize::try_from(v).is_ok_and(|v| (1..=MAX_SIDE).contains(&v));
         if !side(frame.width) || !side(frame.height) {
             return None;
         }
@@ -261,7 +260,7 @@ impl MotionDetector {
         }
         self.stats.frames += 1;
         if self.ptz_moving {
-            let at = |dim: i32, share: f64| (f64::from(dim) * share) as i32;
+            let at = |dim: u32, share: f64| (f64::from(dim) * share) as i32;
             let (w, h) = (self.frame.width, self.frame.height);
             self.boxes.push(PixelBox::new(
                 at(w, 0.1),

@@ -1,8 +1,6 @@
 //! Box arithmetic in Frigate's convention: whole pixels, both edges counted (a box from 0 to 9 is 10 pixels wide).
 
-use detection::PixelBox;
-
-use super::FrameSize;
+use detection::{FrameSize, PixelBox};
 
 /// A region edge nearer to the frame's edge than this cuts nothing off, and a box nearer to a region edge than this is cut.
 const EDGE: i32 = 5;
@@ -51,10 +49,11 @@ pub fn iou(a: &PixelBox, b: &PixelBox) -> f64 {
 /// The object probably goes on beyond its region: its box comes within 5 pixels of a region edge that is itself more than
 /// 5 pixels from the frame's edge.
 pub fn clipped(object: &PixelBox, region: &PixelBox, frame: FrameSize) -> bool {
+    let (width, height) = frame.sides();
     (region.x1 > EDGE && object.x1 - region.x1 <= EDGE)
         || (region.y1 > EDGE && object.y1 - region.y1 <= EDGE)
-        || (frame.width - region.x2 > EDGE && region.x2 - object.x2 <= EDGE)
-        || (frame.height - region.y2 > EDGE && region.y2 - object.y2 <= EDGE)
+        || (width - region.x2 > EDGE && region.x2 - object.x2 <= EDGE)
+        || (height - region.y2 > EDGE && region.y2 - object.y2 <= EDGE)
 }
 
 /// Joins boxes that overlap more than `threshold` (IoU) into the box around them, in one pass in input order.

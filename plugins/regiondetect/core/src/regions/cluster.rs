@@ -1,9 +1,9 @@
 //! Frigate's clusters: boxes near enough, and alike enough in size, to share a region.
 
-use detection::PixelBox;
+use detection::{FrameSize, PixelBox};
 
 use super::square::region_around;
-use super::{FrameSize, area, box_inside};
+use super::{area, box_inside};
 
 /// A cluster's region is this many times as large as the cluster.
 const MULTIPLIER: f64 = 1.35;
@@ -32,7 +32,8 @@ pub fn cluster_region(
     cluster: &[usize],
     boxes: &[PixelBox],
 ) -> PixelBox {
-    let start = PixelBox::new(frame.width, frame.height, 0, 0);
+    let (width, height) = frame.sides();
+    let start = PixelBox::new(width, height, 0, 0);
     let around = cluster
         .iter()
         .fold(start, |around, i| around.union(&boxes[*i]));

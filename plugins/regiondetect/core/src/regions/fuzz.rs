@@ -1,8 +1,8 @@
 //! What every plan promises, for any boxes: called by the fuzz target and the property tests.
 
-use detection::{BBox, Detection};
+use detection::{BBox, Detection, FrameSize};
 
-use super::{FrameSize, Look, Plan, PlanSettings, Planner, WatchedTrack};
+use super::{Look, Plan, PlanSettings, Planner, WatchedTrack};
 use crate::grid::RegionGrid;
 
 /// Makes settings and a few frames of boxes of the bytes, and checks each plan. Panics where one breaks a promise.
@@ -72,7 +72,7 @@ pub fn fuzz(bytes: &[u8]) {
 
 /// Checks one plan against what it was made of.
 fn check(plan: &Plan, look: &Look, settings: &PlanSettings) {
-    let (width, height) = (settings.frame.width, settings.frame.height);
+    let (width, height) = settings.frame.sides();
     assert!(plan.inputs().len() <= settings.max_inputs);
     for input in plan.inputs() {
         let placements = plan.placements(input);

@@ -1,10 +1,10 @@
 //! From wants to model inputs: tries the ways of covering them, takes the one with the fewest inputs, and puts small
 //! regions side by side.
 
-use detection::{BBox, PixelBox};
+use detection::{BBox, FrameSize, PixelBox};
 
 use super::cover::{Cover, Group, Memory, NONE, SHARED, Task, Want, greedy, longest, sweep, union};
-use super::{FrameSize, Input, Placement, Plan, PlanSettings, Reason};
+use super::{Input, Placement, Plan, PlanSettings, Reason};
 
 /// How many times smaller than is comfortable objects may become, from the least demanding level, which says how few inputs
 /// will do, to the most demanding one, and the one between. The most demanding with no more inputs is taken.
@@ -300,6 +300,7 @@ fn square_around(frame: FrameSize, b: &BBox, side: f32) -> PixelBox {
         let offset = (centre - side as f32 / 2.0).floor() as i32;
         offset.clamp(0, (dim - side).max(0))
     };
-    let (x, y) = (offset(cx, frame.width), offset(cy, frame.height));
+    let (width, height) = frame.sides();
+    let (x, y) = (offset(cx, width), offset(cy, height));
     PixelBox::new(x, y, x + side, y + side)
 }

@@ -1,9 +1,9 @@
 //! What the planner remembers between frames: when each track was last looked at, and where looking found nothing.
 
-use detection::BBox;
+use detection::{BBox, FrameSize};
 
+use super::WatchedTrack;
 use super::cover::longest;
-use super::{FrameSize, WatchedTrack};
 
 /// So many looks at a track that moves come one after the other: the tracker is about to learn how it moves.
 const YOUNG: u8 = 4;
@@ -150,8 +150,9 @@ impl Fruitless {
         time: u64,
         found: bool,
     ) {
-        let (left, right) = (cell(region.x1, frame.width), cell(region.x2, frame.width));
-        let (top, bottom) = (cell(region.y1, frame.height), cell(region.y2, frame.height));
+        let (width, height) = frame.sides();
+        let (left, right) = (cell(region.x1, width), cell(region.x2, width));
+        let (top, bottom) = (cell(region.y1, height), cell(region.y2, height));
         for y in top..=bottom {
             for place in &mut self.places[y * SIDE + left..=y * SIDE + right] {
                 if found || time.saturating_sub(place.last) > FORGET {
@@ -178,5 +179,6 @@ fn cell(at: f32, dim: i32) -> usize {
 
 fn index(frame: FrameSize, b: &BBox) -> usize {
     let (x, y) = b.centre();
-    cell(y, frame.height) * SIDE + cell(x, frame.width)
+    let (width, height) = frame.sides();
+    cell(y, height) * SIDE + cell(x, width)
 }

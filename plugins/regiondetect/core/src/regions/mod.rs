@@ -19,4 +19,4 @@ pub use fuzz::fuzz;
 pub use plan::{Deferred, Input, Look, Placement, Plan, Reason, WatchedTrack};
 pub use planner::Planner;
 pub use settings::PlanSettings;
-pub use square::{FrameSize, calculate_region};
+pub use square::calculate_region;

@@ -1,8 +1,6 @@
 //! Looking through the frame tile by tile, a few tiles per frame: at start-up and while motion says little.
 
-use detection::PixelBox;
-
-use super::FrameSize;
+use detection::{FrameSize, PixelBox};
 
 /// Tiles overlap by this share of their side.
 const OVERLAP: f32 = 0.2;
@@ -31,9 +29,10 @@ impl Scan {
             let overlap = largest * OVERLAP;
             (((dim as f32 - overlap) / (largest - overlap)).ceil() as i32).max(1)
         };
-        let (columns, rows) = (fit(frame.width), fit(frame.height));
+        let (width, height) = frame.sides();
+        let (columns, rows) = (fit(width), fit(height));
         let needed = |dim: i32, n: i32| dim as f32 / (n as f32 - OVERLAP * (n - 1) as f32);
-        let side = needed(frame.width, columns).max(needed(frame.height, rows));
+        let side = needed(width, columns).max(needed(height, rows));
         let mut scan = Self {
             frame,
             side: (side.ceil() as i32 + 3) / 4 * 4,
@@ -92,8 +91,9 @@ impl Scan {
             let room = (dim - self.side).max(0);
             if n > 1 { room * i / (n - 1) } else { 0 }
         };
-        let x = at(column, self.columns, self.frame.width);
-        let y = at(row, self.rows, self.frame.height);
+        let (width, height) = self.frame.sides();
+        let x = at(column, self.columns, width);
+        let y = at(row, self.rows, height);
         PixelBox::new(x, y, x + self.side, y + self.side)
     }
 }

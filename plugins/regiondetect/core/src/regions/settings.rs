@@ -1,6 +1,6 @@
 //! What the planner may assume about camera and model.
 
-use super::FrameSize;
+use detection::FrameSize;
 
 /// Settings of a [`super::Planner`].
 #[derive(Debug, Clone, PartialEq)]

@@ -1,22 +1,6 @@
 //! The square of picture around a box that goes into a model.
 
-use detection::PixelBox;
-
-/// Size of the frame the boxes are in, in pixels.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct FrameSize {
-    /// Pixels across.
-    pub width: i32,
-    /// Pixels down.
-    pub height: i32,
-}
-
-impl FrameSize {
-    /// A frame of this size.
-    pub const fn new(width: i32, height: i32) -> Self {
-        Self { width, height }
-    }
-}
+use detection::{FrameSize, PixelBox};
 
 /// Frigate's square region around a box (x1, y1, x2, y2): as large as its longer side times `multiplier`, in steps of 4
 /// pixels, at least `min_region`, pushed into the frame. It reaches beyond the right or lower edge only where it is larger
@@ -39,7 +23,8 @@ pub fn calculate_region(
             offset.min((dim - size).max(0))
         }
     };
-    let (x, y) = (offset(x1, x2, frame.width), offset(y1, y2, frame.height));
+    let (width, height) = frame.sides();
+    let (x, y) = (offset(x1, x2, width), offset(y1, y2, height));
     PixelBox::new(x, y, x + size, y + size)
 }
 

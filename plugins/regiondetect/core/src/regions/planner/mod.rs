@@ -305,8 +305,8 @@ fn same(a: &BBox, b: &BBox) -> bool {
 
 /// Settings that planning can rely on.
 fn checked(mut settings: PlanSettings) -> PlanSettings {
-    settings.frame.width = settings.frame.width.clamp(1, MAX_FRAME);
-    settings.frame.height = settings.frame.height.clamp(1, MAX_FRAME);
+    settings.frame.width = settings.frame.width.clamp(1, MAX_FRAME as u32);
+    settings.frame.height = settings.frame.height.clamp(1, MAX_FRAME as u32);
     settings.input = settings.input.clamp(16, 8192);
     settings.min_region = settings.min_region.clamp(4, MAX_FRAME);
     settings.max_region = settings
