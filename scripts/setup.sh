@@ -16,7 +16,7 @@ BUILD_PACKAGES=(
 # The RTSP server serves the end-to-end tests; Python's bindings and the rest run the example programs.
 TEST_PACKAGES=(
     libgstrtspserver-1.0-dev gir1.2-gst-rtsp-server-1.0 gir1.2-gst-plugins-base-1.0
-    python3-gi python3-gst-1.0 python3-numpy python3-scipy gstreamer1.0-rtsp procps
+    python3-gi python3-gst-1.0 python3-numpy python3-scipy gstreamer1.0-rtsp procps ffmpeg
 )
 MESON_PACKAGES=(meson ninja-build)
 ARM64_PACKAGES=(gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user)
