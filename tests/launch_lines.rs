@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use gst::prelude::*;
-use gstlibcameratest::within;
+use testkit::libcamera::within;
 
 const DEADLINE: Duration = Duration::from_secs(60);
 const BUFFERS: u32 = 10;

@@ -1,6 +1,6 @@
 //! libcamera cameras, with the stand-in for its plugin.
 
-use gstlibcameratest::Environment;
+use testkit::libcamera::Environment;
 
 use crate::support::{Watchpost, watchpost};
 

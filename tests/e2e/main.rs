@@ -14,3 +14,4 @@ mod rtsp;
 mod supervision;
 mod support;
 mod tasks;
+mod upgrade;

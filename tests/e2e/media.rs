@@ -2,7 +2,7 @@
 
 use crate::support::{Watchpost, eventually, kill, watchpost, write_config};
 use serde_json::{Value, json};
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -33,15 +33,10 @@ fn folder(rest: &str) -> Arc<tempfile::TempDir> {
     Arc::new(folder)
 }
 
-/// Status, head and body of an answer that need not be text.
+/// Status, lower-case head and body of an answer.
 fn fetch(watchpost: &Watchpost, method: &str, path: &str, headers: &str) -> (u16, String, Vec<u8>) {
-    let mut answer = Vec::new();
-    let mut stream = watchpost.send(method, path, headers, "");
-    stream.read_to_end(&mut answer).unwrap();
-    let end = answer.windows(4).position(|w| w == b"\r\n\r\n").unwrap();
-    let head = String::from_utf8(answer[..end].to_vec()).unwrap();
-    let code = head.split(' ').nth(1).unwrap().parse().unwrap();
-    (code, head.to_ascii_lowercase(), answer[end + 4..].to_vec())
+    let answer = watchpost.ask(method, path, headers, "");
+    (answer.status, answer.head.to_ascii_lowercase(), answer.body)
 }
 
 fn list(watchpost: &Watchpost, query: &str) -> Vec<Value> {

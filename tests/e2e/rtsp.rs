@@ -4,107 +4,13 @@ use crate::support::{Watchpost, onnxruntime, shared};
 use detection::FrameSize;
 use detection_meta::detections;
 use gst::prelude::*;
-use gst_rtsp_server::prelude::*;
-use gst_rtsp_server::{RTSPAuth, RTSPMediaFactory, RTSPServer, RTSPToken};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
-
-/// The camera that is not there: served by RTSP, a file to each client from its start.
-pub struct Camera {
-    port: i32,
-    server_loop: glib::MainLoop,
-    connections: Arc<AtomicUsize>,
-}
+use testkit::rtsp::Camera;
 
 const USER: &str = "viewer";
 const PASSWORD: &str = "s3cret-pass";
-
-impl Camera {
-    fn serve(clip: &Path, password: bool) -> Self {
-        let line = format!(
-            "( filesrc location=\"{}\" ! qtdemux ! h264parse ! rtph264pay name=pay0 pt=96 config-interval=-1 )",
-            clip.display()
-        );
-        Self::serve_lines(&[("/main", &line)], password)
-    }
-
-    /// Serves launch lines at their paths.
-    pub fn serve_lines(lines: &[(&str, &str)], password: bool) -> Self {
-        gst::init().unwrap();
-        let context = glib::MainContext::new();
-        let server_loop = glib::MainLoop::new(Some(&context), false);
-        let server = RTSPServer::new();
-        server.set_address("127.0.0.1");
-        server.set_service("0");
-        let connections = Arc::new(AtomicUsize::new(0));
-        let count = connections.clone();
-        server.connect_client_connected(move |_, _| {
-            count.fetch_add(1, Ordering::Relaxed);
-        });
-        if password {
-            let auth = RTSPAuth::new();
-            let token = RTSPToken::builder()
-                .field("media.factory.role", USER)
-                .build();
-            auth.add_basic(RTSPAuth::make_basic(USER, PASSWORD).as_str(), &token);
-            server.set_auth(Some(&auth));
-        }
-        for (path, line) in lines {
-            let factory = RTSPMediaFactory::new();
-            factory.set_launch(line);
-            if password {
-                let permissions = gst::Structure::builder(USER)
-                    .field(
-                        gst_rtsp_server::RTSP_PERM_MEDIA_FACTORY_ACCESS.as_str(),
-                        true,
-                    )
-                    .field(
-                        gst_rtsp_server::RTSP_PERM_MEDIA_FACTORY_CONSTRUCT.as_str(),
-                        true,
-                    )
-                    .build();
-                factory.add_role_from_structure(&permissions);
-            }
-            server.mount_points().unwrap().add_factory(path, factory);
-        }
-        let source = server.attach(Some(&context)).expect("attach the server");
-        let port = server.bound_port();
-        let runs = server_loop.clone();
-        std::thread::spawn(move || {
-            let _kept = (server, source);
-            context
-                .with_thread_default(|| runs.run())
-                .expect("a context of its own");
-        });
-        Self {
-            port,
-            server_loop,
-            connections,
-        }
-    }
-
-    /// Connections there have been.
-    pub fn connections(&self) -> usize {
-        self.connections.load(Ordering::Relaxed)
-    }
-
-    /// Where a path is served.
-    pub fn url_of(&self, path: &str) -> String {
-        format!("rtsp://127.0.0.1:{}{path}", self.port)
-    }
-
-    fn url(&self, credentials: &str) -> String {
-        format!("rtsp://{credentials}127.0.0.1:{}/main", self.port)
-    }
-}
-
-impl Drop for Camera {
-    fn drop(&mut self) {
-        self.server_loop.quit();
-    }
-}
 
 /// A frame as it lay in the ring.
 struct Frame {
@@ -219,11 +125,11 @@ fn people_before_an_rtsp_camera_are_tracked() {
     ) else {
         return;
     };
-    let camera = Camera::serve(&clip, false);
+    let camera = Camera::builder().file("/main", &clip).start();
     let watchpost = Watchpost::start(&format!(
         "model: {{path: {}, type: yolox}}\ncameras:\n  front:\n    source: {{rtsp: \"{}\"}}\n    detect: {{width: 640, height: 360, fps: 5}}\n",
         model.display(),
-        camera.url("")
+        camera.url("/main")
     ));
     watchpost.wait_streaming("front");
     let (reader, frames) = keep_frames(&watchpost.socket("front"));
@@ -308,8 +214,11 @@ fn refused_credentials_are_not_tried_again_for_minutes() {
     let Some(clip) = shared("media/one-by-one-person-detection.mp4") else {
         return;
     };
-    let camera = Camera::serve(&clip, true);
-    let source = |password: &str| camera.url(&format!("{USER}:{password}@"));
+    let camera = Camera::builder()
+        .file("/main", &clip)
+        .credentials(USER, PASSWORD)
+        .start();
+    let source = |password: &str| camera.url_with(USER, password, "/main");
     let watchpost = Watchpost::start(&format!(
         "cameras:\n  right:\n    source: {{rtsp: \"{}\"}}\n  wrong:\n    source: {{rtsp: \"{}\"}}\n",
         source(PASSWORD),
@@ -342,11 +251,11 @@ fn refused_credentials_are_not_tried_again_for_minutes() {
 fn a_camera_that_ends_its_stream_is_connected_again() {
     let ends = "( videotestsrc is-live=true num-buffers=20 ! video/x-raw,width=160,height=120,framerate=10/1 ! \
                 x264enc tune=zerolatency ! rtph264pay name=pay0 pt=96 )";
-    let camera = Camera::serve_lines(&[("/main", ends)], false);
+    let camera = Camera::builder().stream("/main", ends).start();
     let watchpost = Watchpost::start(&format!(
         "cameras:\n  rtsp:\n    source: {{rtsp: \"{}\"}}\n  line:\n    source: {{launch: \"videotestsrc num-buffers=10 ! \
          video/x-raw,width=160,height=120,framerate=10/1\"}}\n",
-        camera.url("")
+        camera.url("/main")
     ));
     for name in ["rtsp", "line"] {
         let again = watchpost.wait_for(name, "ends and is connected again", |c| {
@@ -412,17 +321,21 @@ fn other_codecs_than_h264_are_decoded() {
         };
         lines.push((path, format!("( {line} ! {payloader} name=pay0 )")));
     }
-    let served: Vec<_> = lines.iter().map(|(p, line)| (*p, line.as_str())).collect();
-    let camera = Camera::serve_lines(&served, false);
-    let cameras = served.iter().map(|(path, _)| {
+    let camera = lines
+        .iter()
+        .fold(Camera::builder(), |camera, (path, line)| {
+            camera.stream(path, line)
+        })
+        .start();
+    let cameras = lines.iter().map(|(path, _)| {
         format!(
             "  {}:\n    source: {{rtsp: \"{}\"}}\n",
             &path[1..],
-            camera.url_of(path)
+            camera.url(path)
         )
     });
     let watchpost = Watchpost::start(&format!("cameras:\n{}", cameras.collect::<String>()));
-    for (path, _) in served {
+    for (path, _) in &lines {
         let there = watchpost.wait_streaming(&path[1..]);
         assert_eq!(there["ring"]["width"], 160, "{path}: {there}");
         assert_eq!(there["ring"]["height"], 120, "{path}: {there}");
@@ -433,11 +346,14 @@ fn other_codecs_than_h264_are_decoded() {
 fn a_camera_that_sends_nothing_usable_says_so_and_is_tried_again() {
     let sound = "( audiotestsrc is-live=true ! alawenc ! rtppcmapay name=pay0 pt=8 )";
     let other = "( videotestsrc is-live=true ! video/x-raw,width=160,height=120,framerate=10/1 ! rtpvrawpay name=pay0 pt=96 )";
-    let camera = Camera::serve_lines(&[("/sound", sound), ("/other", other)], false);
+    let camera = Camera::builder()
+        .stream("/sound", sound)
+        .stream("/other", other)
+        .start();
     let watchpost = Watchpost::start(&format!(
         "cameras:\n  sound:\n    source: {{rtsp: \"{}\"}}\n  other:\n    source: {{rtsp: \"{}\"}}\n",
-        camera.url_of("/sound"),
-        camera.url_of("/other")
+        camera.url("/sound"),
+        camera.url("/other")
     ));
     for (name, reason) in [
         (

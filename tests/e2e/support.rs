@@ -1,16 +1,14 @@
 //! A running `watchpost` in a folder of its own, asked over HTTP.
 
 use serde_json::Value;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
 use tempfile::TempDir;
-
-/// How long anything may take before a test gives up. Generous: machines that run tests are busy.
-pub const PATIENCE: Duration = Duration::from_secs(40);
+pub use testkit::{PATIENCE, eventually};
+use testkit::{find_within, http};
 
 /// A file that stands beside the project and is not part of it; `None`, said plainly, where it is absent.
 pub fn shared(path: &str) -> Option<PathBuf> {
@@ -213,27 +211,18 @@ impl Watchpost {
 
     /// Sends a request; the answer is for the caller to read.
     pub fn send(&self, method: &str, path: &str, headers: &str, body: &str) -> TcpStream {
-        let mut stream = TcpStream::connect(self.address).expect("connect");
-        stream.set_read_timeout(Some(PATIENCE)).expect("timeout");
-        let request = format!(
-            "{method} {path} HTTP/1.0\r\nHost: {}\r\nContent-Length: {}\r\n{headers}\r\n{body}",
-            self.address,
-            body.len()
-        );
-        // A body that is too long is refused before all of it is sent; then the answer is there all the same.
-        let _ = stream.write_all(request.as_bytes());
-        stream
+        http::send(self.address, method, path, headers, body)
     }
 
-    /// Status code and body of a request.
+    /// The answer to a request.
+    pub fn ask(&self, method: &str, path: &str, headers: &str, body: &str) -> http::Answer {
+        http::request(self.address, method, path, headers, body)
+    }
+
+    /// Status code and text of the answer to a request.
     pub fn request(&self, method: &str, path: &str, headers: &str, body: &str) -> (u16, String) {
-        let mut stream = self.send(method, path, headers, body);
-        let mut answer = Vec::new();
-        let _ = stream.read_to_end(&mut answer);
-        let answer = String::from_utf8(answer).expect("text");
-        let (head, body) = answer.split_once("\r\n\r\n").expect("an HTTP answer");
-        let code = head.split(' ').nth(1).expect("a status").parse();
-        (code.expect("a number"), body.to_owned())
+        let answer = self.ask(method, path, headers, body);
+        (answer.status, answer.text().to_owned())
     }
 
     /// The JSON at a path.
@@ -251,17 +240,12 @@ impl Watchpost {
     /// Waits until a camera is as wanted, and answers with it.
     #[track_caller]
     pub fn wait_for(&self, name: &str, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            let camera = self.camera(name);
-            if wanted(&camera) {
-                return camera;
-            }
-            if Instant::now() > deadline {
-                panic!("{name} never {what}: {camera:#}\n{}", self.log());
-            }
-            std::thread::sleep(Duration::from_millis(50));
-        }
+        let mut last = Value::Null;
+        let found = find_within(PATIENCE, || {
+            last = self.camera(name);
+            wanted(&last).then(|| last.clone())
+        });
+        found.unwrap_or_else(|| panic!("{name} never {what}: {last:#}\n{}", self.log()))
     }
 
     /// Waits until a camera streams.
@@ -278,16 +262,8 @@ impl Watchpost {
     /// Waits for its end.
     #[track_caller]
     pub fn wait(&mut self) -> ExitStatus {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            if let Some(status) = self.child.try_wait().expect("wait") {
-                return status;
-            }
-            if Instant::now() > deadline {
-                panic!("it does not end:\n{}", self.log());
-            }
-            std::thread::sleep(Duration::from_millis(20));
-        }
+        let ended = find_within(PATIENCE, || self.child.try_wait().expect("wait"));
+        ended.unwrap_or_else(|| panic!("it does not end:\n{}", self.log()))
     }
 }
 
@@ -339,14 +315,4 @@ pub fn children(parent: u32) -> Vec<u32> {
         .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
         .filter(is_child)
         .collect()
-}
-
-/// Waits until something is true.
-#[track_caller]
-pub fn eventually(what: &str, condition: impl Fn() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !condition() {
-        assert!(Instant::now() < deadline, "never: {what}");
-        std::thread::sleep(Duration::from_millis(20));
-    }
 }

@@ -1,16 +1,16 @@
 //! Camera tasks: all at once on one camera, one at a time with the camera to itself, and what goes wrong on the way. The
 //! camera is the stand-in for libcamera's plugin.
 
-use crate::rtsp::Camera;
 use crate::support::{PATIENCE, Watchpost, eventually, kill, watchpost};
 use gst::prelude::*;
-use gstlibcameratest::Environment;
 use serde_json::{Value, json};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
+use testkit::libcamera::Environment;
+use testkit::rtsp::Camera;
 
 const JSON: &str = "Content-Type: application/json\r\n";
 
@@ -535,12 +535,12 @@ fn sent(width: u32, height: u32) -> String {
 
 #[test]
 fn an_rtsp_camera_records_what_it_sends_over_the_one_connection() {
-    let server = Camera::serve_lines(&[("/main", &sent(640, 360))], false);
+    let server = Camera::builder().stream("/main", &sent(640, 360)).start();
     let pi = Pi::start_with(
         "version=0.0.3",
         &format!(
             "    source: {{rtsp: \"{}\"}}\n    profiles: {{photo: {{size: [320, 180]}}}}\n",
-            server.url_of("/main")
+            server.url("/main")
         ),
     );
     pi.begin("live", "");
@@ -564,16 +564,16 @@ fn an_rtsp_camera_records_what_it_sends_over_the_one_connection() {
 
 #[test]
 fn recordings_and_photos_come_from_the_source_with_that_role() {
-    let server = Camera::serve_lines(
-        &[("/main", &sent(1280, 720)), ("/sub", &sent(320, 180))],
-        false,
-    );
+    let server = Camera::builder()
+        .stream("/main", &sent(1280, 720))
+        .stream("/sub", &sent(320, 180))
+        .start();
     let pi = Pi::start_with(
         "version=0.0.3",
         &format!(
             "    sources:\n      - {{rtsp: \"{}\", roles: [record]}}\n      - {{rtsp: \"{}\", roles: [detect, live]}}\n",
-            server.url_of("/main"),
-            server.url_of("/sub")
+            server.url("/main"),
+            server.url("/sub")
         ),
     );
     assert_eq!(server.connections(), 1, "nobody records yet");
@@ -591,12 +591,12 @@ fn recordings_and_photos_come_from_the_source_with_that_role() {
 
 #[test]
 fn a_source_that_cannot_be_reached_is_named_by_the_tasks_that_need_it() {
-    let server = Camera::serve_lines(&[("/sub", &sent(320, 180))], false);
+    let server = Camera::builder().stream("/sub", &sent(320, 180)).start();
     let pi = Pi::start_with(
         "version=0.0.3",
         &format!(
             "    sources:\n      - {{rtsp: \"rtsp://u:geheim@127.0.0.1:1/main\", roles: [record, live]}}\n      - {{rtsp: \"{}\", roles: [detect]}}\n",
-            server.url_of("/sub")
+            server.url("/sub")
         ),
     );
     let named = "source for record, rtsp://u:***@127.0.0.1:1/main: Failed to connect to 127.0.0.1:1: Connection refused";
