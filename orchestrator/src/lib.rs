@@ -8,6 +8,7 @@ pub mod limits;
 pub mod live;
 pub mod lock;
 pub mod media;
+pub mod protocol;
 pub mod run_dir;
 pub mod store;
 pub mod supervisor;

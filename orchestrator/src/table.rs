@@ -4,10 +4,10 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 use std::sync::{Mutex, PoisonError};
 use watchpost::clock::now;
+use watchpost::protocol::ObjectState;
 use watchpost::supervisor::Handle;
 use watchpost::supervisor::health::State;
 use watchpost::supervisor::status::{CameraStatus, Status};
-use watchpost::worker::protocol::ObjectState;
 
 /// The part of the terminal the table stands in.
 #[derive(Debug, Default)]

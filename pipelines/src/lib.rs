@@ -7,6 +7,8 @@
 pub mod analysis;
 pub mod camera;
 pub mod capture;
+pub mod fault;
+pub mod gst;
 pub mod libcamera;
 pub mod model;
 pub mod nearest;

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use gst::prelude::*;
 use watchpost_pipelines::camera::{CameraConfig, Decoder, FileSource, Source};
-use watchpost_pipelines::capture::{self, Capture, CaptureEvent, Fault, FaultKind};
+use watchpost_pipelines::capture::{self, Capture, CaptureEvent};
+use watchpost_pipelines::fault::{Fault, FaultKind};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 

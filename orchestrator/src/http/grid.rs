@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use super::Api;
 use super::error::ApiError;
-use crate::supervisor::GridCommand;
+use crate::protocol::GridAction;
 
 /// What was learned about where objects are, and how large.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -59,7 +59,7 @@ pub async fn delete(
     State(api): State<Api>,
     Path(name): Path<String>,
 ) -> Result<Json<Done>, ApiError> {
-    command(&api, &name, GridCommand::Reset).await
+    act(&api, &name, GridAction::Reset).await
 }
 
 /// What `freeze` takes.
@@ -77,7 +77,12 @@ pub async fn freeze(
     body: Result<Json<Freeze>, JsonRejection>,
 ) -> Result<Json<Done>, ApiError> {
     let Json(freeze) = body?;
-    command(&api, &name, GridCommand::Freeze(freeze.frozen)).await
+    let action = if freeze.frozen {
+        GridAction::Freeze
+    } else {
+        GridAction::Thaw
+    };
+    act(&api, &name, action).await
 }
 
 /// The order was taken.
@@ -86,8 +91,8 @@ pub struct Done {
     ok: bool,
 }
 
-async fn command(api: &Api, name: &str, command: GridCommand) -> Result<Json<Done>, ApiError> {
-    if api.supervisor.grid(name, command).await? {
+async fn act(api: &Api, name: &str, action: GridAction) -> Result<Json<Done>, ApiError> {
+    if api.supervisor.grid(name, action).await? {
         Ok(Json(Done { ok: true }))
     } else {
         Err(ApiError::NoSuchCamera(name.to_owned()))

@@ -15,8 +15,8 @@ use watchpost_pipelines::tasks::task::{NoParameters, SeriesParameters, VideoPara
 use super::Api;
 use super::error::{ApiError, in_our_words};
 use super::query::QueryOf;
+use crate::protocol::TaskRequest;
 use crate::supervisor::TaskRefusal;
-use crate::worker::protocol::TaskRequest;
 
 /// `GET /api/cameras/{name}/tasks`: the status indicator of each task.
 pub async fn list(

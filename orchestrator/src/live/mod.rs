@@ -21,8 +21,8 @@ use tokio_util::sync::CancellationToken;
 use watchpost_pipelines::tasks::Task;
 use watchpost_pipelines::tasks::task::{NoParameters, Parameters};
 
+use crate::protocol::TaskRequest;
 use crate::supervisor::{Gone, Handle, TaskRefusal};
-use crate::worker::protocol::TaskRequest;
 
 use hub::{Hub, Show};
 

@@ -3,12 +3,12 @@
 use super::analysis::{Analysis, NO_PROGRESS, SILENCE};
 use super::health::State;
 use super::history::Ids;
-use super::process::{self, Role};
-use super::{Supervisor, line, log};
+use super::process::{self, AnalysisId, WorkerId};
+use super::{Supervisor, log};
 use crate::limits;
-use crate::worker::protocol::{AnalysisCommand, Report};
-use detection::{BBox, TrackChange};
+use crate::protocol::{AnalysisCommand, AnalysisReport, CameraReport, line};
 use std::time::{Duration, Instant};
+use watchpost_pipelines::fault::Fault;
 use watchpost_pipelines::secret::hide;
 use watchpost_pipelines::spec::AnalysisSpec;
 
@@ -20,62 +20,42 @@ const DETACH_GRACE: Duration = Duration::from_secs(2);
 const WAITING_FRAMES: u64 = 5;
 
 impl Supervisor {
-    pub(super) fn analysis_report(&mut self, role: &Role, report: Report) {
-        let now = Instant::now();
-        let Some(analysis) = self.analyses.get_mut(role) else {
+    pub(super) fn analysis_report(&mut self, id: &AnalysisId, report: AnalysisReport) {
+        let Some(analysis) = self.analyses.get_mut(id) else {
             return;
         };
-        analysis.last_report = now;
-        let camera_name = match &report {
-            Report::Attached { camera }
-            | Report::Detached { camera }
-            | Report::AnalysisFault { camera, .. }
-            | Report::Analysis { camera, .. }
-            | Report::Objects { camera, .. }
-            | Report::Track { camera, .. }
-            | Report::Grid { camera, .. }
-            | Report::Motion { camera, .. } => Some(camera.clone()),
-            _ => None,
-        };
-        let Some(name) = camera_name else {
-            match report {
-                Report::Ready => analysis.ready = true,
-                Report::Log {
-                    level,
-                    camera,
-                    message,
-                } => log(level, camera.as_deref(), &message),
-                other => tracing::debug!(?other, "unexpected report of an analysis worker"),
+        analysis.last_report = Instant::now();
+        match report {
+            AnalysisReport::Heartbeat => analysis.ready = true,
+            AnalysisReport::Camera { camera, report } => self.camera_report(id, &camera, report),
+            AnalysisReport::Fault(fault) => {
+                let advice = limits::advice_on(&fault.reason);
+                tracing::error!("{} worker: {fault}{advice}", id.name());
             }
+            AnalysisReport::Log(line) => log(None, &line),
+        }
+    }
+
+    fn camera_report(&mut self, id: &AnalysisId, name: &str, report: CameraReport) {
+        let now = Instant::now();
+        let Some(camera) = self.cameras.get_mut(name) else {
             return;
         };
-        let Some(camera) = self.cameras.get_mut(&name) else {
-            return;
-        };
-        // A worker that was told to let go may have some last words.
-        if camera.attached_to.as_ref().map(|(r, _)| r) != Some(role)
-            && !matches!(report, Report::Detached { .. })
-        {
+        // The last reports of a worker that no longer has this camera.
+        if camera.attached_to.as_ref().map(|(id, _)| id) != Some(id) {
             return;
         }
         match report {
-            Report::Attached { .. } => {
+            CameraReport::Attached => {
                 camera.attached = true;
                 camera.has_been_analysed(now);
             }
-            // Perhaps it has been given to another worker meanwhile.
-            Report::Detached { .. }
-                if camera.attached_to.as_ref().is_some_and(|(r, _)| r == role) =>
-            {
+            CameraReport::Detached => {
                 camera.clear_analysis();
-                self.history.end_events(&camera.name);
+                self.history.end_events(name);
             }
-            Report::AnalysisFault {
-                reason, permanent, ..
-            } => {
-                self.analysis_failed(&name, hide(&reason), permanent);
-            }
-            Report::Analysis { stats, .. } => {
+            CameraReport::Fault(fault) => self.analysis_failed(name, &fault),
+            CameraReport::Stats(stats) => {
                 if stats.process_fps > 0.0 {
                     camera.has_been_analysed(now);
                     camera.analysis_fault = None;
@@ -86,41 +66,38 @@ impl Supervisor {
                 camera.analysis = stats;
                 camera.analysis.detection_frame = newest;
             }
-            Report::Objects { frame, objects, .. } => {
+            CameraReport::Objects { frame, objects } => {
                 camera.objects = Some(objects);
                 camera.analysis.detection_frame =
                     newest(camera.analysis.detection_frame, Some(frame));
             }
-            Report::Motion { active, .. } => camera.motion = active,
-            Report::Grid { json, frozen, .. } => self.history.save_grid(&name, &json, frozen),
-            Report::Track {
-                change,
-                object,
-                place: [x1, y1, x2, y2],
-                path_length,
-                ..
-            } => {
-                // Of a camera on its way out everything has ended already.
-                if camera.leaving.is_none()
-                    && let Some(change) = TrackChange::from_word(&change)
-                {
-                    let bbox = BBox::new(x1, y1, x2, y2);
-                    self.history
-                        .track(&name, change, &object, bbox, path_length);
-                }
+            CameraReport::Motion { active, .. } => camera.motion = active,
+            CameraReport::Grid { json, frozen } => self.history.save_grid(name, &json, frozen),
+            CameraReport::Track(track) => {
                 tracing::debug!(
                     camera = name,
-                    id = object.id,
-                    label = object.label,
-                    "{change}"
+                    id = track.object.id,
+                    label = track.object.label,
+                    "{}",
+                    track.change.as_str()
                 );
+                // The events of a camera that leaves have ended already.
+                if camera.leaving.is_none() {
+                    self.history.track(
+                        name,
+                        track.change,
+                        &track.object,
+                        track.bbox,
+                        track.path_length,
+                    );
+                }
             }
-            _ => {}
         }
     }
 
     /// One camera cannot be analysed; its capture goes on.
-    fn analysis_failed(&mut self, name: &str, reason: String, permanent: bool) {
+    fn analysis_failed(&mut self, name: &str, fault: &Fault) {
+        let reason = hide(&fault.reason);
         let now = Instant::now();
         let Some(camera) = self.cameras.get_mut(name) else {
             return;
@@ -132,13 +109,13 @@ impl Supervisor {
         self.history.end_events(&camera.name);
         camera.analysis_fault = Some(reason);
         let wait = camera.analysis_backoff.next_wait().max(ANALYSIS_RETRY);
-        camera.analysis_retry = (!permanent).then(|| now + wait);
+        camera.analysis_retry = (!fault.is_permanent()).then(|| now + wait);
     }
 
     /// `by_itself`: so that a camera may be the cause.
-    pub(super) fn analysis_gone(&mut self, role: &Role, reason: &str, by_itself: bool) {
+    pub(super) fn analysis_gone(&mut self, id: &AnalysisId, reason: &str, by_itself: bool) {
         let now = Instant::now();
-        let Some(analysis) = self.analyses.get_mut(role) else {
+        let Some(analysis) = self.analyses.get_mut(id) else {
             return;
         };
         let expected = analysis.stopping;
@@ -153,13 +130,13 @@ impl Supervisor {
             analysis.retry_at = Some(now + wait);
             tracing::error!(
                 "{} worker: {reason}; it starts again in {:.1} s",
-                role.name(),
+                id.name(),
                 wait.as_secs_f64()
             );
         }
         let mut dropped = false;
         for camera in self.cameras.values_mut() {
-            if camera.attached_to.as_ref().map(|(r, _)| r) != Some(role) {
+            if camera.attached_to.as_ref().map(|(r, _)| r) != Some(id) {
                 continue;
             }
             camera.clear_analysis();
@@ -167,7 +144,7 @@ impl Supervisor {
             if expected || !by_itself || !analysis.marks.at_work(camera.mark) {
                 continue;
             }
-            if matches!(role, Role::OwnAnalysis(_)) {
+            if matches!(id, AnalysisId::Own(_)) {
                 let reason = format!(
                     "its analysis died repeatedly, at last in a worker of its own ({reason}); change the camera or the model"
                 );
@@ -185,7 +162,7 @@ impl Supervisor {
         }
         analysis.marks.clear();
         if dropped {
-            self.analyses.remove(role);
+            self.analyses.remove(id);
         }
     }
 
@@ -203,10 +180,10 @@ impl Supervisor {
 
     /// Sends to the worker that looks at this camera.
     pub(super) fn tell_analysis_of(&mut self, name: &str, command: &AnalysisCommand) {
-        let Some((role, run)) = self.cameras.get(name).and_then(|c| c.attached_to.clone()) else {
+        let Some((id, run)) = self.cameras.get(name).and_then(|c| c.attached_to.clone()) else {
             return;
         };
-        if let Some(analysis) = self.analyses.get(&role)
+        if let Some(analysis) = self.analyses.get(&id)
             && analysis.open_run() == Some(run)
             && let Some(worker) = &analysis.worker
             && !worker.send(line(command))
@@ -223,7 +200,7 @@ impl Supervisor {
                 tracing::error!(
                     pid = worker.pid(),
                     "{} worker: silent for {} s; it is replaced",
-                    analysis.role.name(),
+                    analysis.id.name(),
                     SILENCE.as_secs()
                 );
                 analysis.last_report = now;
@@ -241,7 +218,7 @@ impl Supervisor {
                 .attached_to
                 .as_ref()
                 .filter(|_| hangs)
-                .and_then(|(role, _)| self.analyses.get(role)?.worker.as_ref());
+                .and_then(|(id, _)| self.analyses.get(id)?.worker.as_ref());
             if let Some(worker) = worker {
                 tracing::error!(
                     camera = camera.name,
@@ -256,39 +233,39 @@ impl Supervisor {
     }
 
     pub(super) fn start_and_stop_analyses(&mut self, now: Instant) {
-        let mut needed: Vec<Role> = Vec::new();
+        let mut needed: Vec<AnalysisId> = Vec::new();
         for camera in self.cameras.values() {
-            let role = if camera.own_worker {
-                Role::OwnAnalysis(camera.name.clone())
+            let id = if camera.own_worker {
+                AnalysisId::Own(camera.name.clone())
             } else {
-                Role::Analysis
+                AnalysisId::Shared
             };
             let wanted = camera.needs_analysis()
                 && (camera.analysis_fault.is_none() || camera.analysis_retry.is_some());
-            if (wanted || camera.attached_to.is_some()) && !needed.contains(&role) {
-                needed.push(role);
+            if (wanted || camera.attached_to.is_some()) && !needed.contains(&id) {
+                needed.push(id);
             }
         }
         if !self.ending {
-            for role in &needed {
-                if self.analyses.contains_key(role) {
+            for id in &needed {
+                if self.analyses.contains_key(id) {
                     continue;
                 }
-                match Analysis::new(role.clone(), self.run_dir.path(), now) {
-                    Ok(analysis) => drop(self.analyses.insert(role.clone(), analysis)),
+                match Analysis::new(id.clone(), self.run_dir.path(), now) {
+                    Ok(analysis) => drop(self.analyses.insert(id.clone(), analysis)),
                     Err(error) => tracing::error!("cannot start the analysis: {error:#}"),
                 }
             }
         }
         let mut over = Vec::new();
-        for (role, analysis) in &mut self.analyses {
-            if !needed.contains(role) {
+        for (id, analysis) in &mut self.analyses {
+            if !needed.contains(id) {
                 match &analysis.worker {
                     // Cameras that are being replaced come back to it in a moment.
                     Some(_)
                         if !self.ending && self.cameras.values().any(|c| c.leaving.is_some()) => {}
                     Some(_) => stop_analysis(analysis),
-                    None => over.push(role.clone()),
+                    None => over.push(id.clone()),
                 }
                 continue;
             }
@@ -303,21 +280,21 @@ impl Supervisor {
             analysis.started = now;
             analysis.last_report = now;
             analysis.retry_at = None;
-            match process::spawn(role.clone(), run, first, self.event_sender.clone()) {
+            match process::spawn(id.clone(), run, first, self.finding_sender.clone()) {
                 Ok(worker) => {
-                    tracing::info!(pid = worker.pid(), "{} worker started", role.name());
+                    tracing::info!(pid = worker.pid(), "{} worker started", id.name());
                     analysis.worker = Some(worker);
                 }
                 Err(error) => {
                     let wait = analysis.backoff.next_wait().max(Duration::from_secs(1));
                     let advice = limits::advice(&error);
-                    tracing::error!("cannot start the {} worker: {error}{advice}", role.name());
+                    tracing::error!("cannot start the {} worker: {error}{advice}", id.name());
                     analysis.retry_at = Some(now + wait);
                 }
             }
         }
-        for role in over {
-            self.analyses.remove(&role);
+        for id in over {
+            self.analyses.remove(&id);
         }
     }
 
@@ -326,17 +303,17 @@ impl Supervisor {
         for name in names {
             let camera = &self.cameras[&name];
             let wanted = camera.wanted_analysis(now);
-            let target = wanted.and_then(|role| {
-                let run = self.analyses.get(&role)?.open_run()?;
-                Some((role, run))
+            let target = wanted.and_then(|id| {
+                let run = self.analyses.get(&id)?.open_run()?;
+                Some((id, run))
             });
             if camera.attached_to == target {
                 continue;
             }
-            if let Some((role, run)) = camera.attached_to.clone() {
+            if let Some((id, run)) = camera.attached_to.clone() {
                 let worker = self
                     .analyses
-                    .get(&role)
+                    .get(&id)
                     .filter(|a| a.open_run() == Some(run))
                     .and_then(|a| a.worker.as_ref());
                 if let Some(worker) = worker {
@@ -364,12 +341,13 @@ impl Supervisor {
                     self.history.end_events(&camera.name);
                 }
             }
-            if let Some((role, run)) = target {
+            if let Some((id, run)) = target {
                 let first_id = match self.history.first_id(&name) {
                     Ok(Ids::From(first_id)) => first_id,
                     Ok(Ids::Soon) => continue,
                     Err(error) => {
-                        self.analysis_failed(&name, format!("object ids: {error}"), false);
+                        let fault = Fault::source(format!("object ids: {error}"));
+                        self.analysis_failed(&name, &fault);
                         continue;
                     }
                 };
@@ -379,11 +357,11 @@ impl Supervisor {
                 };
                 let sent = self
                     .analyses
-                    .get(&role)
+                    .get(&id)
                     .and_then(|a| a.worker.as_ref())
                     .is_some_and(|worker| worker.send(line(&command)));
                 if let Some(camera) = self.cameras.get_mut(&name).filter(|_| sent) {
-                    camera.attached_to = Some((role, run));
+                    camera.attached_to = Some((id, run));
                 }
             }
         }

@@ -1,7 +1,7 @@
 //! An analysis worker as the supervisor sees it, and the file in which it marks which cameras it is at work for.
 
 use super::backoff::Backoff;
-use super::process::{Role, Worker};
+use super::process::{AnalysisId, Worker};
 use anyhow::{Context, Result};
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -18,7 +18,7 @@ const MARKS: u64 = 4096;
 /// One analysis worker, running or about to.
 #[derive(Debug)]
 pub struct Analysis {
-    pub role: Role,
+    pub id: AnalysisId,
     pub worker: Option<Worker>,
     /// It takes commands.
     pub ready: bool,
@@ -33,10 +33,10 @@ pub struct Analysis {
 }
 
 impl Analysis {
-    pub fn new(role: Role, run_dir: &Path, now: Instant) -> Result<Self> {
+    pub fn new(id: AnalysisId, run_dir: &Path, now: Instant) -> Result<Self> {
         Ok(Self {
-            marks: Marks::create(run_dir, &role)?,
-            role,
+            marks: Marks::create(run_dir, &id)?,
+            id,
             worker: None,
             ready: false,
             retry_at: None,
@@ -71,12 +71,10 @@ pub struct Marks {
 }
 
 impl Marks {
-    fn create(run_dir: &Path, role: &Role) -> Result<Self> {
-        let name = match role {
-            Role::Analysis => "analysis.marks".to_owned(),
-            Role::OwnAnalysis(camera) | Role::Capture(camera) => {
-                format!("analysis-{camera}.marks")
-            }
+    fn create(run_dir: &Path, id: &AnalysisId) -> Result<Self> {
+        let name = match id {
+            AnalysisId::Shared => "analysis.marks".to_owned(),
+            AnalysisId::Own(camera) => format!("analysis-{camera}.marks"),
         };
         let path = run_dir.join(name);
         let file = File::options()
@@ -124,7 +122,7 @@ mod tests {
     #[test]
     fn marks_tell_who_was_at_work() {
         let temp = tempfile::tempdir().unwrap();
-        let marks = Marks::create(temp.path(), &Role::Analysis).unwrap();
+        let marks = Marks::create(temp.path(), &AnalysisId::Shared).unwrap();
         let writer = File::options().write(true).open(marks.path()).unwrap();
         writer.write_all_at(&[1], 3).unwrap();
         assert!(marks.at_work(3));

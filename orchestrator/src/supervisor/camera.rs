@@ -2,14 +2,14 @@
 
 use super::backoff::Backoff;
 use super::health::{Health, Limits};
-use super::process::{Role, Worker};
+use super::process::{AnalysisId, Worker};
 use super::rate::Rate;
 use super::repeats::Repeats;
 use super::ring::RingMonitor;
 use super::status::{AnalysisPhase, AnalysisState, CameraStatus, RingStatus};
 use super::tasks::Board;
 use crate::clock::seconds;
-use crate::worker::protocol::{AnalysisStats, CaptureStats, Object, UnreadObjects};
+use crate::protocol::{AnalysisStats, CaptureStats, Object, UnreadObjects};
 use std::collections::VecDeque;
 use std::time::{Duration, Instant, SystemTime};
 use watchpost_pipelines::CameraConfig;
@@ -65,7 +65,7 @@ pub struct Camera {
     pub decoder: Option<String>,
     pub failed_decoders: Vec<String>,
     /// The analysis worker, and which run of it, that was told about this camera.
-    pub attached_to: Option<(Role, u64)>,
+    pub attached_to: Option<(AnalysisId, u64)>,
     /// That worker said the pipeline runs.
     pub attached: bool,
     pub analysis: AnalysisStats,
@@ -148,7 +148,7 @@ impl Camera {
     }
 
     /// The analysis worker that is to look at it at this moment.
-    pub fn wanted_analysis(&self, now: Instant) -> Option<Role> {
+    pub fn wanted_analysis(&self, now: Instant) -> Option<AnalysisId> {
         let stays = match &self.leaving {
             None => self.config.enabled || self.worker.is_some(),
             // Analysis goes after capture.
@@ -161,9 +161,9 @@ impl Camera {
         };
         (stays && self.detects() && self.ring.is_some() && tried_again).then(|| {
             if self.own_worker {
-                Role::OwnAnalysis(self.name.clone())
+                AnalysisId::Own(self.name.clone())
             } else {
-                Role::Analysis
+                AnalysisId::Shared
             }
         })
     }
@@ -315,11 +315,11 @@ mod tests {
         let mut camera = camera();
         assert_eq!(camera.wanted_analysis(now), None);
         camera.ring = Some(RingInfo::default());
-        assert_eq!(camera.wanted_analysis(now), Some(Role::Analysis));
+        assert_eq!(camera.wanted_analysis(now), Some(AnalysisId::Shared));
         camera.own_worker = true;
         assert_eq!(
             camera.wanted_analysis(now),
-            Some(Role::OwnAnalysis("c".into()))
+            Some(AnalysisId::Own("c".into()))
         );
         camera.config.enabled = false;
         assert_eq!(camera.wanted_analysis(now), None);

@@ -3,14 +3,15 @@
 use super::budget;
 use super::camera::{Camera, RingInfo};
 use super::health::{Action, Event, State};
-use super::process::{self, Notice, Role, WorkerEvent};
+use super::process::{self, CaptureId, Notice, WorkerEvent};
 use super::ring::RingMonitor;
-use super::{Monitored, Supervisor, line, log};
+use super::{Monitored, Supervisor, log};
 use crate::limits::{advice, advice_on};
-use crate::worker::protocol::{CaptureCommand, FaultKind, Report};
+use crate::protocol::{CaptureCommand, CaptureReport, line};
 use std::time::{Duration, Instant, SystemTime};
 use watchpost_pipelines::CameraConfig;
 use watchpost_pipelines::camera::{Role as Use, Source};
+use watchpost_pipelines::fault::FaultKind;
 use watchpost_pipelines::secret::hide;
 use watchpost_pipelines::spec::CaptureSpec;
 
@@ -77,8 +78,8 @@ impl Supervisor {
         camera.monitor = None;
         self.history.prepare_ids(name);
         camera.camera_rate.clear();
-        let role = Role::Capture(name.to_owned());
-        match process::spawn(role, run, line(&spec), self.event_sender.clone()) {
+        let id = CaptureId(name.to_owned());
+        match process::spawn(id.clone(), run, line(&spec), self.capture_sender.clone()) {
             Ok(worker) => {
                 tracing::debug!(camera = name, pid = worker.pid(), "capture worker started");
                 camera.board.restore(self.history.kept_tasks(name));
@@ -92,11 +93,11 @@ impl Supervisor {
                 let reason = format!("cannot start a capture worker: {error}{}", advice(&error));
                 // Through the queue, so that a failure cannot recurse.
                 let event = WorkerEvent {
-                    role: Role::Capture(name.to_owned()),
+                    id,
                     run,
                     notice: Notice::Exited(reason),
                 };
-                let events = self.event_sender.clone();
+                let events = self.capture_sender.clone();
                 tokio::spawn(async move {
                     let _ = events.send(event).await;
                 });
@@ -104,49 +105,43 @@ impl Supervisor {
         }
     }
 
-    pub(super) fn capture_report(&mut self, name: &str, report: Report) {
+    pub(super) fn capture_report(&mut self, name: &str, report: CaptureReport) {
         let Some(camera) = self.cameras.get_mut(name) else {
             return;
         };
         match report {
-            Report::RingReady { width, height } => {
+            CaptureReport::RingReady { width, height } => {
                 camera.size = Some((width, height));
                 self.watch_ring(name);
             }
-            Report::Decoder { name: decoder } => camera.decoder = Some(decoder),
-            Report::DecoderFailed { name: decoder } => {
-                tracing::warn!(
-                    camera = name,
-                    decoder,
-                    "decoder failed; the next one is tried"
-                );
-                if !camera.failed_decoders.contains(&decoder) {
-                    camera.failed_decoders.push(decoder);
-                }
-            }
-            Report::TooLarge { bytes } => {
+            CaptureReport::Decoder { name: decoder } => camera.decoder = Some(decoder),
+            CaptureReport::TooLarge { bytes } => {
                 tracing::debug!(camera = name, bytes, "a frame is larger than assumed");
                 camera.frame_bytes = Some(bytes);
                 self.handle(name, Event::TooLarge);
             }
-            Report::Fault { kind, reason } => {
-                let advice = advice_on(&reason);
-                let reason = name_source(&camera.config, &format!("{}{advice}", hide(&reason)));
-                self.handle(name, Event::Fault(kind, reason));
+            CaptureReport::Fault(fault) => {
+                if let Some(decoder) = fault.decoder {
+                    tracing::warn!(
+                        camera = name,
+                        decoder,
+                        "decoder failed; the next one is tried"
+                    );
+                    if !camera.failed_decoders.contains(&decoder) {
+                        camera.failed_decoders.push(decoder);
+                    }
+                }
+                let advice = advice_on(&fault.reason);
+                let reason = format!("{}{advice}", hide(&fault.reason));
+                let reason = name_source(&camera.config, &reason);
+                self.handle(name, Event::Fault(fault.kind, reason));
             }
-            Report::Capture(stats) => {
-                camera.capture = stats;
-            }
-            Report::TaskAnswer { id, answer } => self.task_answered(name, id, answer),
-            Report::Task(status) => self.task_changed(name, status),
-            Report::File(file) => self.file_made(name, file),
-            Report::Exclusive { active } => camera.board.exclusive = active,
-            Report::Log { level, message, .. } => log(level, Some(name), &message),
-            other => tracing::debug!(
-                camera = name,
-                ?other,
-                "unexpected report of a capture worker"
-            ),
+            CaptureReport::Stats(stats) => camera.capture = stats,
+            CaptureReport::TaskAnswer { id, answer } => self.task_answered(name, id, answer),
+            CaptureReport::Task(status) => self.task_changed(name, status),
+            CaptureReport::File(file) => self.file_made(name, file),
+            CaptureReport::Exclusive { active } => camera.board.exclusive = active,
+            CaptureReport::Log(line) => log(Some(name), &line),
         }
     }
 

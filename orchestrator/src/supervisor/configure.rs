@@ -6,7 +6,7 @@ use super::budget;
 use super::camera::{Camera, Leaving, Next, limits};
 use super::health::Event;
 use crate::config::{Action, Config, Loaded, plan, takeovers};
-use crate::worker::protocol::AnalysisCommand;
+use crate::protocol::AnalysisCommand;
 use shmring_core::sizing::Depth;
 use std::time::{Instant, SystemTime};
 use watchpost_pipelines::CameraConfig;

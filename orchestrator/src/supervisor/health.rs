@@ -1,10 +1,10 @@
 //! What state a camera is in and what to do next: a state machine that is told the time and does nothing itself.
 
 use super::backoff::Backoff;
-use crate::worker::protocol::FaultKind;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::time::{Duration, Instant, SystemTime};
+use watchpost_pipelines::fault::FaultKind;
 
 /// How long frames must flow before earlier failures are forgotten.
 const STABLE: Duration = Duration::from_secs(60);

@@ -8,8 +8,8 @@ use detection::{BBox, TrackChange};
 
 use crate::config::MediaConfig;
 use crate::media::Media;
+use crate::protocol::Object;
 use crate::store::{self, ID_BLOCK, Store, TaskRow, TrackRecord};
-use crate::worker::protocol::Object;
 use watchpost_pipelines::tasks::{MediaFile, Parameters, Task, TaskState, TaskStatus};
 
 /// Ids are reserved anew when fewer than this many of a block are left: more than a frame can bring.

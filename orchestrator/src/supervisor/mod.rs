@@ -23,16 +23,16 @@ use self::budget::Budget;
 use self::camera::Camera;
 use self::health::Event;
 use self::history::History;
-use self::process::{Notice, Role, WorkerEvent};
+use self::process::{AnalysisId, CaptureId, Notice, WorkerEvent, WorkerId};
 use self::ring::RingMonitor;
 use self::status::{ProcessStatus, Status};
 pub use self::tasks::TaskRefusal;
 use crate::clock::seconds;
 use crate::config::{Config, Loaded};
 use crate::media::Media;
+use crate::protocol::{AnalysisCommand, GridAction, Level, LogLine, TaskRequest};
 use crate::run_dir::RunDir;
 use crate::store::Store;
-use crate::worker::protocol::{AnalysisCommand, GridAction, Level, TaskRequest};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -69,12 +69,12 @@ pub enum Command {
         /// Whether it is known.
         reply: oneshot::Sender<bool>,
     },
-    /// Something is to be done to a camera's region grid. Answers whether there is such a camera.
+    /// Act on a camera's region grid. Answers whether there is such a camera.
     Grid {
         /// Which camera.
         camera: String,
-        /// What.
-        command: GridCommand,
+        /// The action.
+        action: GridAction,
         /// Whether it is known.
         reply: oneshot::Sender<bool>,
     },
@@ -105,15 +105,6 @@ pub enum Command {
     Shutdown,
     /// Stop everything at once.
     Kill,
-}
-
-/// What can be done to a camera's region grid.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum GridCommand {
-    /// Forget what was learned.
-    Reset,
-    /// Learn nothing more, or again.
-    Freeze(bool),
 }
 
 /// The way to the supervisor.
@@ -158,11 +149,11 @@ impl Handle {
     }
 
     /// Does something to a camera's region grid.
-    pub async fn grid(&self, camera: &str, command: GridCommand) -> Result<bool, Gone> {
+    pub async fn grid(&self, camera: &str, action: GridAction) -> Result<bool, Gone> {
         let camera = camera.to_owned();
         self.ask(|reply| Command::Grid {
             camera,
-            command,
+            action,
             reply,
         })
         .await
@@ -229,10 +220,12 @@ pub struct Supervisor {
     history: History,
     started: SystemTime,
     cameras: BTreeMap<String, Camera>,
-    analyses: BTreeMap<Role, Analysis>,
+    analyses: BTreeMap<AnalysisId, Analysis>,
     commands: mpsc::Receiver<Command>,
-    events: mpsc::Receiver<WorkerEvent>,
-    event_sender: mpsc::Sender<WorkerEvent>,
+    captures: mpsc::Receiver<WorkerEvent<CaptureId>>,
+    capture_sender: mpsc::Sender<WorkerEvent<CaptureId>>,
+    findings: mpsc::Receiver<WorkerEvent<AnalysisId>>,
+    finding_sender: mpsc::Sender<WorkerEvent<AnalysisId>>,
     monitors: mpsc::Receiver<Monitored>,
     monitor_sender: mpsc::Sender<Monitored>,
     ending: bool,
@@ -249,7 +242,8 @@ impl Supervisor {
         (store, media): (Option<Arc<Store>>, Option<Media>),
     ) -> (Self, Handle) {
         let (command_sender, commands) = mpsc::channel(COMMANDS);
-        let (event_sender, events) = mpsc::channel(EVENTS);
+        let (capture_sender, captures) = mpsc::channel(EVENTS);
+        let (finding_sender, findings) = mpsc::channel(EVENTS);
         let (monitor_sender, monitors) = mpsc::channel(COMMANDS);
         let mut supervisor = Self {
             config: Config::default(),
@@ -262,8 +256,10 @@ impl Supervisor {
             cameras: BTreeMap::new(),
             analyses: BTreeMap::new(),
             commands,
-            events,
-            event_sender,
+            captures,
+            capture_sender,
+            findings,
+            finding_sender,
             monitors,
             monitor_sender,
             ending: false,
@@ -290,16 +286,15 @@ impl Supervisor {
                     Some(command) => self.command(command),
                     None => self.shut_down(),
                 },
-                Some(event) = self.events.recv() => {
-                    let mut is_routine = event.notice.is_routine();
-                    self.event(event);
-                    // Reports come several at a time.
-                    for _ in 0..TOGETHER {
-                        let Ok(event) = self.events.try_recv() else { break };
-                        is_routine &= event.notice.is_routine();
-                        self.event(event);
+                Some(event) = self.captures.recv() => {
+                    let next = |s: &mut Self| s.captures.try_recv().ok();
+                    if self.take_together(event, next, Self::capture_event) {
+                        continue;
                     }
-                    if is_routine {
+                }
+                Some(event) = self.findings.recv() => {
+                    let next = |s: &mut Self| s.findings.try_recv().ok();
+                    if self.take_together(event, next, Self::analysis_event) {
                         continue;
                     }
                 }
@@ -342,10 +337,10 @@ impl Supervisor {
             }
             Command::Grid {
                 camera,
-                command,
+                action,
                 reply,
             } => {
-                let _ = reply.send(self.act_on_grid(&camera, command));
+                let _ = reply.send(self.act_on_grid(&camera, action));
             }
             Command::Task {
                 camera,
@@ -369,16 +364,11 @@ impl Supervisor {
         }
     }
 
-    fn act_on_grid(&mut self, camera: &str, command: GridCommand) -> bool {
+    fn act_on_grid(&mut self, camera: &str, action: GridAction) -> bool {
         if !self.cameras.contains_key(camera) {
             return false;
         }
-        let action = match command {
-            GridCommand::Reset => GridAction::Reset,
-            GridCommand::Freeze(true) => GridAction::Freeze,
-            GridCommand::Freeze(false) => GridAction::Thaw,
-        };
-        if command == GridCommand::Reset {
+        if action == GridAction::Reset {
             self.history.forget_grid(camera);
         }
         let command = AnalysisCommand::Grid {
@@ -409,12 +399,12 @@ impl Supervisor {
     fn processes(&self) -> Vec<ProcessStatus> {
         let own = ProcessStatus::named("supervisor".into(), std::process::id());
         let captures = self.cameras.values().filter_map(|camera| {
-            let name = Role::Capture(camera.name.clone()).name();
+            let name = CaptureId(camera.name.clone()).name();
             Some(ProcessStatus::named(name, camera.worker.as_ref()?.pid()))
         });
         let analyses = self.analyses.values().filter_map(|analysis| {
             let pid = analysis.worker.as_ref()?.pid();
-            Some(ProcessStatus::named(analysis.role.name(), pid))
+            Some(ProcessStatus::named(analysis.id.name(), pid))
         });
         std::iter::once(own)
             .chain(analyses)
@@ -423,8 +413,8 @@ impl Supervisor {
     }
 
     fn analysis_pid(&self, camera: &Camera) -> Option<u32> {
-        let (role, _) = camera.attached_to.as_ref()?;
-        Some(self.analyses.get(role)?.worker.as_ref()?.pid())
+        let (id, _) = camera.attached_to.as_ref()?;
+        Some(self.analyses.get(id)?.worker.as_ref()?.pid())
     }
 
     fn shut_down(&mut self) {
@@ -439,44 +429,58 @@ impl Supervisor {
         }
     }
 
-    fn event(&mut self, event: WorkerEvent) {
-        let WorkerEvent { role, run, notice } = event;
-        match &role {
-            Role::Capture(name) => {
-                // News of a worker that has been given up already.
-                if self.cameras.get(name).is_none_or(|c| c.runs != run) {
-                    return;
-                }
-                let name = name.clone();
-                match notice {
-                    Notice::Report(report) => self.capture_report(&name, report),
-                    Notice::Exited(reason) | Notice::Killed(reason) => {
-                        self.capture_gone(&name, reason);
-                    }
-                    Notice::Stuck(reason) => {
-                        tracing::error!(camera = name, "{reason}; it is replaced");
-                        // It still holds its socket, and a living writer's is not taken over.
-                        self.run_dir.remove(&name);
-                        self.capture_gone(&name, reason);
-                    }
-                }
+    /// Handles this event and those that wait behind it: reports come several at a time. Answers whether all of them
+    /// were routine, so that nothing has to be started or stopped.
+    fn take_together<I: WorkerId>(
+        &mut self,
+        first: WorkerEvent<I>,
+        next: impl Fn(&mut Self) -> Option<WorkerEvent<I>>,
+        handle: impl Fn(&mut Self, WorkerEvent<I>),
+    ) -> bool {
+        let mut is_routine = first.notice.is_routine();
+        handle(self, first);
+        for _ in 0..TOGETHER {
+            let Some(event) = next(self) else { break };
+            is_routine &= event.notice.is_routine();
+            handle(self, event);
+        }
+        is_routine
+    }
+
+    fn capture_event(&mut self, event: WorkerEvent<CaptureId>) {
+        let WorkerEvent { id, run, notice } = event;
+        let CaptureId(name) = id;
+        // A report of a worker that has been given up already.
+        if self.cameras.get(&name).is_none_or(|c| c.runs != run) {
+            return;
+        }
+        match notice {
+            Notice::Report(report) => self.capture_report(&name, report),
+            Notice::Exited(reason) | Notice::Killed(reason) => self.capture_gone(&name, reason),
+            Notice::Stuck(reason) => {
+                tracing::error!(camera = name, "{reason}; it is replaced");
+                // It still holds its socket, and a living writer's is not taken over.
+                self.run_dir.remove(&name);
+                self.capture_gone(&name, reason);
             }
-            Role::Analysis | Role::OwnAnalysis(_) => {
-                let known = self
-                    .analyses
-                    .get(&role)
-                    .is_some_and(|a| a.worker.as_ref().is_some_and(|w| w.run() == run));
-                if !known {
-                    return;
-                }
-                match notice {
-                    Notice::Report(report) => self.analysis_report(&role, report),
-                    Notice::Exited(reason) | Notice::Stuck(reason) => {
-                        self.analysis_gone(&role, &reason, true);
-                    }
-                    Notice::Killed(reason) => self.analysis_gone(&role, &reason, false),
-                }
+        }
+    }
+
+    fn analysis_event(&mut self, event: WorkerEvent<AnalysisId>) {
+        let WorkerEvent { id, run, notice } = event;
+        let known = self
+            .analyses
+            .get(&id)
+            .is_some_and(|a| a.worker.as_ref().is_some_and(|w| w.run() == run));
+        if !known {
+            return;
+        }
+        match notice {
+            Notice::Report(report) => self.analysis_report(&id, report),
+            Notice::Exited(reason) | Notice::Stuck(reason) => {
+                self.analysis_gone(&id, &reason, true);
             }
+            Notice::Killed(reason) => self.analysis_gone(&id, &reason, false),
         }
     }
 
@@ -510,15 +514,10 @@ impl Supervisor {
     }
 }
 
-/// A message as one line of JSON. Our own types always have one.
-fn line(message: &impl serde::Serialize) -> String {
-    serde_json::to_string(message).expect("the protocol's types have string keys only")
-}
-
 /// Passes a worker's line on.
-fn log(level: Level, camera: Option<&str>, message: &str) {
-    let (camera, message) = (camera.unwrap_or("-"), hide(message));
-    match level {
+fn log(camera: Option<&str>, line: &LogLine) {
+    let (camera, message) = (camera.unwrap_or("-"), hide(&line.message));
+    match line.level {
         Level::Error => tracing::error!(camera, "{message}"),
         Level::Warn => tracing::warn!(camera, "{message}"),
         Level::Info => tracing::info!(camera, "{message}"),

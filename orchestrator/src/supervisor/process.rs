@@ -1,7 +1,7 @@
 //! A worker process: started with pipes, listened to line by line, stopped in bounded steps, always waited for.
 
 use crate::limits;
-use crate::worker::protocol::{FaultKind, Report};
+use crate::protocol::{AnalysisReport, CaptureReport, Report};
 use rustix::process::{Pid, Signal, kill_process};
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -23,76 +23,80 @@ const MAX_LINE: u64 = 1 << 20;
 /// Commands on their way to a worker. One that does not read them is replaced.
 const PENDING_COMMANDS: usize = 256;
 
-/// Which worker it is.
+/// Names a worker. Each kind of worker has a type of its own, with the reports it sends.
+pub trait WorkerId: Clone + std::fmt::Debug + Send + Sync + 'static {
+    /// Its reports.
+    type Report: Report;
+    /// Its subcommand of `watchpost worker`.
+    const SUBCOMMAND: &'static str;
+
+    /// Its name in the log.
+    fn name(&self) -> String;
+}
+
+/// The capture worker of a camera.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Role {
-    /// One camera's capture.
-    Capture(String),
-    /// The analysis of all cameras.
-    Analysis,
-    /// The analysis of one camera that took others down with it.
-    OwnAnalysis(String),
-}
+pub struct CaptureId(pub String);
 
-impl Role {
-    /// The name of the subcommand of `watchpost worker`.
-    fn subcommand(&self) -> &'static str {
-        match self {
-            Role::Capture(_) => "capture",
-            Role::Analysis | Role::OwnAnalysis(_) => "analysis",
-        }
-    }
+impl WorkerId for CaptureId {
+    type Report = CaptureReport;
+    const SUBCOMMAND: &'static str = "capture";
 
-    /// The name used in the log.
-    pub fn name(&self) -> String {
-        match self {
-            Role::Capture(camera) => format!("capture {camera}"),
-            Role::Analysis => "analysis".into(),
-            Role::OwnAnalysis(camera) => format!("analysis {camera}"),
-        }
+    fn name(&self) -> String {
+        format!("capture {}", self.0)
     }
 }
 
-/// What a worker's process has to tell.
+/// An analysis worker.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum AnalysisId {
+    /// That of all cameras.
+    Shared,
+    /// That of one camera which took others down with it.
+    Own(String),
+}
+
+impl WorkerId for AnalysisId {
+    type Report = AnalysisReport;
+    const SUBCOMMAND: &'static str = "analysis";
+
+    fn name(&self) -> String {
+        match self {
+            Self::Shared => "analysis".into(),
+            Self::Own(camera) => format!("analysis {camera}"),
+        }
+    }
+}
+
+/// An event of a worker's process.
 #[derive(Debug)]
-pub enum Notice {
+pub enum Notice<R> {
     /// A line it wrote.
-    Report(Report),
-    /// It is gone; why, for people.
+    Report(R),
+    /// It has ended, for this reason.
     Exited(String),
-    /// Somebody else ended it with SIGKILL (the kernel short of memory, an administrator): no fault of what it was doing.
+    /// Something else ended it with SIGKILL (the kernel short of memory, an administrator): not a fault of its work.
     Killed(String),
     /// It survived SIGKILL: it sleeps in the kernel. It is given up, and waited for in the background.
     Stuck(String),
 }
 
-impl Notice {
-    /// Figures and findings, hundreds per second: nothing is started or stopped because of them.
+impl<R: Report> Notice<R> {
+    /// Whether nothing is started or stopped because of it.
     pub fn is_routine(&self) -> bool {
-        matches!(
-            self,
-            Notice::Report(
-                Report::Capture(_)
-                    | Report::Analysis { .. }
-                    | Report::Objects { .. }
-                    | Report::Track { .. }
-                    | Report::Motion { .. }
-                    | Report::Grid { .. }
-                    | Report::Log { .. }
-            )
-        )
+        matches!(self, Notice::Report(report) if report.is_routine())
     }
 }
 
-/// A notice with its sender. `run` tells the newest worker of a role from its predecessors.
+/// A notice with its sender. `run` tells the newest worker of this id from its predecessors.
 #[derive(Debug)]
-pub struct WorkerEvent {
-    /// Which worker.
-    pub role: Role,
-    /// Which run of it.
+pub struct WorkerEvent<I: WorkerId> {
+    /// The worker.
+    pub id: I,
+    /// Its run.
     pub run: u64,
-    /// What it has to tell.
-    pub notice: Notice,
+    /// The event.
+    pub notice: Notice<I::Report>,
 }
 
 /// The supervisor's end of a worker. Dropping it closes the worker's input, and the worker exits.
@@ -159,15 +163,15 @@ fn own_program() -> std::io::Result<PathBuf> {
 }
 
 /// Starts a worker: this program again, with `first` as the first line of its input.
-pub fn spawn(
-    role: Role,
+pub fn spawn<I: WorkerId>(
+    id: I,
     run: u64,
     first: String,
-    events: mpsc::Sender<WorkerEvent>,
+    events: mpsc::Sender<WorkerEvent<I>>,
 ) -> std::io::Result<Worker> {
     let mut command = Command::new(own_program()?);
     command
-        .args(["worker", role.subcommand()])
+        .args(["worker", I::SUBCOMMAND])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -184,7 +188,7 @@ pub fn spawn(
     let child = command.spawn()?;
     let pid = child.id().unwrap_or_default();
     let (sender, orders) = mpsc::channel(PENDING_COMMANDS);
-    tokio::spawn(look_after(child, pid, role, run, first, orders, events));
+    tokio::spawn(look_after(child, pid, id, run, first, orders, events));
     Ok(Worker {
         pid,
         run,
@@ -193,20 +197,20 @@ pub fn spawn(
 }
 
 /// Reads, writes and waits until the process is gone.
-async fn look_after(
+async fn look_after<I: WorkerId>(
     mut child: Child,
     pid: u32,
-    role: Role,
+    id: I,
     run: u64,
     first: String,
     mut orders: mpsc::Receiver<Order>,
-    events: mpsc::Sender<WorkerEvent>,
+    events: mpsc::Sender<WorkerEvent<I>>,
 ) {
     let tell = |notice| {
-        let (role, events) = (role.clone(), events.clone());
+        let (id, events) = (id.clone(), events.clone());
         async move {
             // Nobody listens only when the supervisor itself is ending.
-            let _ = events.send(WorkerEvent { role, run, notice }).await;
+            let _ = events.send(WorkerEvent { id, run, notice }).await;
         }
     };
     let stdin = child.stdin.take();
@@ -216,20 +220,20 @@ async fn look_after(
     tokio::spawn(write_lines(stdin, written));
 
     let reports = child.stdout.take().map(|out| {
-        let (role, events) = (role.clone(), events.clone());
+        let (id, events) = (id.clone(), events.clone());
         tokio::spawn(async move {
             read_lines(
                 out,
                 |line| {
-                    let notice = match serde_json::from_str::<Report>(line) {
+                    let notice = match serde_json::from_str::<I::Report>(line) {
                         Ok(report) => Notice::Report(report),
                         Err(error) => {
-                            tracing::warn!(worker = role.name(), "unreadable report: {error}");
+                            tracing::warn!(worker = id.name(), "unreadable report: {error}");
                             return None;
                         }
                     };
                     Some(WorkerEvent {
-                        role: role.clone(),
+                        id: id.clone(),
                         run,
                         notice,
                     })
@@ -240,8 +244,8 @@ async fn look_after(
         })
     });
     let complaints = child.stderr.take().map(|err| {
-        let (role, events) = (role.clone(), events.clone());
-        let name = role.name();
+        let (id, events) = (id.clone(), events.clone());
+        let name = id.name();
         tokio::spawn(async move {
             let mut limit = LineLimit::new();
             let mut told = false;
@@ -253,13 +257,11 @@ async fn look_after(
                     let is_new = !limits::advice_on(line).is_empty() && !told;
                     told |= is_new;
                     is_new.then(|| WorkerEvent {
-                        role: role.clone(),
+                        id: id.clone(),
                         run,
-                        notice: Notice::Report(Report::Fault {
-                            kind: FaultKind::Source,
-                            reason: "cannot start a thread: Resource temporarily unavailable"
-                                .into(),
-                        }),
+                        notice: Notice::Report(I::Report::starved(
+                            "cannot start a thread: Resource temporarily unavailable".into(),
+                        )),
                     })
                 },
                 Some(events),
@@ -276,7 +278,7 @@ async fn look_after(
             order = orders.recv(), if matches!(stage, Stage::Running) => match order {
                 Some(Order::Line(line)) => {
                     if lines.as_ref().is_some_and(|l| l.try_send(line).is_err()) {
-                        tracing::warn!(worker = role.name(), pid, "does not read its commands; replacing it");
+                        tracing::warn!(worker = id.name(), pid, "does not read its commands; replacing it");
                         signal(pid, Signal::KILL);
                         stage = Stage::Killed(Instant::now() + KILL_GRACE);
                     }
@@ -298,12 +300,12 @@ async fn look_after(
             },
             () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => match stage {
                 Stage::Asked(_) => {
-                    tracing::debug!(worker = role.name(), pid, "did not stop when asked; sending SIGTERM");
+                    tracing::debug!(worker = id.name(), pid, "did not stop when asked; sending SIGTERM");
                     signal(pid, Signal::TERM);
                     stage = Stage::Terminated(Instant::now() + TERM_GRACE);
                 }
                 Stage::Terminated(_) => {
-                    tracing::warn!(worker = role.name(), pid, "did not stop on SIGTERM; sending SIGKILL");
+                    tracing::warn!(worker = id.name(), pid, "did not stop on SIGTERM; sending SIGKILL");
                     signal(pid, Signal::KILL);
                     stage = Stage::Killed(Instant::now() + KILL_GRACE);
                 }
@@ -318,14 +320,9 @@ async fn look_after(
             }
             _ => "it did not end on SIGKILL",
         };
-        tell(Notice::Stuck(format!("{} worker: {why}", role.name()))).await;
+        tell(Notice::Stuck(format!("{} worker: {why}", id.name()))).await;
         let status = child.wait().await;
-        tracing::info!(
-            worker = role.name(),
-            pid,
-            ?status,
-            "the stuck worker is gone"
-        );
+        tracing::info!(worker = id.name(), pid, ?status, "the stuck worker is gone");
         return;
     };
     // What it said last (a fault, most likely) has to arrive before the news of its end. A grandchild could keep a

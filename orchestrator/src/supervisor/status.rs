@@ -1,7 +1,7 @@
 //! What the API says about cameras and workers.
 
 use super::health::State;
-use crate::worker::protocol::Object;
+use crate::protocol::Object;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;

@@ -1,12 +1,12 @@
 //! What is asked of cameras beside detecting. The capture worker does it and says how it goes; here is what was heard, what
 //! has to be asked again of a worker that takes over from a dead one, and detection, which is a task like the others to whoever asks.
 
+use super::Supervisor;
 use super::camera::Camera;
 use super::status::AnalysisPhase;
-use super::{Supervisor, line};
 use crate::clock::{now, seconds};
+use crate::protocol::{CaptureCommand, TaskRequest, line};
 use crate::store::TaskRow;
-use crate::worker::protocol::{CaptureCommand, TaskRequest};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Instant, SystemTime};
 use tokio::sync::oneshot;

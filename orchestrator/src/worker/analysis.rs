@@ -3,8 +3,8 @@
 //! One thread takes commands and messages; every camera's frames are worked on in the streaming thread of its own pipeline.
 
 use super::link::{self, Input, Together, Waker, report};
-use super::protocol::{AnalysisCommand, Report};
 use super::scene::Scene;
+use crate::protocol::{AnalysisCommand, AnalysisReport, CameraReport};
 use anyhow::{Context, Result};
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -12,6 +12,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
+use watchpost_pipelines::fault::Fault;
 use watchpost_pipelines::spec::AnalysisSpec;
 
 /// How often figures are reported.
@@ -23,7 +24,7 @@ const LOOKS: Duration = Duration::from_millis(50);
 
 /// Works until told to stop, or until its input ends.
 pub fn run() -> Result<ExitCode> {
-    let (inputs, waker) = link::start();
+    let (inputs, waker) = link::start::<AnalysisReport>()?;
     gst::init().context("GStreamer")?;
     gstshmring::plugin_register_static().context("plugin shmring")?;
     gstregiondetect::plugin_register_static().context("plugin regiondetect")?;
@@ -35,7 +36,7 @@ pub fn run() -> Result<ExitCode> {
         told: Instant::now(),
         looked: Instant::now(),
     };
-    report(&Report::Ready);
+    report(&AnalysisReport::Heartbeat);
     worker.work(&inputs);
     Ok(ExitCode::SUCCESS)
 }
@@ -87,7 +88,7 @@ impl Worker {
                 scene.tell_figures();
             }
             // So that the supervisor knows this loop to be alive, with or without cameras.
-            report(&Report::Ready);
+            report(&AnalysisReport::Heartbeat);
         }
         drop(together);
         for (name, fault) in failed {
@@ -105,7 +106,10 @@ impl Worker {
             AnalysisCommand::Update { spec } => self.update(*spec),
             AnalysisCommand::Remove { camera } => {
                 self.scenes.remove(&camera);
-                report(&Report::Detached { camera });
+                report(&AnalysisReport::Camera {
+                    camera,
+                    report: CameraReport::Detached,
+                });
             }
             AnalysisCommand::Moving { camera, moving } => {
                 if let Some(scene) = self.scenes.get(&camera) {
@@ -142,12 +146,11 @@ impl Worker {
         }
     }
 
-    fn fail(&mut self, camera: &str, fault: super::scene::Fault) {
+    fn fail(&mut self, camera: &str, fault: Fault) {
         self.scenes.remove(camera);
-        report(&Report::AnalysisFault {
+        report(&AnalysisReport::Camera {
             camera: camera.to_owned(),
-            reason: fault.reason,
-            permanent: fault.permanent,
+            report: CameraReport::Fault(fault),
         });
     }
 }

@@ -3,9 +3,9 @@
 use super::exclusive::{Done, Next, Turn, in_background};
 use super::feeds::Feeds;
 use super::link::{self, Input, Waker, report};
-use super::protocol::{CaptureCommand, Report, TaskRequest};
-use super::running::{End, Running, tell_fault};
+use super::running::{End, Running};
 use super::tasks::{Tasks, time_of};
+use crate::protocol::{CaptureCommand, CaptureReport, TaskRequest};
 use crate::run_dir::LIVE_SOCKET;
 use anyhow::{Context, Result, bail};
 use std::collections::VecDeque;
@@ -13,6 +13,7 @@ use std::process::ExitCode;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 use watchpost_pipelines::capture::{self, Setup};
+use watchpost_pipelines::fault::Fault;
 use watchpost_pipelines::spec::CaptureSpec;
 use watchpost_pipelines::tasks::{
     Conflict, MediaFolder, Outcome, Parameters, Step, Taps, Task, TaskState,
@@ -25,7 +26,7 @@ const TURNS: usize = 8;
 
 /// Reads the specification, runs the camera until its input ends or something fails.
 pub fn run() -> Result<ExitCode> {
-    let (inputs, waker) = link::start();
+    let (inputs, waker) = link::start::<CaptureReport>()?;
     let first = match inputs.recv() {
         Ok(Input::Line(line)) => line,
         _ => bail!("a worker is started by `watchpost run`, and told on its input what to do"),
@@ -35,7 +36,7 @@ pub fn run() -> Result<ExitCode> {
     gstshmring::plugin_register_static().context("plugin shmring")?;
     match Worker::start(spec, &waker) {
         Ok(mut worker) => worker.work(&inputs),
-        Err(fault) => tell_fault(&fault),
+        Err(fault) => report(&CaptureReport::Fault(fault)),
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -66,7 +67,7 @@ fn adopt(folder: &MediaFolder) {
                 "{}: cut off when its process ended, and plays up to then",
                 file.name
             );
-            report(&Report::File(file));
+            report(&CaptureReport::File(file));
         }
         for problem in problems {
             tracing::warn!("{problem}");
@@ -75,7 +76,7 @@ fn adopt(folder: &MediaFolder) {
 }
 
 impl Worker {
-    fn start(spec: CaptureSpec, waker: &Waker) -> Result<Self, capture::Fault> {
+    fn start(spec: CaptureSpec, waker: &Waker) -> Result<Self, Fault> {
         let capture = capture::build(&spec)?;
         for text in capture.not_applied() {
             tracing::info!("not applied: {text}");
@@ -111,7 +112,7 @@ impl Worker {
                             self.start_waiting();
                             self.tasks.status(task)
                         });
-                        report(&Report::TaskAnswer { id, answer });
+                        report(&CaptureReport::TaskAnswer { id, answer });
                     }
                     Err(error) => tracing::error!("unknown command: {error}"),
                 },
@@ -120,7 +121,7 @@ impl Worker {
             }
             if let Err(end) = self.look() {
                 if self.end_by.is_none() {
-                    end.tell();
+                    report(&end.report());
                 }
                 // Files that were begun are closed with what there is.
                 self.tasks.stop_all();
@@ -396,7 +397,7 @@ impl Worker {
         self.tasks.show(task, TaskState::Exclusive, detail);
         match step {
             Step::PauseLive => {
-                report(&Report::Exclusive { active: true });
+                report(&CaptureReport::Exclusive { active: true });
                 turn.begun(step, None);
                 turn.done();
             }
@@ -464,7 +465,7 @@ impl Worker {
                 turn.done();
             }
             Step::ResumeLive => {
-                report(&Report::Exclusive { active: false });
+                report(&CaptureReport::Exclusive { active: false });
                 turn.begun(step, None);
                 turn.done();
             }
@@ -493,7 +494,7 @@ impl Worker {
                     reasons.join("; ")
                 );
                 self.tasks.end(task, Err(reason.clone()));
-                Err(End::Failed(capture::Fault::source(reason)))
+                Err(End::Failed(Fault::source(reason)))
             }
         }
     }
@@ -503,10 +504,10 @@ impl Worker {
 fn build_alone(
     spec: &CaptureSpec,
     uses: &[watchpost_pipelines::tasks::Use],
-) -> Result<capture::Capture, capture::Fault> {
+) -> Result<capture::Capture, Fault> {
     let setup = Setup::alone(&spec.camera, uses)
-        .map_err(|conflicts| capture::Fault::permanent(Conflict::list(&conflicts)))?;
+        .map_err(|conflicts| Fault::permanent(Conflict::list(&conflicts)))?;
     let source = spec.camera.primary_source();
-    let source = source.ok_or_else(|| capture::Fault::permanent("the camera has no source"))?;
+    let source = source.ok_or_else(|| Fault::permanent("the camera has no source"))?;
     capture::build_from(source, &setup, &spec.camera, &spec.failed_decoders, None)
 }

@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 use std::sync::mpsc::{Receiver, TryRecvError, channel};
 use std::time::{Duration, Instant};
 use watchpost_pipelines::camera::{CameraConfig, Role, Source};
-use watchpost_pipelines::capture::{self, Capture, CaptureEvent, FaultKind, Setup};
+use watchpost_pipelines::capture::{self, Capture, CaptureEvent, Setup};
+use watchpost_pipelines::fault::{Fault, FaultKind};
 use watchpost_pipelines::secret::hide;
 use watchpost_pipelines::spec::CaptureSpec;
 use watchpost_pipelines::tasks::{Taps, Task};
@@ -33,7 +34,7 @@ struct Feed {
     /// None while nobody needs it, and until the next attempt.
     capture: Option<(Capture, Messages)>,
     /// A fault that is being looked into.
-    fault: Option<(capture::Fault, Receiver<String>)>,
+    fault: Option<(Fault, Receiver<String>)>,
     needed: Instant,
     try_at: Instant,
     failure: Option<Failure>,
@@ -51,7 +52,7 @@ pub struct Failure {
 
 impl Feed {
     /// Lets go of the connection, and looks into it in the background: that may take longer than other sources can wait.
-    fn look_into(&mut self, fault: capture::Fault, message: gst::Message, waker: &Waker) {
+    fn look_into(&mut self, fault: Fault, message: gst::Message, waker: &Waker) {
         self.capture = None;
         let (sender, why) = channel();
         let waker = waker.clone();
@@ -67,7 +68,7 @@ impl Feed {
         self.fault = Some((fault, why));
     }
 
-    fn failed(&mut self, role: Role, fault: &capture::Fault, now: Instant) {
+    fn failed(&mut self, role: Role, fault: &Fault, now: Instant) {
         let (role, why) = (role.as_str(), &fault.reason);
         let reason = match &self.source {
             Source::Rtsp(rtsp) => format!("source for {role}, {}: {why}", hide(&rtsp.url)),
@@ -199,7 +200,7 @@ impl Feeds {
                     match capture.handle(&message) {
                         Some(CaptureEvent::Failed(fault)) => failure = Some((fault, message)),
                         Some(CaptureEvent::Ended) => {
-                            let fault = capture::Fault::source("the source has ended");
+                            let fault = Fault::source("the source has ended");
                             failure = Some((fault, message));
                         }
                         Some(CaptureEvent::Warning(text)) => tracing::warn!("{text}"),
@@ -231,7 +232,7 @@ fn connect(
     camera: &CameraConfig,
     failed_decoders: &[String],
     waker: &Waker,
-) -> Result<(Capture, Messages), capture::Fault> {
+) -> Result<(Capture, Messages), Fault> {
     let capture = capture::build_from(
         source,
         &Setup::standing(camera),

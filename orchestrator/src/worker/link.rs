@@ -1,8 +1,10 @@
 //! A worker's end of the pipes: lines come in through a thread, reports go out one line each, several in one piece where they
 //! are made together.
 
-use super::protocol::{Level, Report};
+use crate::protocol::{Level, LogLine, Report};
+use anyhow::{Context, Result};
 use std::io::{BufRead, Write};
+use std::marker::PhantomData;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -42,8 +44,8 @@ impl Waker {
     }
 }
 
-/// Starts logging and reading; answers with the loop's inputs.
-pub fn start() -> (Receiver<Input>, Waker) {
+/// Starts logging, by this kind of reports, and reading; answers with the loop's inputs.
+pub fn start<R: Report>() -> Result<(Receiver<Input>, Waker)> {
     let filter =
         EnvFilter::try_from_env("WATCHPOST_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
     tracing_subscriber::fmt()
@@ -52,15 +54,15 @@ pub fn start() -> (Receiver<Input>, Waker) {
         .with_level(false)
         .with_ansi(false)
         .without_time()
-        .with_writer(LogReports)
+        .with_writer(LogReports::<R>(PhantomData))
         .init();
     let (sender, inputs) = sync_channel(INPUTS);
     let waker = Waker::to(sender.clone());
     std::thread::Builder::new()
         .name("input".into())
         .spawn(move || read(&sender))
-        .expect("a process that has just started can start a thread");
-    (inputs, waker)
+        .context("cannot start a thread")?;
+    Ok((inputs, waker))
 }
 
 fn read(inputs: &SyncSender<Input>) {
@@ -92,12 +94,11 @@ impl Out {
         OUT.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn add(&mut self, report: &Report) {
+    fn add(&mut self, report: &impl Report, urgent: bool) {
         serde_json::to_writer(&mut self.lines, report)
             .expect("the protocol's types have string keys only");
         self.lines.push(b'\n');
-        // What is logged must not wait for whatever hangs meanwhile.
-        if !self.held || matches!(report, Report::Log { .. }) {
+        if urgent || !self.held {
             self.send();
         }
     }
@@ -114,8 +115,8 @@ impl Out {
 }
 
 /// Sends a report.
-pub fn report(report: &Report) {
-    Out::lock().add(report);
+pub fn report(report: &impl Report) {
+    Out::lock().add(report, false);
 }
 
 /// While it lives reports wait, and then go out in one piece: each piece wakes the supervisor.
@@ -140,35 +141,37 @@ impl Drop for Together {
 }
 
 /// Log lines as reports, so that the supervisor knows how loud they are.
-struct LogReports;
+struct LogReports<R>(PhantomData<fn() -> R>);
 
-impl<'a> MakeWriter<'a> for LogReports {
-    type Writer = LogReport;
+impl<'a, R: Report> MakeWriter<'a> for LogReports<R> {
+    type Writer = LogReport<R>;
 
-    fn make_writer(&'a self) -> LogReport {
-        LogReport(Level::Info)
+    fn make_writer(&'a self) -> LogReport<R> {
+        LogReport(Level::Info, PhantomData)
     }
 
-    fn make_writer_for(&'a self, meta: &tracing::Metadata<'_>) -> LogReport {
-        LogReport(match *meta.level() {
+    fn make_writer_for(&'a self, meta: &tracing::Metadata<'_>) -> LogReport<R> {
+        let level = match *meta.level() {
             tracing::Level::ERROR => Level::Error,
             tracing::Level::WARN => Level::Warn,
             tracing::Level::INFO => Level::Info,
             _ => Level::Debug,
-        })
+        };
+        LogReport(level, PhantomData)
     }
 }
 
-struct LogReport(Level);
+struct LogReport<R>(Level, PhantomData<fn() -> R>);
 
-impl Write for LogReport {
+impl<R: Report> Write for LogReport<R> {
     fn write(&mut self, text: &[u8]) -> std::io::Result<usize> {
         let message = String::from_utf8_lossy(text);
-        report(&Report::Log {
+        let line = LogLine {
             level: self.0,
-            camera: None,
-            message: hide(message.trim()).to_string(),
-        });
+            message: hide(message.trim()),
+        };
+        // A log line does not wait for the other reports: what collects them may hang.
+        Out::lock().add(&R::log(line), true);
         Ok(text.len())
     }
 

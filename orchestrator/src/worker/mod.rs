@@ -8,7 +8,6 @@ mod link;
 mod messages;
 mod objects;
 mod picture;
-pub mod protocol;
 mod room;
 mod running;
 mod scene;

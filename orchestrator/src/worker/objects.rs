@@ -1,6 +1,6 @@
 //! The objects of one camera, from what its tracker says: messages tell of changes, frames of places.
 
-use super::protocol::{Object, ObjectState};
+use crate::protocol::{Object, ObjectState};
 use detection::{BBox, TrackChange};
 use detection_meta::TrackMessage;
 use std::collections::BTreeMap;

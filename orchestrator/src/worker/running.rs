@@ -3,14 +3,15 @@
 use super::link::{Waker, report};
 use super::messages::Messages;
 use super::picture::Freeze;
-use super::protocol::{CaptureStats, FaultKind, Report};
 use super::room::Room;
+use crate::protocol::{CaptureReport, CaptureStats};
 use gst::prelude::*;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use watchpost_pipelines::camera::{CameraConfig, Source};
-use watchpost_pipelines::capture::{self, Capture, CaptureEvent};
+use watchpost_pipelines::capture::{Capture, CaptureEvent};
+use watchpost_pipelines::fault::{Fault, FaultKind};
 use watchpost_pipelines::spec::CaptureSpec;
 use watchpost_pipelines::tasks::Taps;
 
@@ -52,36 +53,31 @@ struct Figures {
 pub enum End {
     /// The source was played to its end.
     Ended,
-    /// Its pipeline failed.
-    Failed(capture::Fault),
+    /// Its pipeline failed, or delivers nothing usable.
+    Failed(Fault),
     /// Its frames have more bytes than the ring was granted for.
     TooLarge(u64),
-    /// It delivers, but nothing usable.
-    Unusable(FaultKind, String),
 }
 
 impl End {
-    /// Tells the supervisor.
-    pub fn tell(&self) {
-        let (kind, reason) = match self {
-            Self::Ended => (
+    /// The report that says so.
+    pub fn report(&self) -> CaptureReport {
+        match self {
+            Self::Ended => CaptureReport::Fault(Fault::new(
                 FaultKind::Ended,
-                "the source has ended (loop is false)".to_owned(),
-            ),
-            Self::Failed(fault) => return tell_fault(fault),
-            Self::TooLarge(bytes) => return report(&Report::TooLarge { bytes: *bytes }),
-            Self::Unusable(kind, reason) => (*kind, reason.clone()),
-        };
-        report(&Report::Fault { kind, reason });
+                "the source has ended (loop is false)",
+            )),
+            Self::Failed(fault) => CaptureReport::Fault(fault.clone()),
+            Self::TooLarge(bytes) => CaptureReport::TooLarge { bytes: *bytes },
+        }
     }
 
-    /// For people.
+    /// The reason in words.
     pub fn reason(&self) -> String {
         match self {
             Self::Ended => "the source has ended".into(),
             Self::Failed(fault) => fault.reason.clone(),
             Self::TooLarge(bytes) => format!("its frames have {bytes} bytes"),
-            Self::Unusable(_, reason) => reason.clone(),
         }
     }
 }
@@ -152,7 +148,7 @@ impl Running {
                 Some(CaptureEvent::Ended) if self.may_end => return Some(End::Ended),
                 // A camera that goes off tells so, as a server does that closes the connection: it comes back.
                 Some(CaptureEvent::Ended) => {
-                    let fault = capture::Fault::source("the stream has ended");
+                    let fault = Fault::source("the stream has ended");
                     return Some(End::Failed(fault));
                 }
                 Some(CaptureEvent::Failed(fault)) => return Some(End::Failed(fault)),
@@ -178,13 +174,13 @@ impl Running {
             && let Some((width, height)) = size
         {
             self.size = size;
-            report(&Report::RingReady { width, height });
+            report(&CaptureReport::RingReady { width, height });
         }
         if self.decoder.is_none()
             && let Some(name) = self.capture.decoder()
         {
             self.decoder = Some(name.clone());
-            report(&Report::Decoder { name });
+            report(&CaptureReport::Decoder { name });
         }
     }
 
@@ -213,19 +209,19 @@ impl Running {
             0
         };
         let rate = stats.source_fps;
-        report(&Report::Capture(stats));
+        report(&CaptureReport::Stats(stats));
         if self.too_fast >= RATE_CHECKS {
-            return Some(End::Unusable(
+            return Some(End::Failed(Fault::new(
                 FaultKind::Rate,
                 format!("{rate:.0} frames per second come from it, more than any camera has"),
-            ));
+            )));
         }
         let frozen = self.picture.lock().ok().and_then(|p| p.frozen_for());
         if let Some(time) = frozen {
-            return Some(End::Unusable(
+            return Some(End::Failed(Fault::new(
                 FaultKind::Frozen,
                 format!("the picture has not changed for {} s", time.as_secs()),
-            ));
+            )));
         }
         None
     }
@@ -284,27 +280,6 @@ fn drops(sink: &gst::Element) -> std::collections::BTreeMap<String, u64> {
         }
     }
     drops
-}
-
-/// Tells the supervisor why a pipeline failed.
-pub fn tell_fault(fault: &capture::Fault) {
-    if let Some(name) = fault
-        .decoder
-        .clone()
-        .filter(|_| fault.kind == capture::FaultKind::Decode)
-    {
-        report(&Report::DecoderFailed { name });
-    }
-    report(&Report::Fault {
-        kind: match fault.kind {
-            capture::FaultKind::Auth => FaultKind::Auth,
-            capture::FaultKind::Source => FaultKind::Source,
-            capture::FaultKind::Decode => FaultKind::Decode,
-            capture::FaultKind::Memory => FaultKind::Memory,
-            capture::FaultKind::Permanent => FaultKind::Permanent,
-        },
-        reason: fault.reason.clone(),
-    });
 }
 
 #[cfg(test)]

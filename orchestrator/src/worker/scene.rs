@@ -1,10 +1,12 @@
 //! One camera in the analysis worker: its pipeline, what it finds, how fast it is.
 
-use super::link::{Waker, report};
+use super::link::{self, Waker};
 use super::messages::Messages;
 use super::objects::{Objects, Place};
-use super::protocol::{AnalysisStats, GridAction, Report, UnreadObjects};
 use crate::clock::now;
+use crate::protocol::{
+    AnalysisReport, AnalysisStats, CameraReport, GridAction, TrackReport, UnreadObjects,
+};
 use detection::FrameSize;
 use detection_meta::{MotionMessage, TrackMessage, detections};
 use gst::prelude::*;
@@ -14,26 +16,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use watchpost_pipelines::analysis::{self, Analysis, AnalysisError};
+use watchpost_pipelines::fault::{Fault, FaultKind};
+use watchpost_pipelines::gst::error_words;
 use watchpost_pipelines::secret::hide;
 use watchpost_pipelines::spec::AnalysisSpec;
-
-/// Why a camera cannot be analysed.
-#[derive(Debug)]
-pub struct Fault {
-    /// For people.
-    pub reason: String,
-    /// Trying again cannot help.
-    pub permanent: bool,
-}
-
-impl From<AnalysisError> for Fault {
-    fn from(error: AnalysisError) -> Self {
-        Self {
-            reason: error.to_string(),
-            permanent: true,
-        }
-    }
-}
 
 /// A camera's place in the file of marks.
 pub type Mark = (Arc<File>, u32);
@@ -95,7 +81,7 @@ struct Counters {
 impl Scene {
     /// Builds and starts the pipeline. The model is loaded in the background; what goes wrong comes by the bus.
     pub fn start(spec: AnalysisSpec, mark: Option<Mark>, waker: &Waker) -> Result<Self, Fault> {
-        let analysis = analysis::build(&spec)?;
+        let analysis = analysis::build(&spec).map_err(permanent)?;
         if let (Some(detect), Some(grid)) = (analysis.detect(), &spec.region_grid) {
             // One that cannot be read is told by a warning, and learning begins anew.
             detect.set_property("region-grid", grid);
@@ -136,6 +122,13 @@ impl Scene {
         })
     }
 
+    fn report(&self, report: CameraReport) {
+        link::report(&AnalysisReport::Camera {
+            camera: self.spec.name.clone(),
+            report,
+        });
+    }
+
     /// Resets, freezes or thaws the region grid, and tells what came of it.
     pub fn act_on_grid(&mut self, action: GridAction) {
         let Some(detect) = self.analysis.detect() else {
@@ -158,8 +151,7 @@ impl Scene {
             told: Instant::now(),
         };
         if let Some(json) = detect.property::<Option<String>>("region-grid") {
-            report(&Report::Grid {
-                camera: self.spec.name.clone(),
+            self.report(CameraReport::Grid {
                 json,
                 frozen: detect.property("freeze-grid"),
             });
@@ -168,7 +160,9 @@ impl Scene {
 
     /// Takes over what can change while it runs.
     pub fn update(&mut self, spec: &AnalysisSpec) -> Result<(), Fault> {
-        self.analysis.update(&self.spec.camera, &spec.camera)?;
+        self.analysis
+            .update(&self.spec.camera, &spec.camera)
+            .map_err(permanent)?;
         self.spec = spec.clone();
         Ok(())
     }
@@ -190,9 +184,7 @@ impl Scene {
         let first = !self.running;
         if first {
             self.running = true;
-            report(&Report::Attached {
-                camera: self.spec.name.clone(),
-            });
+            self.report(CameraReport::Attached);
         }
         self.newest = Some(frame.captured);
         self.objects
@@ -200,8 +192,7 @@ impl Scene {
         let objects = self.objects.all();
         if !objects.is_empty() || self.told_objects || first {
             self.told_objects = !objects.is_empty();
-            report(&Report::Objects {
-                camera: self.spec.name.clone(),
+            self.report(CameraReport::Objects {
                 frame: frame.captured,
                 objects: UnreadObjects::of(&objects),
             });
@@ -217,40 +208,38 @@ impl Scene {
                 }
                 Ok(())
             }
-            gst::MessageView::Error(error) => Err(Fault {
-                reason: hide(&describe(error)),
-                permanent: error.error().matches(gst::CoreError::MissingPlugin),
-            }),
+            gst::MessageView::Error(error) => {
+                let kind = if error.error().matches(gst::CoreError::MissingPlugin) {
+                    FaultKind::Permanent
+                } else {
+                    FaultKind::Source
+                };
+                Err(Fault::new(kind, error_words(error)))
+            }
             gst::MessageView::Warning(warning) => {
                 tracing::warn!("{}: {}", self.spec.name, hide(warning.error().message()));
                 Ok(())
             }
-            gst::MessageView::Eos(_) => Err(Fault {
-                reason: "the ring has ended".into(),
-                permanent: false,
-            }),
+            gst::MessageView::Eos(_) => Err(Fault::source("the ring has ended")),
             _ => Ok(()),
         }
     }
 
     fn element_message(&mut self, structure: &gst::StructureRef) {
-        let camera = || self.spec.name.clone();
         let clock = WallClock::of(self.analysis.pipeline());
         if let Some(track) = TrackMessage::parse(structure) {
             let size = frame_size(&self.analysis).unwrap_or((1, 1));
             let object = self.objects.change(&track, size, |time| clock.at(time));
-            report(&Report::Track {
-                camera: self.spec.name.clone(),
-                change: track.change.as_str().to_owned(),
+            self.report(CameraReport::Track(TrackReport {
+                change: track.change,
                 object,
-                place: [track.bbox.x1, track.bbox.y1, track.bbox.x2, track.bbox.y2],
+                bbox: track.bbox,
                 path_length: track.path_length,
                 entered: track.entered,
                 left: track.left,
-            });
+            }));
         } else if let Some(motion) = MotionMessage::parse(structure) {
-            report(&Report::Motion {
-                camera: camera(),
+            self.report(CameraReport::Motion {
                 active: motion.active,
                 at: motion.pts.map_or_else(now, |pts| clock.at(pts)),
             });
@@ -298,20 +287,17 @@ impl Scene {
                 skipped.insert(reason.to_owned(), count);
             }
         }
-        report(&Report::Analysis {
-            camera: self.spec.name.clone(),
-            stats: AnalysisStats {
-                process_fps: frames as f64 / passed,
-                detection_fps: inferred as f64 / passed,
-                skipped_fps: now.skipped.saturating_sub(before.skipped) as f64 / passed,
-                skipped,
-                detection_frame: self.newest,
-                age: (frames > 0)
-                    .then(|| now.age.saturating_sub(before.age) as f64 / 1e6 / frames as f64),
-                inference_ms: each(now.inference_ms - before.inference_ms),
-                queue_ms: each(now.queue_ms - before.queue_ms),
-            },
-        });
+        self.report(CameraReport::Stats(AnalysisStats {
+            process_fps: frames as f64 / passed,
+            detection_fps: inferred as f64 / passed,
+            skipped_fps: now.skipped.saturating_sub(before.skipped) as f64 / passed,
+            skipped,
+            detection_frame: self.newest,
+            age: (frames > 0)
+                .then(|| now.age.saturating_sub(before.age) as f64 / 1e6 / frames as f64),
+            inference_ms: each(now.inference_ms - before.inference_ms),
+            queue_ms: each(now.queue_ms - before.queue_ms),
+        }));
         self.before = now;
         if self.grid.told.elapsed() >= GRID_EVERY
             && self.analysis.detect().map_or(0, grid_changes) != self.grid.changes
@@ -328,6 +314,11 @@ impl Drop for Scene {
             self.tell_grid();
         }
     }
+}
+
+/// A pipeline that cannot be built or changed fails in the same way next time.
+fn permanent(error: AnalysisError) -> Fault {
+    Fault::permanent(error.to_string())
 }
 
 fn grid_changes(detect: &gst::Element) -> u64 {
@@ -431,18 +422,4 @@ fn stats(element: &gst::Element) -> Option<gst::Structure> {
         .find_property("stats")
         .filter(|p| p.value_type() == gst::Structure::static_type())?;
     element.property::<Option<gst::Structure>>("stats")
-}
-
-/// What an error message says, with the part of the debug text that is for people.
-fn describe(error: &gst::message::Error) -> String {
-    let mut text = error.error().message().trim_end_matches('.').to_owned();
-    // The debug text is "file(line): function (): /path:\n" and then what the element had to say.
-    let detail = error
-        .debug()
-        .and_then(|debug| Some(debug.split_once('\n')?.1.trim().to_owned()))
-        .filter(|detail| !detail.is_empty() && !text.contains(detail.as_str()));
-    if let Some(detail) = detail {
-        text = format!("{text}: {}", detail.lines().next().unwrap_or_default());
-    }
-    text
 }

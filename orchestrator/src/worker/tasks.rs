@@ -3,8 +3,8 @@
 
 use super::feeds::Failure;
 use super::link::{Waker, report};
-use super::protocol::Report;
 use crate::clock::now;
+use crate::protocol::CaptureReport;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -136,7 +136,7 @@ impl Tasks {
             },
             parameters,
         };
-        report(&Report::Task(entry.status.clone()));
+        report(&CaptureReport::Task(entry.status.clone()));
         self.entries.insert(task, entry);
     }
 
@@ -386,7 +386,7 @@ impl Tasks {
                 if let Some(entry) = self.entries.get_mut(&task) {
                     entry.status.files += 1;
                 }
-                report(&Report::File(file));
+                report(&CaptureReport::File(file));
                 continue;
             }
             let Some(entry) = self.entries.get_mut(&task).filter(|entry| entry.run == run) else {
@@ -403,7 +403,7 @@ impl Tasks {
                         series.position = Some(position);
                     }
                     entry.status.parameters = Some(entry.parameters.clone());
-                    report(&Report::Task(entry.status.clone()));
+                    report(&CaptureReport::Task(entry.status.clone()));
                 }
                 TaskEvent::Warning(text) => tracing::warn!("{task}: {text}"),
                 TaskEvent::Ended => endings.push((task, Ok(()))),
@@ -448,7 +448,7 @@ impl Tasks {
         }
         (entry.status.state, entry.status.detail) = (state, detail);
         if !self.quiet {
-            report(&Report::Task(entry.status.clone()));
+            report(&CaptureReport::Task(entry.status.clone()));
         }
     }
 

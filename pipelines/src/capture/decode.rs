@@ -2,8 +2,8 @@
 
 use gst::prelude::*;
 
-use super::fault::Fault;
 use crate::camera::Decoder;
+use crate::fault::Fault;
 
 /// A video codec and what handles it.
 struct Codec {

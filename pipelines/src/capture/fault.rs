@@ -2,55 +2,9 @@
 
 use gst::prelude::*;
 
+use crate::fault::{Fault, FaultKind};
+use crate::gst::error_words;
 use crate::libcamera;
-use crate::secret;
-
-/// What follows from a fault.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum FaultKind {
-    /// The camera refused the credentials.
-    Auth,
-    /// The source cannot be reached, went away, or sends nothing usable.
-    Source,
-    /// The decoder failed; another one may do.
-    Decode,
-    /// Memory for the ring could not be had.
-    Memory,
-    /// Waiting will not help: an element is missing, or the configuration cannot work.
-    Permanent,
-}
-
-/// Why a capture pipeline cannot go on.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{reason}")]
-pub struct Fault {
-    /// What follows from it.
-    pub kind: FaultKind,
-    /// For people, without credentials.
-    pub reason: String,
-    /// The decoder that failed, by the name of its factory.
-    pub decoder: Option<String>,
-}
-
-impl Fault {
-    /// Waiting will not help.
-    pub fn permanent(reason: impl AsRef<str>) -> Self {
-        Self::of(FaultKind::Permanent, reason.as_ref())
-    }
-
-    /// The source gives nothing now, and may again.
-    pub fn source(reason: impl AsRef<str>) -> Self {
-        Self::of(FaultKind::Source, reason.as_ref())
-    }
-
-    fn of(kind: FaultKind, reason: &str) -> Self {
-        Self {
-            kind,
-            reason: secret::hide(reason),
-            decoder: None,
-        }
-    }
-}
 
 /// Reads an error message. `decoder` and `sink` are the elements of the pipeline an error may come from.
 pub(crate) fn classify(
@@ -89,7 +43,7 @@ pub(crate) fn classify(
     let mut reason = if without_video {
         "the camera offers no video, or none over the configured `transport`".into()
     } else {
-        words(error)
+        error_words(error)
     };
     if let Some(decoder) = failed_decoder {
         reason = format!("decoder {}: {reason}", factory_name(decoder));
@@ -98,9 +52,8 @@ pub(crate) fn classify(
         reason = format!("{reason}; {advice}");
     }
     Fault {
-        kind,
-        reason: secret::hide(&reason),
         decoder: failed_decoder.map(factory_name),
+        ..Fault::new(kind, reason)
     }
 }
 
@@ -113,30 +66,6 @@ fn without_video(error: &gst::message::Error) -> bool {
 pub(super) fn rtspsrc(error: &gst::message::Error) -> Option<&gst::Element> {
     let source = error.src()?.downcast_ref::<gst::Element>()?;
     (factory_name(source) == "rtspsrc").then_some(source)
-}
-
-/// An error in words, without credentials.
-pub(crate) fn describe(error: &gst::message::Error) -> String {
-    secret::hide(&words(error))
-}
-
-/// What GStreamer says, with the detail it hides in its debug text.
-fn words(error: &gst::message::Error) -> String {
-    let mut words = error.error().message().trim_end_matches('.').to_owned();
-    if let Some(detail) = error.debug().as_deref().and_then(detail)
-        && !words.contains(detail)
-    {
-        words.push_str(": ");
-        words.push_str(detail);
-    }
-    words
-}
-
-/// The part of GStreamer's debug text that says something: what follows `file(line): function (): /object/path:`.
-fn detail(debug: &str) -> Option<&str> {
-    let text = debug.split_once('\n').map_or("", |(_, text)| text).trim();
-    let text = text.lines().next().unwrap_or("").trim_end_matches('.');
-    (!text.is_empty()).then_some(text)
 }
 
 pub(crate) fn factory_name(element: &gst::Element) -> String {

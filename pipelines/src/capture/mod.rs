@@ -23,8 +23,6 @@ use std::sync::{Arc, Mutex, Weak};
 use gst::prelude::*;
 
 pub use decode::check_decoder;
-pub(crate) use fault::describe;
-pub use fault::{Fault, FaultKind};
 pub use rate::RateLimiter;
 pub use reach::why_not_connected;
 pub use setup::Setup;
@@ -32,6 +30,7 @@ use source::Pace;
 pub use source::{check_source, split_credentials, split_port};
 
 use crate::camera::{CameraConfig, Decoder, Source};
+use crate::fault::{Fault, FaultKind};
 use crate::secret;
 use crate::spec::CaptureSpec;
 use crate::tasks::{Stream, Tap, Taps};
@@ -545,11 +544,9 @@ impl Capture {
                 return Err(fault);
             }
         }
-        Err(Fault {
-            kind: FaultKind::Source,
-            reason: format!("the pipeline does not go to {state:?}"),
-            decoder: None,
-        })
+        Err(Fault::source(format!(
+            "the pipeline does not go to {state:?}"
+        )))
     }
 
     /// With the SEGMENT flag the demuxer says when it is through instead of sending EOS.

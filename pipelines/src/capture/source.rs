@@ -4,12 +4,12 @@ use std::path::Path;
 
 use gst::prelude::*;
 
-use super::fault::Fault;
 use super::setup::Setup;
 use crate::camera::{
     CameraConfig, FileSource, LibcameraSource, RtspSource, RtspTransport, Source, TestSource,
     V4l2Source,
 };
+use crate::fault::Fault;
 use crate::libcamera::{self, Built};
 use crate::tasks::{Size, Stream};
 use crate::test_source;
@@ -224,11 +224,10 @@ fn percent_decoded(text: &str) -> String {
 
 fn file(source: &FileSource) -> Result<SourceElements, Fault> {
     if !Path::new(&source.path).is_file() {
-        return Err(Fault {
-            kind: super::FaultKind::Source,
-            reason: format!("file {} does not exist", source.path.display()),
-            decoder: None,
-        });
+        return Err(Fault::source(format!(
+            "file {} does not exist",
+            source.path.display()
+        )));
     }
     let reader = make("filesrc", "libgstreamer1.0-0")?;
     reader.set_property(

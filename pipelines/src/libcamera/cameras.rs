@@ -3,7 +3,7 @@
 use gst::prelude::*;
 
 use super::Refusal;
-use crate::capture::FaultKind;
+use crate::fault::FaultKind;
 
 /// A camera libcamera found.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 
 use gst::prelude::*;
 
-use crate::capture::FaultKind;
+use crate::fault::FaultKind;
 
 /// Parts of messages in lower case, what follows from them, and what to do. The first that fits counts.
 const CAUSES: [(&[&str], FaultKind, &str); 8] = [

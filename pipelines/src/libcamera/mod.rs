@@ -30,7 +30,7 @@ mod modes;
 mod plan;
 mod rate;
 
-use crate::capture::{Fault, FaultKind};
+use crate::fault::{Fault, FaultKind};
 
 pub use abilities::{Abilities, Version};
 pub use build::{Built, build};
@@ -62,10 +62,6 @@ impl Refusal {
 
 impl From<Refusal> for Fault {
     fn from(refusal: Refusal) -> Self {
-        Self {
-            kind: refusal.kind,
-            reason: refusal.reason,
-            decoder: None,
-        }
+        Self::new(refusal.kind, refusal.reason)
     }
 }

@@ -36,7 +36,7 @@ pub(crate) fn reason(pipeline: &gst::Pipeline) -> Option<String> {
 
 /// An error in words: what GStreamer says, and the detail it hides in the debug text.
 pub(crate) fn reason_of(error: &gst::message::Error) -> String {
-    crate::capture::describe(error)
+    crate::gst::error_words(error)
 }
 
 /// A pipeline that is taken down when it is let go.

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use gstlibcameratest::{Environment, within};
 use watchpost_pipelines::camera::LibcameraSource;
-use watchpost_pipelines::capture::FaultKind;
+use watchpost_pipelines::fault::FaultKind;
 use watchpost_pipelines::libcamera::{self, cameras, resolve};
 use watchpost_pipelines::tasks::Use;
 

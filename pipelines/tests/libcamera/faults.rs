@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use gst::prelude::*;
 use gstlibcameratest::{Environment, within};
-use watchpost_pipelines::capture::FaultKind;
+use watchpost_pipelines::fault::FaultKind;
 use watchpost_pipelines::libcamera::{Built, cause_of};
 use watchpost_pipelines::tasks::{Merged, Size, Stream, Use};
 
