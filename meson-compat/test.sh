@@ -11,7 +11,7 @@ meson setup "$work/build" meson-compat --buildtype=debug --prefix=/usr -Dtarget_
 DESTDIR="$work/root" meson install -C "$work/build"
 
 plugins=$(dirname "$(find "$work/root" -name libgstshmring.so)")
-for element in shmringsink shmringsrc motiondetect regiondetect objecttrack; do
+for element in shmringsink shmringsrc motiondetect regiondetect objecttrack watchposttestsrc; do
     # A registry and a path of its own: an installed copy cannot answer for the one under test.
     said=$(GST_REGISTRY="$work/registry" GST_PLUGIN_PATH="$plugins" gst-inspect-1.0 "$element") \
         || { echo "meson-compat: gst-inspect-1.0 does not find $element in $plugins"; exit 1; }
@@ -19,4 +19,4 @@ for element in shmringsink shmringsrc motiondetect regiondetect objecttrack; do
         || { echo "meson-compat: $element comes from elsewhere:"; grep Filename <<<"$said"; exit 1; }
 done
 "$work/root/usr/bin/watchpost" --version
-echo "meson-compat: 5 elements installed and found"
+echo "meson-compat: 6 elements installed and found"

@@ -1,11 +1,11 @@
 #!/bin/bash
-# Builds the three plugins and gathers just them in target/gst-plugins: pointed at all of target/, GStreamer would try
+# Builds the four plugins and gathers just them in target/gst-plugins: pointed at all of target/, GStreamer would try
 # to load every library it meets there.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 cargo=${CARGO:-cargo}
 target=${CARGO_TARGET_DIR:-target}
-stems=(shmring regiondetect objecttrack)
+stems=(shmring regiondetect objecttrack testscene)
 crates=("${stems[@]/#/gst-plugin-}")
 
 read -ra features <<<"$(scripts/gst-features.sh "${crates[@]}")"

@@ -3,7 +3,7 @@
 #   scripts/gst-features.sh [CRATE...]     (default: every crate that has such features)
 set -euo pipefail
 LEVELS=(1.24) # each level that our crates have a feature `vX_Y` for
-[ $# -gt 0 ] || set -- detection-meta gst-plugin-shmring gst-plugin-regiondetect gst-plugin-objecttrack watchpost
+[ $# -gt 0 ] || set -- detection-meta gst-plugin-{shmring,regiondetect,objecttrack,testscene} watchpost
 
 version=$(pkg-config --modversion gstreamer-1.0)
 features=()

@@ -17,6 +17,7 @@ fn init() {
     gstshmring::plugin_register_static().unwrap();
     gstregiondetect::plugin_register_static().unwrap();
     gstobjecttrack::plugin_register_static().unwrap();
+    gsttestscene::plugin_register_static().unwrap();
     // The lines are for the project's root.
     std::env::set_current_dir(root()).unwrap();
 }
@@ -112,6 +113,7 @@ fn each_line_of_the_map_runs() {
         "motiondetect",
         "regiondetect",
         "objecttrack",
+        "watchposttestsrc",
     ];
     // A ring is read while its writer runs, so what was started is kept until the end.
     let mut running = Vec::new();
@@ -130,7 +132,7 @@ fn the_lines_of_the_element_pages_parse() {
     let folder = std::fs::read_dir(root().join("docs/elements")).unwrap();
     let mut pages: Vec<_> = folder.map(|entry| entry.unwrap().path()).collect();
     pages.sort();
-    assert_eq!(pages.len(), 5, "a page per element: {pages:?}");
+    assert_eq!(pages.len(), 6, "a page per element: {pages:?}");
     for page in pages {
         let lines = launch_lines(&page);
         assert!(!lines.is_empty(), "{} has no launch line", page.display());

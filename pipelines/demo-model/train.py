@@ -2,7 +2,7 @@
 
     make demo-model          # or: python train.py --renderer PATH/TO/examples/render --out demo.onnx
 
-The data is rendered while training (pipelines/examples/render.rs), nothing is downloaded, and seeds are fixed. The
+The data is rendered while training (plugins/testscene/examples/render.rs), nothing is downloaded, and seeds are fixed. The
 evaluation at the end runs the written ONNX file on seeds that training never saw.
 """
 

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::path::Path;
 
+use gsttestscene::scene::Script;
 use watchpost_pipelines::camera::{
     CameraConfig, Coordinates, Masks, ObjectFilter, Role, Source, SourceEntry,
 };
 use watchpost_pipelines::capture::{split_credentials, split_port};
 use watchpost_pipelines::model::ModelConfig;
-use watchpost_pipelines::scene::Script;
 use watchpost_pipelines::tasks::Profiles;
 
 use super::file::Config;

@@ -34,6 +34,7 @@ pub fn run() -> Result<ExitCode> {
     let spec: CaptureSpec = serde_json::from_str(&first).context("the specification")?;
     gst::init().context("GStreamer")?;
     gstshmring::plugin_register_static().context("plugin shmring")?;
+    gsttestscene::plugin_register_static().context("plugin testscene")?;
     match Worker::start(spec, &waker) {
         Ok(mut worker) => worker.work(&inputs),
         Err(fault) => report(&CaptureReport::Fault(fault)),

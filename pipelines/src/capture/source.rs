@@ -12,7 +12,6 @@ use crate::camera::{
 use crate::fault::Fault;
 use crate::libcamera::{self, Built};
 use crate::tasks::{Size, Stream};
-use crate::test_source;
 
 /// Who sees to it that frames come at their time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -301,7 +300,7 @@ fn libcamera(
 fn test(source: &TestSource) -> Result<gst::Element, Fault> {
     let fps = gst::Fraction::approximate_f64(source.fps)
         .ok_or_else(|| Fault::permanent(format!("{} is no frame rate", source.fps)))?;
-    test_source::make(&source.scene, source.width, source.height, fps)
+    gsttestscene::source::make(&source.scene, source.width, source.height, fps)
         .map(Cast::upcast)
         .map_err(|error| Fault::permanent(error.to_string()))
 }

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use detection::BBox;
 use gst::prelude::*;
-use watchpost_pipelines::scene::{Scene, Script, Truth};
-use watchpost_pipelines::test_source::{self, Speed};
+use gsttestscene::scene::{Scene, Script, Truth};
+use gsttestscene::source::{self, Speed};
 
 const SIZE: (u32, u32) = (640, 360);
 /// Pictures per scene, one a second.
@@ -29,7 +29,7 @@ fn look(spec: &str, label: &str, count: &mut Count) {
     let script: Script = spec.parse().unwrap();
     let scene = Scene::new(&script, SIZE.0, SIZE.1);
     let rate = gst::Fraction::new(1, 1);
-    let source = test_source::make_from(script, SIZE.0, SIZE.1, rate, Speed::Unlimited).unwrap();
+    let source = source::make_from(script, SIZE.0, SIZE.1, rate, Speed::Unlimited).unwrap();
     source.set_property("num-buffers", PICTURES as i32);
     let detect = gst::ElementFactory::make("regiondetect")
         .property("model", model.to_str().unwrap())

@@ -3,14 +3,15 @@
 use std::sync::{Condvar, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use gst::glib;
 use gst::prelude::*;
 use gst_base::prelude::*;
 use gst_base::subclass::base_src::CreateSuccess;
 use gst_base::subclass::prelude::*;
 use gst_video::prelude::*;
 
-use super::Speed;
-use crate::scene::{Ending, FramePlan, I420Mut, Next, Scene, SceneKind, Script};
+use crate::scene::{Ending, FramePlan, I420Mut, Next, Scene, SceneKind, Script, ScriptError};
+use crate::source::{self, Speed, TestSourceError};
 
 static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
     gst::DebugCategory::new(
@@ -61,6 +62,8 @@ struct State {
 #[derive(Default)]
 pub struct TestSource {
     settings: Mutex<Settings>,
+    /// The error of the property `scene`, which starting reports.
+    problem: Mutex<Option<ScriptError>>,
     /// Only the streaming thread holds it for long, and never while it waits.
     state: Mutex<Option<State>>,
     /// What caps are agreed on or about to be; apart from the state, since queries come at any time.
@@ -231,11 +234,89 @@ fn video_info(width: u32, height: u32, fps: gst::Fraction) -> Option<gst_video::
 #[glib::object_subclass]
 impl ObjectSubclass for TestSource {
     const NAME: &'static str = "WatchpostTestSource";
-    type Type = super::TestSource;
+    type Type = source::TestSource;
     type ParentType = gst_base::PushSrc;
 }
 
-impl ObjectImpl for TestSource {}
+impl ObjectImpl for TestSource {
+    fn properties() -> &'static [glib::ParamSpec] {
+        static PROPERTIES: LazyLock<Vec<glib::ParamSpec>> = LazyLock::new(|| {
+            let settings = Settings::default();
+            let side = |name, blurb, default| {
+                glib::ParamSpecUInt::builder(name)
+                    .blurb(blurb)
+                    .minimum(16)
+                    .maximum(source::MAX_SIZE)
+                    .default_value(default)
+                    .mutable_ready()
+                    .build()
+            };
+            vec![
+                glib::ParamSpecString::builder("scene")
+                    .blurb("Scene, options and scripted faults, as in docs/test-scenes.md")
+                    .default_value("walkers")
+                    .mutable_ready()
+                    .build(),
+                side("width", "Width of the frames, an even number", settings.width),
+                side("height", "Height of the frames, an even number", settings.height),
+                gst::ParamSpecFraction::builder("framerate")
+                    .blurb("Frames per second")
+                    .minimum(gst::Fraction::new(1, 3600))
+                    .maximum(gst::Fraction::new(i32::MAX, 1))
+                    .default_value(settings.fps)
+                    .mutable_ready()
+                    .build(),
+                glib::ParamSpecBoolean::builder("is-live")
+                    .blurb("Send each frame at its time, as a camera does; otherwise as fast as frames are taken")
+                    .default_value(true)
+                    .mutable_ready()
+                    .build(),
+            ]
+        });
+        PROPERTIES.as_ref()
+    }
+
+    fn constructed(&self) {
+        self.parent_constructed();
+        self.configure(Settings::default());
+    }
+
+    fn set_property(&self, _id: usize, value: &glib::Value, pspec: &glib::ParamSpec) {
+        const TYPE: &str = "GObject checks the type";
+        let mut settings = lock(&self.settings).clone();
+        match pspec.name() {
+            "scene" => {
+                let text = value.get::<Option<String>>().expect(TYPE);
+                let script = text.as_deref().unwrap_or("walkers").parse();
+                *lock(&self.problem) = script.as_ref().err().cloned();
+                settings.script = script.unwrap_or(settings.script);
+            }
+            "width" => settings.width = value.get().expect(TYPE),
+            "height" => settings.height = value.get().expect(TYPE),
+            "framerate" => settings.fps = value.get().expect(TYPE),
+            "is-live" => {
+                settings.speed = match value.get().expect(TYPE) {
+                    true => Speed::Live,
+                    false => Speed::Unlimited,
+                }
+            }
+            other => unreachable!("no property {other}"),
+        }
+        self.configure(settings);
+    }
+
+    fn property(&self, _id: usize, pspec: &glib::ParamSpec) -> glib::Value {
+        let settings = lock(&self.settings);
+        match pspec.name() {
+            "scene" => settings.script.to_string().to_value(),
+            "width" => settings.width.to_value(),
+            "height" => settings.height.to_value(),
+            "framerate" => settings.fps.to_value(),
+            "is-live" => (settings.speed == Speed::Live).to_value(),
+            other => unreachable!("no property {other}"),
+        }
+    }
+}
 impl GstObjectImpl for TestSource {}
 
 impl ElementImpl for TestSource {
@@ -273,6 +354,12 @@ impl ElementImpl for TestSource {
 impl BaseSrcImpl for TestSource {
     fn start(&self) -> Result<(), gst::ErrorMessage> {
         let settings = lock(&self.settings).clone();
+        if let Some(problem) = lock(&self.problem).clone() {
+            let error = TestSourceError::Script(problem);
+            return Err(gst::error_msg!(gst::ResourceError::Settings, ("{error}")));
+        }
+        source::check(settings.width, settings.height, settings.fps)
+            .map_err(|error| gst::error_msg!(gst::ResourceError::Settings, ("{error}")))?;
         *lock(&self.info) = video_info(settings.width, settings.height, settings.fps);
         let scene = Scene::new(&settings.script, settings.width, settings.height);
         let garbage = settings.script.seed | 1;

@@ -3,17 +3,17 @@
 //!
 //! ```no_run
 //! # gst::init().unwrap();
-//! let camera = watchpost_pipelines::test_source::make("walkers,stall@5s+3s", 640, 360, gst::Fraction::new(5, 1))?;
-//! # Ok::<(), watchpost_pipelines::test_source::TestSourceError>(())
+//! let camera = gsttestscene::source::make("walkers,stall@5s+3s", 640, 360, gst::Fraction::new(5, 1))?;
+//! # Ok::<(), gsttestscene::source::TestSourceError>(())
 //! ```
 //!
-//! The element is private to this crate: it is no factory and cannot be named in a launch line.
+//! A launch line names the element `watchposttestsrc`.
 
-mod imp;
-
+use gst::glib;
 use gst::prelude::*;
 use gst::subclass::prelude::*;
 
+use crate::imp;
 use crate::scene::{Script, ScriptError};
 
 glib::wrapper! {
@@ -71,15 +71,7 @@ pub fn make_from(
     fps: gst::Fraction,
     speed: Speed,
 ) -> Result<TestSource, TestSourceError> {
-    let possible = |side: u32| (16..=MAX_SIZE).contains(&side) && side.is_multiple_of(2);
-    if !possible(width) || !possible(height) {
-        return Err(TestSourceError::Size(width, height));
-    }
-    let rate = f64::from(fps.numer()) / f64::from(fps.denom());
-    // Slower than a frame an hour is a mistake too.
-    if !(1.0 / 3600.0..=1000.0).contains(&rate) {
-        return Err(TestSourceError::Rate(fps));
-    }
+    check(width, height, fps)?;
     let source: TestSource = glib::Object::new();
     source.imp().configure(imp::Settings {
         script,
@@ -89,4 +81,27 @@ pub fn make_from(
         speed,
     });
     Ok(source)
+}
+
+/// Refuses a size or a rate that cannot be rendered.
+pub(crate) fn check(width: u32, height: u32, fps: gst::Fraction) -> Result<(), TestSourceError> {
+    let possible = |side: u32| (16..=MAX_SIZE).contains(&side) && side.is_multiple_of(2);
+    if !possible(width) || !possible(height) {
+        return Err(TestSourceError::Size(width, height));
+    }
+    let rate = f64::from(fps.numer()) / f64::from(fps.denom());
+    // Slower than a frame an hour is a mistake too.
+    if !(1.0 / 3600.0..=1000.0).contains(&rate) {
+        return Err(TestSourceError::Rate(fps));
+    }
+    Ok(())
+}
+
+pub(crate) fn register(plugin: &gst::Plugin) -> Result<(), glib::BoolError> {
+    gst::Element::register(
+        Some(plugin),
+        "watchposttestsrc",
+        gst::Rank::NONE,
+        TestSource::static_type(),
+    )
 }

@@ -14,7 +14,7 @@
 use std::io::{self, Write};
 use std::time::{Duration, Instant};
 
-use watchpost_pipelines::scene::{I420Mut, Scene, SceneKind, Script, Truth};
+use gsttestscene::scene::{I420Mut, Scene, SceneKind, Script, Truth};
 
 /// Crops taken from one scene: a new background costs as much as many frames.
 const CROPS_PER_SEED: usize = 24;

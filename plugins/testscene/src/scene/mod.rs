@@ -1,12 +1,12 @@
 //! Test scenes: pictures with moving people and cars that need no camera, the same on every machine, with the truth
-//! about what is in them. No GStreamer here; `test_source` makes a live source of them.
+//! about what is in them. No GStreamer here; `source` makes a live source of them.
 //!
 //! A scene is a pure function of its seed and the time: any frame can be rendered without those before it, in any
 //! size. Rendering writes straight into the planes given and allocates nothing.
 //!
 //! ```
 //! use std::time::Duration;
-//! use watchpost_pipelines::scene::{I420Mut, Scene, Script};
+//! use gsttestscene::scene::{I420Mut, Scene, Script};
 //!
 //! let script: Script = "walkers,seed=3".parse()?;
 //! let mut scene = Scene::new(&script, 320, 180);
@@ -16,7 +16,7 @@
 //! let mut truths = Vec::new();
 //! scene.truth(at, &mut truths);
 //! assert!(truths.iter().any(|truth| truth.label == "person"));
-//! # Ok::<(), watchpost_pipelines::scene::ScriptError>(())
+//! # Ok::<(), gsttestscene::scene::ScriptError>(())
 //! ```
 
 mod actors;

@@ -5,7 +5,7 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use gst::prelude::*;
-use watchpost_pipelines::test_source::{self, Speed, TestSourceError};
+use gsttestscene::source::{self, Speed, TestSourceError};
 
 const DEADLINE: Duration = Duration::from_secs(30);
 
@@ -19,8 +19,7 @@ impl Player {
     fn new(spec: &str, fps: i32, speed: Speed) -> Self {
         gst::init().unwrap();
         let script = spec.parse().unwrap();
-        let source =
-            test_source::make_from(script, 64, 48, gst::Fraction::new(fps, 1), speed).unwrap();
+        let source = source::make_from(script, 64, 48, gst::Fraction::new(fps, 1), speed).unwrap();
         let sink = gst_app::AppSink::builder()
             .sync(false)
             .max_buffers(2)
@@ -263,8 +262,7 @@ fn a_source_can_be_started_again_and_begins_anew() {
 fn what_cannot_be_rendered_is_refused_with_a_reason() {
     gst::init().unwrap();
     let rate = gst::Fraction::new(5, 1);
-    let refused =
-        |spec, width, height, rate| test_source::make(spec, width, height, rate).unwrap_err();
+    let refused = |spec, width, height, rate| source::make(spec, width, height, rate).unwrap_err();
     assert!(matches!(
         refused("walker", 64, 48, rate),
         TestSourceError::Script(_)
@@ -278,6 +276,54 @@ fn what_cannot_be_rendered_is_refused_with_a_reason() {
         refused("still", 64, 48, gst::Fraction::new(0, 1)),
         TestSourceError::Rate(gst::Fraction::new(0, 1))
     );
+}
+
+#[test]
+fn a_launch_line_makes_the_element_and_is_refused_with_the_same_reasons() {
+    gst::init().unwrap();
+    gsttestscene::plugin_register_static().unwrap();
+    let play = |properties: &str| {
+        let line = format!("watchposttestsrc {properties} num-buffers=3 ! fakesink sync=false");
+        let pipeline = gst::parse::launch(&line).unwrap();
+        let _ = pipeline.set_state(gst::State::Playing);
+        let bus = pipeline.bus().unwrap();
+        let limit = gst::ClockTime::from_seconds(DEADLINE.as_secs());
+        let types = [gst::MessageType::Error, gst::MessageType::Eos];
+        let message = bus.timed_pop_filtered(limit, &types).unwrap();
+        let caps = pipeline
+            .downcast_ref::<gst::Bin>()
+            .unwrap()
+            .iterate_sources();
+        let source = caps.into_iter().next().unwrap().unwrap();
+        let caps = source.static_pad("src").unwrap().current_caps();
+        pipeline.set_state(gst::State::Null).unwrap();
+        match message.view() {
+            gst::MessageView::Error(error) => Err(error.error().to_string()),
+            _ => Ok(caps.unwrap().structure(0).unwrap().to_owned()),
+        }
+    };
+    let caps = play("scene=\"empty,seed=3\" width=64 height=48 framerate=50/1").unwrap();
+    assert_eq!(
+        (caps.get::<i32>("width"), caps.get::<i32>("height")),
+        (Ok(64), Ok(48))
+    );
+    assert_eq!(
+        caps.get::<gst::Fraction>("framerate"),
+        Ok(gst::Fraction::new(50, 1))
+    );
+    assert!(play("scene=still is-live=false").is_ok());
+    for (properties, reason) in [
+        ("scene=walker", "no scene is called \"walker\""),
+        ("scene=walkers,noise=99", "noise=99"),
+        ("width=65", "size 65x360 is not possible"),
+        (
+            "framerate=2000/1",
+            "2000 frames per second are not possible",
+        ),
+    ] {
+        let error = play(properties).unwrap_err();
+        assert!(error.contains(reason), "{properties}: {error}");
+    }
 }
 
 /// What ends a process is tried in one of its own: this test binary, told to run only [`victim`].
