@@ -11,7 +11,7 @@ CONFIG ?= pipelines/examples/demo.yaml
 
 .PHONY: help
 help: ## What can be made
-	@grep -hE '^[a-z0-9.-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+	@grep -hE '^[a-z0-9.-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
 
 .PHONY: setup
 setup: ## Install what building and testing needs
@@ -26,24 +26,24 @@ run: ## Build and start the demo (or CONFIG=your.yaml)
 .PHONY: demo-model
 demo-model: ## Train the demo model anew, in its own Python environment; ten CPU minutes, never needed to run or test
 	@scripts/setup.sh build
-	$(CARGO) build --release --locked --package watchpost-pipelines --example render
+	$(CARGO) build --release --locked --package gst-plugin-testscene --example render
 	test -x .deps/demo-model/bin/pip || python3 -m venv .deps/demo-model
 	.deps/demo-model/bin/pip install --quiet --requirement pipelines/demo-model/requirements.txt
 	.deps/demo-model/bin/python pipelines/demo-model/train.py
 
 .PHONY: plugins
-plugins: ## Release build of the three plugins in target/gst-plugins, a valid GST_PLUGIN_PATH
+plugins: ## Release build of the four plugins in target/gst-plugins, a valid GST_PLUGIN_PATH
 	@scripts/setup.sh build
 	@scripts/build-plugins.sh
 
 .PHONY: check
-check: ## Format, lints, docs and licences
-	@scripts/setup.sh build test
+check: ## Format, lints, docs, the minimum Rust version, and the dependencies' licences and sources
+	@scripts/setup.sh build test deny
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --locked $(FEATURES) -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --locked $(FEATURES)
-	@if $(CARGO) deny --version >/dev/null 2>&1; then $(CARGO) deny check bans licenses sources; \
-	else echo "check: cargo-deny is not installed; licences and sources were not checked (cargo install cargo-deny)"; fi
+	@scripts/check-rust-version.py
+	@scripts/deny.sh
 
 .PHONY: test
 test: ## Everything that is tested on every change
@@ -75,6 +75,13 @@ test-1.26: ## The same tests in a Debian 13 root (GStreamer 1.26), for what is b
 	@scripts/setup.sh debian13
 	@scripts/test-debian13.sh
 
+.PHONY: test-1.26-half0 test-1.26-half1
+test-1.26-half0: ## In the Debian 13 root, the tests of the plugins and of what they are made of
+test-1.26-half1: ## In the Debian 13 root, the tests of the pipelines and the orchestrator
+test-1.26-half0 test-1.26-half1:
+	@scripts/setup.sh debian13
+	@scripts/test-debian13.sh scripts/test.sh $(subst test-1.26-,,$@)
+
 .PHONY: check-arm64
 check-arm64: ## Type-check for aarch64 and run the cores' tests there under qemu-user
 	@scripts/setup.sh build arm64
@@ -85,6 +92,6 @@ fuzz: ## Fuzz the parsers of untrusted input (needs a nightly toolchain and carg
 	@scripts/fuzz.sh
 
 .PHONY: audit
-audit: ## Known vulnerabilities in what we depend on (needs the internet and cargo-deny)
-	@$(CARGO) deny --version >/dev/null 2>&1 || { echo "audit: needs cargo-deny: cargo install cargo-deny"; exit 1; }
-	$(CARGO) deny check advisories
+audit: ## Known vulnerabilities in the dependencies (needs the internet)
+	@scripts/setup.sh deny
+	PATH=$(CURDIR)/.deps/tools/bin:$$PATH $(CARGO) deny --locked check advisories

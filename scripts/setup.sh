@@ -1,6 +1,6 @@
 #!/bin/bash
 # Installs what building, running or testing Watchpost needs, and is quick when nothing is missing.
-#   scripts/setup.sh [build] [test] [meson] [arm64] [debian13]
+#   scripts/setup.sh [build] [test] [meson] [arm64] [debian13] [deny]
 # `build` is what `make run` needs; the others add to it. Nothing is installed outside apt and .deps/.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -82,6 +82,20 @@ install_onnxruntime() {
     rm -rf "$work"
 }
 
+# A debug build: it takes a third of the time of a release build, and the tool runs for seconds.
+install_cargo_deny() {
+    local version=0.20.2
+    [ -x .deps/tools/bin/cargo-deny ] && return
+    cargo deny --version >/dev/null 2>&1 && return
+    say "building cargo-deny $version (about a minute)"
+    local work status=0
+    work=$(mktemp -d)
+    CARGO_PROFILE_DEV_DEBUG=0 CARGO_TARGET_DIR=$work \
+        cargo install --quiet --debug --locked --root .deps/tools "cargo-deny@$version" || status=$?
+    rm -rf "$work"
+    [ "$status" -eq 0 ] || die "cargo-deny could not be built; install it yourself with: cargo install --locked cargo-deny"
+}
+
 require_rust
 for part in "${@:-build}"; do
     case "$part" in
@@ -95,6 +109,7 @@ for part in "${@:-build}"; do
     meson) install_packages "${MESON_PACKAGES[@]}" ;;
     arm64) install_packages "${ARM64_PACKAGES[@]}" ;;
     debian13) install_packages "${DEBIAN13_PACKAGES[@]}" ;;
-    *) die "unknown part '$part'; known: build test meson arm64 debian13" ;;
+    deny) install_cargo_deny ;;
+    *) die "unknown part '$part'; known: build test meson arm64 debian13 deny" ;;
     esac
 done
