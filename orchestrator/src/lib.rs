@@ -1,5 +1,6 @@
 //! The parts of `watchpost`, apart from its command line.
 
+pub mod bus;
 pub mod changes;
 pub mod clock;
 pub mod data_dir;

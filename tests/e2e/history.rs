@@ -6,16 +6,18 @@ use std::io::{BufRead, BufReader};
 
 const JSON: &str = "Content-Type: application/json\r\n";
 
-/// The first `count` changes of a stream of events: number and event.
+/// The first `count` changes of tracks in a stream of events: number and event.
 fn changes(watchpost: &Watchpost, path: &str, headers: &str, count: usize) -> Vec<(i64, Value)> {
     let mut found = Vec::new();
-    let mut number = None;
+    let (mut number, mut kind) = (None, String::new());
     let stream = BufReader::new(watchpost.send("GET", path, headers, ""));
     for line in stream.lines() {
         let line = line.expect("the stream goes on");
         if let Some(id) = line.strip_prefix("id:") {
             number = id.trim().parse().ok();
-        } else if let Some(data) = line.strip_prefix("data:") {
+        } else if let Some(event) = line.strip_prefix("event:") {
+            event.trim().clone_into(&mut kind);
+        } else if let Some(data) = line.strip_prefix("data:").filter(|_| kind == "track") {
             let data = serde_json::from_str(data).expect("JSON");
             found.push((number.take().expect("a number"), data));
             if found.len() == count {

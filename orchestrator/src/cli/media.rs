@@ -4,8 +4,8 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use serde::Deserialize;
 use watchpost::config::Bytes;
+use watchpost_api::{Media, MediaEntry};
 use watchpost_pipelines::tasks::Task;
 
 use super::client::{self, Place};
@@ -36,20 +36,6 @@ pub struct Args {
     place: Place,
 }
 
-/// What of an item is shown.
-#[derive(Debug, Deserialize)]
-struct Item {
-    id: i64,
-    camera: String,
-    task: Task,
-    size: u64,
-    duration: Option<f64>,
-    width: Option<u32>,
-    height: Option<u32>,
-    folder: String,
-    name: String,
-}
-
 /// Asks, and prints the table.
 pub fn run(args: &Args) -> Result<ExitCode> {
     let address = args.place.address()?;
@@ -65,16 +51,16 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         println!("{}", body.trim());
         return Ok(ExitCode::SUCCESS);
     }
-    let items: Vec<Item> = serde_json::from_str(&body)
+    let items: Vec<MediaEntry> = serde_json::from_str(&body)
         .with_context(|| format!("the answer of {address} is not a watchpost's"))?;
     println!("ID       CAMERA           TASK       SIZE       LENGTH   PICTURE    FILE");
     for item in &items {
-        println!("{}", line(item));
+        println!("{}", line(&item.media));
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn line(item: &Item) -> String {
+fn line(item: &Media) -> String {
     let length = item
         .duration
         .map_or(String::new(), |seconds| format!("{seconds:.1} s"));
@@ -99,7 +85,7 @@ mod tests {
 
     #[test]
     fn a_line_says_what_the_file_is_and_where() {
-        let item = Item {
+        let item = Media {
             id: 7,
             camera: "front".into(),
             task: Task::Video,
@@ -109,6 +95,13 @@ mod tests {
             height: Some(360),
             folder: "front".into(),
             name: "2026-11-21/14-23-00.123-video.mp4".into(),
+            media_type: "video/mp4".into(),
+            time: 0.0,
+            series: None,
+            series_number: None,
+            camera_config: serde_json::Value::Null,
+            thumbnail: None,
+            thumbnail_size: 0,
         };
         assert_eq!(
             line(&item),

@@ -45,8 +45,8 @@ enum Command {
     ImportFrigate(import_frigate::Args),
     /// Make a password's hash for http.users; the password is read from standard input.
     HashPassword,
-    /// Print the JSON Schema of the configuration file.
-    Schema,
+    /// Print the JSON Schema of the configuration file, or of events.
+    Schema(schema::Args),
     /// One worker process; started by `run`, not by people.
     #[command(hide = true)]
     Worker(worker::Args),
@@ -65,7 +65,7 @@ impl Cli {
             Command::Devices => devices::run(),
             Command::ImportFrigate(args) => import_frigate::run(&args),
             Command::HashPassword => hash_password::run(),
-            Command::Schema => schema::run(),
+            Command::Schema(args) => schema::run(&args),
             Command::Worker(args) => worker::run(&args),
         }
     }

@@ -11,6 +11,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+use watchpost::bus::Bus;
 use watchpost::changes::Keeper;
 use watchpost::live::Live;
 use watchpost::media::Media;
@@ -111,17 +112,23 @@ async fn serve(
             None
         }
     };
+    let newest = store.as_ref().map(|store| store.newest().event);
+    let bus = Bus::new(newest.unwrap_or_default());
+    let done = CancellationToken::new();
+    // Subscribed before anything is published.
+    let recorded = store
+        .as_ref()
+        .map(|store| tokio::spawn(store.record_events(&bus, done.clone())));
     let media = match &store {
         Some(store) => Some(
-            Media::start(&data_dir, &loaded.config.media, store.clone())
+            Media::start(&data_dir, &loaded.config.media, store.clone(), bus.clone())
                 .context("cannot start the thread that keeps media")?,
         ),
         None => None,
     };
     let kept = (store, media);
     let run_path = run_dir.path().to_owned();
-    let (supervisor, handle) = Supervisor::new(&loaded, run_dir, kept.clone());
-    let done = CancellationToken::new();
+    let (supervisor, handle) = Supervisor::new(&loaded, run_dir, bus.clone(), kept.clone());
     let live = Live::new(handle.clone(), &run_path, done.clone());
     let (http_sender, http_config) = watch::channel(loaded.config.http.clone());
     let (keeper, changes) = Keeper::new(&args.config, &loaded, handle.clone(), http_sender);
@@ -129,6 +136,7 @@ async fn serve(
     let api = http::Api::new(
         handle.clone(),
         changes,
+        bus,
         kept,
         live,
         &loaded.config.http,
@@ -146,6 +154,9 @@ async fn serve(
     done.cancel();
     // Open connections get a moment to finish.
     let _ = tokio::time::timeout(Duration::from_millis(300), http).await;
+    if let Some(recorded) = recorded {
+        recorded.await.context("the recording of events")?;
+    }
     signals.abort();
     if let Some(table) = table {
         table.abort();

@@ -11,15 +11,16 @@ use axum::http::header::{
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use tower_http::services::ServeFile;
+use watchpost_api::{Media as MediaItem, MediaEntry};
 use watchpost_pipelines::tasks::Task;
 
 use super::Api;
 use super::error::ApiError;
 use super::query::{Id, QueryOf};
 use crate::media::{Media, Part};
-use crate::store::{MediaFilter, MediaItem};
+use crate::store::MediaFilter;
 
 /// Which media; all that are given must hold.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -41,34 +42,11 @@ pub struct MediaQuery {
     limit: Option<usize>,
 }
 
-/// A file that a task made.
-#[derive(Debug, Serialize, JsonSchema)]
-#[schemars(rename = "MediaItem")]
-pub struct Item {
-    #[serde(flatten)]
-    media: MediaItem,
-    /// Where the file is fetched.
-    url: String,
-    /// Where a small JPEG of it is fetched, if there is one.
-    thumbnail_url: Option<String>,
-}
-
-impl From<MediaItem> for Item {
-    fn from(media: MediaItem) -> Self {
-        let at = |what: &str| format!("/api/media/{}/{what}", media.id);
-        Self {
-            url: at("file"),
-            thumbnail_url: media.thumbnail.as_ref().map(|_| at("thumbnail")),
-            media,
-        }
-    }
-}
-
 /// `GET /api/media`: newest first.
 pub async fn list(
     State(api): State<Api>,
     QueryOf(query): QueryOf<MediaQuery>,
-) -> Result<Json<Vec<Item>>, ApiError> {
+) -> Result<Json<Vec<MediaEntry>>, ApiError> {
     let filter = MediaFilter {
         camera: query.camera,
         task: query.task,
@@ -79,11 +57,11 @@ pub async fn list(
         limit: query.limit,
     };
     let items = api.ask_store(move |store| store.media(&filter)).await?;
-    Ok(Json(items.into_iter().map(Item::from).collect()))
+    Ok(Json(items.into_iter().map(MediaEntry::from).collect()))
 }
 
 /// `GET /api/media/{id}`.
-pub async fn one(State(api): State<Api>, Id(id): Id) -> Result<Json<Item>, ApiError> {
+pub async fn one(State(api): State<Api>, Id(id): Id) -> Result<Json<MediaEntry>, ApiError> {
     find(&api, id).await.map(|item| Json(item.into()))
 }
 
@@ -109,7 +87,7 @@ pub async fn thumbnail(
 }
 
 /// `DELETE /api/media/{id}`: the file and all that belongs to it. Answers with what it was.
-pub async fn delete(State(api): State<Api>, Id(id): Id) -> Result<Json<Item>, ApiError> {
+pub async fn delete(State(api): State<Api>, Id(id): Id) -> Result<Json<MediaEntry>, ApiError> {
     let item = find(&api, id).await?;
     match media(&api)?.remove(item.id).await {
         Ok(true) => Ok(Json(item.into())),

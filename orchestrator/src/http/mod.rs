@@ -20,6 +20,7 @@ mod tasks;
 
 use self::auth::Auth;
 use self::error::ApiError;
+use crate::bus::Bus;
 use crate::changes::Changes;
 use crate::config::HttpConfig;
 use crate::live::Live;
@@ -54,6 +55,7 @@ const STALLED: Duration = Duration::from_secs(30);
 pub struct Api {
     supervisor: Handle,
     changes: Changes,
+    bus: Bus,
     store: Option<Arc<Store>>,
     media: Option<Media>,
     live: Live,
@@ -66,6 +68,7 @@ impl Api {
     pub fn new(
         supervisor: Handle,
         changes: Changes,
+        bus: Bus,
         (store, media): (Option<Arc<Store>>, Option<Media>),
         live: Live,
         config: &HttpConfig,
@@ -74,6 +77,7 @@ impl Api {
         Self {
             supervisor,
             changes,
+            bus,
             store,
             media,
             live,

@@ -6,8 +6,8 @@ use axum::routing::{MethodFilter, MethodRouter, on};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use super::{Api, cameras, config, events, grid, health, live, media, metrics, openapi, tasks};
-use crate::store::Event;
 use crate::supervisor::status::{CameraStatus, Status};
+use watchpost_api::{MediaEntry, ObjectEvent};
 use watchpost_pipelines::tasks::TaskStatus;
 
 /// Makes the schema of a type.
@@ -128,29 +128,29 @@ pub fn all() -> Vec<Route> {
             .answers::<grid::Done>(),
         Route::new(get.clone(), "/api/events", "Object events, newest first", events::list)
             .query::<events::EventQuery>()
-            .answers::<Vec<Event>>(),
+            .answers::<Vec<ObjectEvent>>(),
         Route::new(
             get.clone(),
             "/api/events/stream",
-            "Server-sent events: `track` for each change of an event, `task` for each of a task's status, `media` for files that come and go. The header Last-Event-ID, or ?after=, replays what was missed",
+            "Server-sent events: `track`, `zone`, `motion`, `task`, `media`, `camera` and `configuration`. The header Last-Event-ID, or ?after=, replays what was missed",
             events::stream,
         )
         .query::<events::StreamQuery>()
         .answers_as("text/event-stream"),
-        Route::new(get.clone(), "/api/events/{id}", "One event", events::one).answers::<Event>(),
+        Route::new(get.clone(), "/api/events/{id}", "One event", events::one).answers::<ObjectEvent>(),
         Route::new(get.clone(), "/api/cameras/{name}/live.mjpg", "The live picture, as a stream of JPEGs", live::stream)
             .answers_as("multipart/x-mixed-replace"),
         Route::new(get.clone(), "/api/cameras/{name}/snapshot.jpg", "The newest picture, no older than a second", live::snapshot)
             .answers_as("image/jpeg"),
         Route::new(get.clone(), "/api/media", "What cameras' tasks made, newest first", media::list)
             .query::<media::MediaQuery>()
-            .answers::<Vec<media::Item>>(),
-        Route::new(get.clone(), "/api/media/{id}", "One file's description", media::one).answers::<media::Item>(),
+            .answers::<Vec<MediaEntry>>(),
+        Route::new(get.clone(), "/api/media/{id}", "One file's description", media::one).answers::<MediaEntry>(),
         Route::new(get.clone(), "/api/media/{id}/file", "The file; ranges and conditions are served", media::file)
             .answers_as("*/*"),
         Route::new(get.clone(), "/api/media/{id}/thumbnail", "A small JPEG of it", media::thumbnail).answers_as("image/jpeg"),
         Route::new(Method::DELETE, "/api/media/{id}", "Removes a file; answers with what it was", media::delete)
-            .answers::<media::Item>(),
+            .answers::<MediaEntry>(),
         Route::new(get, "/api/openapi.json", "This document", openapi::get).answers::<serde_json::Value>(),
     ]
 }

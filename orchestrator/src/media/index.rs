@@ -12,7 +12,11 @@ use super::keeper::Problem;
 use super::place::{Place, entries};
 use crate::clock::seconds;
 use crate::config::name_problem;
-use crate::store::{self, MediaItem, Store};
+use crate::store::{self, Store};
+use watchpost_api::{Media as MediaItem, MediaChange};
+
+/// Publishes a change of the index.
+pub type News<'a> = dyn Fn(MediaChange, MediaItem) + 'a;
 
 /// What was brought into order.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -30,12 +34,13 @@ pub fn description_of(name: &str) -> String {
     format!("{name}.json")
 }
 
-/// Looks through the folders of all cameras, those that are not configured any more included. The event stream is told of
-/// files that were not known if `told`.
+/// Looks through the folders of all cameras, those that are not configured any more included. Files that were
+/// not known are published if `is_news`; recordings that were cut off always.
 pub fn look_through(
     place: &Place,
     store: &Store,
-    told: bool,
+    news: &News,
+    is_news: bool,
     ending: &dyn Fn() -> bool,
 ) -> Result<Found, Problem> {
     let mut found = Found::default();
@@ -49,7 +54,7 @@ pub fn look_through(
         if ending() {
             break;
         }
-        one_folder(place, store, &folder, told, &mut found)?;
+        one_folder(place, store, &folder, news, is_news, &mut found)?;
     }
     Ok(found)
 }
@@ -58,7 +63,8 @@ fn one_folder(
     place: &Place,
     store: &Store,
     folder: &str,
-    told: bool,
+    news: &News,
+    is_news: bool,
     found: &mut Found,
 ) -> Result<(), Problem> {
     let known = store.media_of_folder(folder)?;
@@ -84,12 +90,16 @@ fn one_folder(
         for file in adopted {
             found.adopted += 1;
             known.remove(&file.name);
-            add(place, store, &camera, folder, file, true)?;
+            let (item, _) = add(place, store, &camera, folder, file)?;
+            news(MediaChange::Added, item);
         }
         for file in files(place, folder) {
             if known.remove(&file.name).is_none() {
                 found.added += 1;
-                add(place, store, &camera, folder, file, told)?;
+                let (item, _) = add(place, store, &camera, folder, file)?;
+                if is_news {
+                    news(MediaChange::Added, item);
+                }
             }
         }
     }
@@ -101,7 +111,7 @@ fn one_folder(
             }
         }
     }
-    store.remove_media(known.into_values().collect(), false)?;
+    store.remove_media(known.into_values().collect())?;
     Ok(())
 }
 
@@ -112,7 +122,6 @@ pub fn add(
     camera: &str,
     folder: &str,
     mut file: MediaFile,
-    told: bool,
 ) -> store::Result<(MediaItem, bool)> {
     let thumbnail = file.thumbnail.take().and_then(|name| {
         let bytes = place.size(folder, &name).ok()?;
@@ -120,7 +129,7 @@ pub fn add(
     });
     let (thumbnail, bytes) = thumbnail.unzip();
     file.thumbnail = thumbnail;
-    store.add_media(camera, folder, file, bytes.unwrap_or(0), told)
+    store.add_media(camera, folder, file, bytes.unwrap_or(0))
 }
 
 /// The files of a camera's folder whose names say what they are, oldest first.

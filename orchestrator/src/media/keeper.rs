@@ -12,9 +12,11 @@ use watchpost_pipelines::tasks::MediaFile;
 
 use super::retention::{Demand, FullDisk, SETTLE, demands};
 use super::{Shared, index};
+use crate::bus::Bus;
 use crate::clock::now;
 use crate::config::MediaConfig;
-use crate::store::{self, MediaItem, MediaTotal, Store};
+use crate::store::{self, MediaTotal, Store};
+use watchpost_api::{Event, Media as MediaItem, MediaChange, MediaEvent};
 
 /// How often limits are looked at when nothing comes.
 const TICK: Duration = Duration::from_secs(60);
@@ -49,6 +51,7 @@ pub enum Order {
 pub struct Keeper {
     shared: Arc<Shared>,
     store: Arc<Store>,
+    bus: Bus,
     config: MediaConfig,
     kept: BTreeMap<String, MediaTotal>,
     removed: BTreeMap<String, MediaTotal>,
@@ -63,10 +66,11 @@ pub struct Keeper {
 }
 
 impl Keeper {
-    pub fn new(shared: Arc<Shared>, store: Arc<Store>, config: MediaConfig) -> Self {
+    pub fn new(shared: Arc<Shared>, store: Arc<Store>, bus: Bus, config: MediaConfig) -> Self {
         Self {
             shared,
             store,
+            bus,
             config,
             kept: BTreeMap::new(),
             removed: BTreeMap::new(),
@@ -152,8 +156,8 @@ impl Keeper {
         };
         file.bytes = self.shared.place.size(worker, &file.name)?;
         let camera = camera.to_owned();
-        let (item, is_new) =
-            index::add(&self.shared.place, &self.store, &camera, worker, file, true)?;
+        let (item, is_new) = index::add(&self.shared.place, &self.store, &camera, worker, file)?;
+        news(&self.bus, MediaChange::Added, item.clone());
         self.first.get_or_insert(item.id);
         if is_new {
             count(&mut self.kept, &camera, one(&item));
@@ -169,8 +173,9 @@ impl Keeper {
         };
         self.remove_files(&item)?;
         uncount(&mut self.kept, &item);
-        self.store.remove_media(vec![item], true)?;
+        self.store.remove_media(vec![item.clone()])?;
         self.store.flush()?;
+        news(&self.bus, MediaChange::Removed, item);
         self.publish();
         Ok(true)
     }
@@ -193,9 +198,15 @@ impl Keeper {
     }
 
     /// Brings the index up to what is in the folder.
-    fn look_through(&mut self, told: bool) {
+    fn look_through(&mut self, is_news: bool) {
         let ending = || self.shared.ending.load(Ordering::Relaxed);
-        let found = index::look_through(&self.shared.place, &self.store, told, &ending);
+        let found = index::look_through(
+            &self.shared.place,
+            &self.store,
+            &|change, item| news(&self.bus, change, item),
+            is_news,
+            &ending,
+        );
         match found {
             Ok(found) if found != index::Found::default() => tracing::info!(
                 "media: {} files were not in the index, {} are gone, {} recordings were cut off and end there",
@@ -295,9 +306,12 @@ impl Keeper {
             if gone.is_empty() {
                 return Ok(removed);
             }
-            self.store.remove_media(gone, true)?;
+            self.store.remove_media(gone.clone())?;
             // The next look must not see them again.
             self.store.flush()?;
+            for item in gone {
+                news(&self.bus, MediaChange::Removed, item);
+            }
         }
     }
 }
@@ -309,6 +323,11 @@ pub enum Problem {
     Store(#[from] store::Error),
     #[error(transparent)]
     File(#[from] io::Error),
+}
+
+/// Publishes a change of the index.
+fn news(bus: &Bus, change: MediaChange, media: MediaItem) {
+    bus.publish(Event::Media(Box::new(MediaEvent { change, media })));
 }
 
 fn one(item: &MediaItem) -> MediaTotal {

@@ -21,8 +21,10 @@ use std::thread::JoinHandle;
 use tokio::sync::oneshot;
 use watchpost_pipelines::tasks::MediaFile;
 
+use crate::bus::Bus;
 use crate::config::MediaConfig;
-use crate::store::{MediaItem, MediaTotal, Store};
+use crate::store::{MediaTotal, Store};
+use watchpost_api::Media as MediaItem;
 
 use keeper::{Keeper, Order};
 use place::Place;
@@ -82,6 +84,7 @@ impl Media {
         data_dir: &Path,
         config: &MediaConfig,
         store: Arc<Store>,
+        bus: Bus,
     ) -> std::io::Result<Self> {
         let shared = Arc::new(Shared {
             place: Place::new(data_dir.join(FOLDER)),
@@ -90,7 +93,7 @@ impl Media {
             numbers: Mutex::default(),
         });
         let (orders, queue) = sync_channel(WAITING);
-        let keeper = Keeper::new(shared.clone(), store, config.clone());
+        let keeper = Keeper::new(shared.clone(), store, bus, config.clone());
         let thread = std::thread::Builder::new()
             .name("media".into())
             .spawn(move || keeper.run(&queue))?;

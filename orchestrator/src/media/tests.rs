@@ -17,17 +17,28 @@ const PATIENCE: Duration = Duration::from_secs(20);
 struct Bench {
     folder: TempDir,
     store: Arc<Store>,
+    bus: Bus,
 }
 
 impl Bench {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let store = Arc::new(Store::open(folder.path()).unwrap());
-        Self { folder, store }
+        Self {
+            folder,
+            store,
+            bus: Bus::new(0),
+        }
     }
 
     fn start(&self, config: &MediaConfig) -> Media {
-        let media = Media::start(self.folder.path(), config, self.store.clone()).unwrap();
+        let media = Media::start(
+            self.folder.path(),
+            config,
+            self.store.clone(),
+            self.bus.clone(),
+        )
+        .unwrap();
         eventually("the folder was looked through", || {
             media.numbers().free.is_some()
         });
@@ -336,4 +347,27 @@ async fn a_file_is_removed_once() {
     assert!(!path.exists());
     assert_eq!(bench.names(), Vec::<String>::new());
     assert_eq!(media.remove(item.id).await, Ok(false));
+}
+
+#[test]
+fn files_that_come_and_go_are_published_once_they_are_in_the_index() {
+    let bench = Bench::new();
+    let mut events = bench.bus.subscribe("test");
+    let media = bench.start(&limits(0, Some(1200), None));
+    for second in 1..=2 {
+        media.add("front", bench.write("front", second, 1000));
+    }
+    let mut changes = Vec::new();
+    eventually("two files came and one went", || {
+        while let Some(crate::bus::Received::Event(event)) = events.try_next() {
+            if let watchpost_api::Event::Media(media) = &event.event {
+                changes.push((media.change, media.media.id));
+            }
+        }
+        changes.len() == 3
+    });
+    use watchpost_api::MediaChange::{Added, Removed};
+    assert!(changes.contains(&(Removed, 1)), "{changes:?}");
+    let added = |id| changes.iter().position(|change| *change == (Added, id));
+    assert!(added(1) < added(2), "{changes:?}");
 }

@@ -1,37 +1,29 @@
-//! The numbered changes behind the event stream: a listener that was away names the last one it had.
+//! The newest events as they were published, for listeners of the event stream that resume after a number.
 
 use rusqlite::Connection;
-use serde::Serialize;
 
 use super::Result;
+use crate::bus::Published;
 
 /// How many changes are kept for replay: about a day of a busy camera.
-const KEPT: i64 = 20_000;
+const KEPT: i64 = 40_000;
 
-/// The kind of changes of object events.
-pub const TRACK: &str = "track";
-/// The kind of changes of the media index.
-pub const MEDIA: &str = "media";
-
-/// Something that happened.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+/// An event as it was published.
+#[derive(Debug, Clone, PartialEq)]
 pub struct Change {
-    /// Grows by one; the stream's `id:`.
+    /// The number the bus gave it; the stream's `id:`.
     pub seq: i64,
-    /// The stream's `event:`: what the JSON tells of.
+    /// The kind of event; the stream's `event:`.
     pub kind: String,
-    /// Of a track: {"change": word, "event": the event as `/api/events` gives it}.
+    /// The event.
     pub json: String,
 }
 
-pub fn append(connection: &Connection, kind: &str, change: &impl Serialize) -> Result<Change> {
-    // Words, strings and numbers: that cannot fail.
-    let json = serde_json::to_string(change).unwrap_or_default();
-    let seq = connection
-        .prepare_cached("INSERT INTO changes (kind, change) VALUES (?1, ?2) RETURNING seq")?
-        .query_row([kind, &json], |row| row.get(0))?;
-    let kind = kind.to_owned();
-    Ok(Change { seq, kind, json })
+pub fn append(connection: &Connection, published: &Published) -> Result<()> {
+    connection
+        .prepare_cached("INSERT INTO changes (seq, kind, change) VALUES (?1, ?2, ?3)")?
+        .execute((published.number, published.event.kind(), published.json()))?;
+    Ok(())
 }
 
 pub fn prune(connection: &Connection) -> Result<()> {
@@ -54,12 +46,4 @@ pub fn after(connection: &Connection, seq: i64, limit: usize) -> Result<Vec<Chan
         })
     })?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)
-}
-
-pub fn newest(connection: &Connection) -> Result<i64> {
-    Ok(
-        connection.query_row("SELECT coalesce(max(seq), 0) FROM changes", [], |row| {
-            row.get(0)
-        })?,
-    )
 }

@@ -4,59 +4,11 @@ use std::collections::BTreeMap;
 
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Row, params_from_iter};
-use schemars::JsonSchema;
-use serde::Serialize;
+use watchpost_api::Media as MediaItem;
 use watchpost_pipelines::tasks::{MediaFile, Task};
 
 use super::tasks::{json, word};
 use super::{MAX_PAGE, Result};
-
-/// A file that a task made, as the index has it.
-#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
-#[schemars(rename = "Media")]
-pub struct MediaItem {
-    /// Number of the file, over all cameras; newer ones are higher.
-    pub id: i64,
-    /// The camera, by the name it has now.
-    pub camera: String,
-    /// The task that made it.
-    pub task: Task,
-    /// The file's folder beneath `data_dir/media`: the name the camera had when it was made.
-    pub folder: String,
-    /// The file's name, relative to its folder.
-    pub name: String,
-    /// Its media type, such as `image/jpeg` or `video/mp4`.
-    pub media_type: String,
-    /// When its (first) picture was taken; seconds since 1970.
-    pub time: f64,
-    /// Seconds it lasts, for a recording.
-    pub duration: Option<f64>,
-    /// Bytes.
-    pub size: u64,
-    /// Width of the picture, where it is known.
-    pub width: Option<u32>,
-    /// Height of the picture, where it is known.
-    pub height: Option<u32>,
-    /// Name of the series it belongs to.
-    pub series: Option<String>,
-    /// Its number in the series.
-    pub series_number: Option<u64>,
-    /// The camera's configuration when it was made; null where it is not known.
-    pub camera_config: serde_json::Value,
-    /// Name of its thumbnail, relative to its folder.
-    #[serde(skip)]
-    pub thumbnail: Option<String>,
-    /// Bytes of its thumbnail.
-    #[serde(skip)]
-    pub thumbnail_size: u64,
-}
-
-impl MediaItem {
-    /// Bytes it takes on the disk.
-    pub fn on_disk(&self) -> u64 {
-        self.size + self.thumbnail_size
-    }
-}
 
 /// Which media are wanted; everything that is set must hold.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -93,8 +45,6 @@ pub struct NewMedia {
     pub folder: String,
     pub file: MediaFile,
     pub thumbnail_bytes: u64,
-    /// Whether the event stream tells of it.
-    pub told: bool,
 }
 
 const COLUMNS: &str = "id, camera, task, folder, name, media_type, time, duration, bytes, width, height, series, \
@@ -107,7 +57,6 @@ pub fn add(connection: &Connection, new: NewMedia) -> Result<(MediaItem, bool)> 
         folder,
         file,
         thumbnail_bytes,
-        told: _,
     } = new;
     let known: Option<i64> = connection
         .prepare_cached("SELECT id FROM media WHERE folder = ?1 AND name = ?2")?

@@ -7,29 +7,35 @@
 mod changes;
 mod events;
 mod grids;
+mod marks;
 mod media;
+mod reader;
 mod schema;
 mod tasks;
 mod writer;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, sync_channel};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use detection::TrackChange;
 use rusqlite::Connection;
 use rusqlite::types::Value;
-use tokio::sync::broadcast;
+use watchpost_api::{Event, Media as MediaItem, ObjectEvent};
 use watchpost_pipelines::tasks::{MediaFile, Task};
 
+use crate::bus::{Bus, Published, Received};
 use crate::lock::{self, NotTaken};
 
 pub use changes::Change;
-pub use events::{Event, EventFilter, MAX_PAGE, TrackRecord};
+pub use events::{EventFilter, MAX_PAGE};
 pub use grids::Grid;
-pub use media::{MediaFilter, MediaItem, MediaTotal};
+pub use marks::Newest;
+pub use media::{MediaFilter, MediaTotal};
+pub use reader::Reader;
 pub use tasks::TaskRow;
 
 use writer::{Op, Writer};
@@ -45,9 +51,6 @@ pub const ID_BLOCK: i64 = 1000;
 /// Changes waiting to be written, beside some room for those that must not be lost. A batch of this many takes some tens of
 /// milliseconds. Only who asks for an answer waits for the disk, on a thread of its own.
 const QUEUE: usize = 4096;
-
-/// Changes a slow listener of the event stream may be behind before it has to ask the database again.
-const STREAM: usize = 1024;
 
 /// What can go wrong with the store.
 #[derive(Debug, thiserror::Error)]
@@ -99,7 +102,8 @@ pub struct Store {
     // Closed before the writer: what cannot write cannot take the log away, either.
     reader: Mutex<Connection>,
     writer: Writer,
-    changes: broadcast::Sender<Change>,
+    newest: Newest,
+    path: PathBuf,
     dropped: AtomicU64,
     _lock: File,
 }
@@ -124,29 +128,85 @@ impl Store {
             },
         })?;
         let writing = schema::open(&path)?;
+        let newest = marks::begin(&writing)?;
         let reader = schema::open_reader(&path)?;
-        let (changes, _) = broadcast::channel(STREAM);
-        let writer = Writer::start(writing, changes.clone(), writer::BATCH_AGE)
-            .map_err(|source| Error::Open { path, source })?;
+        let writer = Writer::start(writing, writer::BATCH_AGE).map_err(|source| Error::Open {
+            path: path.clone(),
+            source,
+        })?;
         Ok(Self {
             writer,
             reader: Mutex::new(reader),
-            changes,
+            newest,
+            path,
             dropped: AtomicU64::new(0),
             _lock: lock,
         })
     }
 
-    /// Records a change of a track. Never waits; [`Error::Busy`] says that it was dropped, and it is counted.
-    pub fn record(&self, track: TrackRecord) -> Result<()> {
-        self.post(Op::Track(Box::new(track)))
+    /// The newest numbers of events and object events that a run before this one may have given.
+    pub fn newest(&self) -> Newest {
+        self.newest
     }
 
-    /// Whoever followed a camera's objects is gone: what is under way ended when it was last seen.
-    pub fn end_events(&self, camera: &str) -> Result<()> {
-        self.post_rare(Op::EndEvents {
-            camera: camera.to_owned(),
-        })
+    /// A connection of its own for the supervisor, which must not wait for others that read.
+    pub fn own_reader(&self) -> Result<Reader> {
+        Reader::open(&self.path)
+    }
+
+    /// Records what is published on the bus, from the moment of this call until `done`; then what has
+    /// been published until then is recorded, and the task ends.
+    pub fn record_events(
+        self: &Arc<Self>,
+        bus: &Bus,
+        done: tokio_util::sync::CancellationToken,
+    ) -> impl Future<Output = ()> + use<> {
+        let (store, mut events) = (self.clone(), bus.subscribe("store"));
+        async move {
+            loop {
+                let received = tokio::select! {
+                    biased;
+                    received = events.next() => received,
+                    () = done.cancelled() => None,
+                };
+                match received {
+                    Some(received) => store.received(received),
+                    None => break,
+                }
+            }
+            while let Some(received) = events.try_next() {
+                store.received(received);
+            }
+        }
+    }
+
+    fn received(&self, received: Received) {
+        match received {
+            Received::Event(event) => {
+                if let Err(error) = self.record(event) {
+                    tracing::warn!("{error}");
+                }
+            }
+            Received::Lost(count) => {
+                tracing::error!("store: {count} events were lost: the computer is overloaded");
+            }
+        }
+    }
+
+    /// Records an event. Never waits; [`Error::Busy`] says that it was dropped, and it is counted.
+    pub fn record(&self, event: Arc<Published>) -> Result<()> {
+        let op = Op::Event(event.clone());
+        let is_frequent = match &event.event {
+            // The end of an object must not be lost: its event would stay open.
+            Event::Track(track) => track.change != TrackChange::Ended,
+            Event::Zone(_) | Event::Motion(_) => true,
+            Event::Task(_) | Event::Media(_) | Event::Camera(_) | Event::Configuration(_) => false,
+        };
+        if is_frequent {
+            self.post(op)
+        } else {
+            self.post_rare(op)
+        }
     }
 
     /// Reserves the next block of object ids of a camera; answers with where the first of its [`ID_BLOCK`] will be found once
@@ -188,16 +248,6 @@ impl Store {
         })
     }
 
-    /// Cameras of which ids, a grid or tasks are known.
-    pub fn cameras(&self) -> Result<BTreeSet<String>> {
-        let reader = self.reader();
-        let mut names = reader.prepare(
-            "SELECT camera FROM ids UNION SELECT camera FROM grids UNION SELECT camera FROM tasks",
-        )?;
-        let names = names.query_map([], |row| row.get(0))?;
-        Ok(names.collect::<rusqlite::Result<_>>()?)
-    }
-
     /// Moves grid, ids, events, media and tasks of a renamed camera to its new name. What the new name had already stays
     /// with it.
     pub fn rename_camera(&self, from: &str, to: &str) -> Result<()> {
@@ -213,12 +263,12 @@ impl Store {
     }
 
     /// Events, newest first, at most [`MAX_PAGE`] of them.
-    pub fn events(&self, filter: &EventFilter) -> Result<Vec<Event>> {
+    pub fn events(&self, filter: &EventFilter) -> Result<Vec<ObjectEvent>> {
         events::query(&self.reader(), filter)
     }
 
     /// One event.
-    pub fn event(&self, id: i64) -> Result<Option<Event>> {
+    pub fn event(&self, id: i64) -> Result<Option<ObjectEvent>> {
         events::get(&self.reader(), id)
     }
 
@@ -227,25 +277,14 @@ impl Store {
         changes::after(&self.reader(), seq, limit)
     }
 
-    /// Number of the newest change, 0 if there is none.
-    pub fn newest_change(&self) -> Result<i64> {
-        changes::newest(&self.reader())
-    }
-
-    /// Changes from now on, each once it is on disk. Subscribe first, then ask [`Store::changes_after`], and nothing is missed.
-    pub fn subscribe(&self) -> broadcast::Receiver<Change> {
-        self.changes.subscribe()
-    }
-
     /// Adds a file of `folder`, and the size of its thumbnail, to the media index, or brings what is known of it up to date.
-    /// It is on disk when this returns. The event stream tells of it if `told`. Also answers whether it is new.
+    /// It is on disk when this returns. Also answers whether it is new.
     pub(crate) fn add_media(
         &self,
         camera: &str,
         folder: &str,
         file: MediaFile,
         thumbnail_bytes: u64,
-        told: bool,
     ) -> Result<(MediaItem, bool)> {
         let (reply, answer) = sync_channel(1);
         let media = Box::new(media::NewMedia {
@@ -253,16 +292,15 @@ impl Store {
             folder: folder.to_owned(),
             file,
             thumbnail_bytes,
-            told,
         });
         self.writer.post_waiting(Op::AddMedia { media, reply })?;
         answer.recv().map_err(|_| Error::Closed)
     }
 
-    /// Takes files out of the media index. The event stream tells of it if `told`.
-    pub(crate) fn remove_media(&self, items: Vec<MediaItem>, told: bool) -> Result<()> {
+    /// Takes files out of the media index.
+    pub(crate) fn remove_media(&self, items: Vec<MediaItem>) -> Result<()> {
         // By the media keeper's own thread.
-        self.writer.post_waiting(Op::RemoveMedia { items, told })
+        self.writer.post_waiting(Op::RemoveMedia { items })
     }
 
     /// Media, newest first, at most [`MAX_PAGE`] of them.
@@ -319,17 +357,6 @@ impl Store {
             camera: camera.to_owned(),
             task: None,
         })
-    }
-
-    /// The tasks that are to go on.
-    pub fn tasks(&self) -> Result<Vec<TaskRow>> {
-        tasks::all(&self.reader())
-    }
-
-    /// Tells listeners of the event stream of something under an event name of its own, numbered and replayed like the
-    /// changes of tracks. Never waits.
-    pub fn note(&self, kind: &'static str, json: serde_json::Value) -> Result<()> {
-        self.post(Op::Note { kind, json })
     }
 
     /// Waits until everything recorded so far is on disk.

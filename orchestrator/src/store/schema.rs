@@ -79,6 +79,14 @@ const MIGRATIONS: &[&str] = &[
     "
     ALTER TABLE media ADD COLUMN thumbnail_bytes INTEGER NOT NULL DEFAULT 0;
 ",
+    "
+    ALTER TABLE events ADD COLUMN keep INTEGER NOT NULL DEFAULT 0; -- 1: retention does not delete it
+    CREATE INDEX events_by_end ON events (end_time);
+    CREATE TABLE marks (
+        name  TEXT PRIMARY KEY,             -- what the store remembers of itself between runs
+        value REAL NOT NULL
+    ) STRICT;
+",
 ];
 
 /// Opens the database for writing and brings it to the newest schema.
@@ -133,6 +141,9 @@ fn migrate(connection: &mut Connection, path: &Path) -> Result<()> {
             known,
         });
     }
+    if (1..known).contains(&found) {
+        copy(connection, path, found);
+    }
     for (version, step) in (1..).zip(MIGRATIONS).skip(found.max(0) as usize) {
         let transaction = connection.transaction()?;
         transaction.execute_batch(step)?;
@@ -145,6 +156,27 @@ fn migrate(connection: &mut Connection, path: &Path) -> Result<()> {
         [],
     )?;
     Ok(())
+}
+
+/// Copies the database before its schema changes, for the way back to an older Watchpost.
+fn copy(connection: &Connection, path: &Path, version: i64) {
+    let mut name = path.as_os_str().to_owned();
+    name.push(format!(".schema-{version}"));
+    let copy = PathBuf::from(name);
+    if copy.exists() {
+        return;
+    }
+    match connection.execute("VACUUM INTO ?1", [copy.to_string_lossy()]) {
+        Ok(_) => tracing::info!(
+            "store {}: its schema changes; the file as it was is kept as {}",
+            path.display(),
+            copy.display()
+        ),
+        Err(error) => {
+            tracing::warn!("store {}: cannot be copied: {error}", path.display());
+            let _ = std::fs::remove_file(&copy); // a part of a copy is none
+        }
+    }
 }
 
 fn is_damage(error: &rusqlite::Error) -> bool {

@@ -57,12 +57,13 @@ pub fn retain(connection: &Connection, cameras: &[String]) -> Result<()> {
     Ok(())
 }
 
-/// All of them. One that cannot be read (a newer Watchpost wrote it) is named and left out.
-pub fn all(connection: &Connection) -> Result<Vec<TaskRow>> {
+/// All of them, or those of one camera. One that cannot be read (a newer Watchpost wrote it) is named and left out.
+pub fn load(connection: &Connection, camera: Option<&str>) -> Result<Vec<TaskRow>> {
     let mut statement = connection.prepare_cached(
-        "SELECT camera, task, parameters, progress, state FROM tasks ORDER BY camera, task",
+        "SELECT camera, task, parameters, progress, state FROM tasks WHERE camera = coalesce(?1, camera)
+         ORDER BY camera, task",
     )?;
-    let rows = statement.query_map([], |row| Ok(read(row)))?;
+    let rows = statement.query_map([camera], |row| Ok(read(row)))?;
     let mut found = Vec::new();
     for row in rows {
         match row? {

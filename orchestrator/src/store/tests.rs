@@ -1,27 +1,84 @@
 use super::*;
-use detection::{BBox, TrackChange};
+use crate::bus::tests::person;
+use crate::bus::{ObjectEvents, Observation};
+use detection::BBox;
+use watchpost_api::{ConfigurationChange, ConfigurationEvent, EventState, MotionEvent};
 
 mod media;
 
-fn track(camera: &str, object_id: i64, change: TrackChange, time: f64) -> TrackRecord {
-    TrackRecord {
-        camera: camera.into(),
-        object_id,
-        change,
-        label: "person".into(),
-        score: 0.5,
-        bbox: BBox::new(0.1, 0.1, 0.2, 0.5),
-        path_length: 0.25,
-        first_seen: 100.0,
-        last_seen: time,
-        zones: vec![],
+/// A store that records what a bus publishes.
+struct Recorded {
+    folder: tempfile::TempDir,
+    store: Arc<Store>,
+    bus: Bus,
+    events: crate::bus::Subscription,
+    objects: ObjectEvents,
+}
+
+impl std::ops::Deref for Recorded {
+    type Target = Arc<Store>;
+
+    fn deref(&self) -> &Arc<Store> {
+        &self.store
     }
 }
 
-fn open() -> (tempfile::TempDir, Store) {
-    let folder = tempfile::tempdir().unwrap();
-    let store = Store::open(folder.path()).unwrap();
-    (folder, store)
+impl Recorded {
+    fn open(folder: tempfile::TempDir) -> Self {
+        let store = Arc::new(Store::open(folder.path()).unwrap());
+        let bus = Bus::new(store.newest().event);
+        Self {
+            events: bus.subscribe("store"),
+            objects: ObjectEvents::new(store.newest().object_event),
+            folder,
+            store,
+            bus,
+        }
+    }
+
+    fn publish(&mut self, event: Event) {
+        self.bus.publish(event);
+        while let Some(received) = self.events.try_next() {
+            self.store.received(received);
+        }
+    }
+
+    fn observe(&mut self, camera: &str, observation: Observation) {
+        for event in self.objects.observe(camera, observation) {
+            self.publish(event);
+        }
+    }
+
+    fn track(&mut self, camera: &str, object_id: i64, change: TrackChange, time: f64) {
+        self.observe(camera, person(object_id, change, time));
+    }
+
+    /// As a restart does it: everything in the queue is written.
+    fn reopen(self) -> Self {
+        let Self { folder, store, .. } = self;
+        drop(store);
+        Self::open(folder)
+    }
+}
+
+fn open() -> Recorded {
+    Recorded::open(tempfile::tempdir().unwrap())
+}
+
+fn motion(camera: &str, active: bool) -> Event {
+    Event::Motion(MotionEvent {
+        camera: camera.into(),
+        active,
+        time: 1.0,
+    })
+}
+
+fn renamed(from: &str, to: &str) -> Event {
+    Event::Configuration(ConfigurationEvent {
+        change: ConfigurationChange::Renamed,
+        camera: Some(to.into()),
+        from: Some(from.into()),
+    })
 }
 
 fn reserve(store: &Store, camera: &str) -> i64 {
@@ -29,50 +86,33 @@ fn reserve(store: &Store, camera: &str) -> i64 {
 }
 
 #[test]
-fn an_event_lasts_from_start_to_end_and_keeps_its_best_box() {
-    let (_folder, store) = open();
-    store
-        .record(track("front", 7, TrackChange::Started, 100.0))
-        .unwrap();
-    let best = TrackRecord {
+fn an_event_is_read_as_it_was_published() {
+    let mut store = open();
+    let mut live = store.bus.subscribe("test");
+    store.track("front", 7, TrackChange::Started, 100.0);
+    let best = Observation {
         score: 0.9,
         bbox: BBox::new(0.5, 0.25, 0.75, 0.5),
         zones: vec!["yard".into()],
-        ..track("front", 7, TrackChange::Updated, 101.0)
+        ..person(7, TrackChange::Updated, 101.0)
     };
-    store.record(best).unwrap();
-    store
-        .record(track("front", 7, TrackChange::Ended, 103.0))
-        .unwrap();
+    store.observe("front", best);
+    store.track("front", 7, TrackChange::Ended, 103.0);
     store.flush().unwrap();
-
-    store
-        .record(track("front", 8, TrackChange::Started, 104.0))
-        .unwrap();
-    store.flush().unwrap();
-    let mut events = store.events(&EventFilter::default()).unwrap();
-    assert_eq!(events.len(), 2);
-    assert_eq!(
-        (events[0].id, events[1].id),
-        (2, 1),
-        "numbers follow each other"
-    );
-    let event = &events.remove(1);
-    assert_eq!(
-        (event.start_time, event.end_time, event.state.as_str()),
-        (100.0, Some(103.0), "ended")
-    );
-    assert_eq!(
-        (event.score, event.best_time, event.best_box),
-        (0.9, 101.0, [0.5, 0.25, 0.75, 0.5])
-    );
-    assert_eq!(event.zones, ["yard"]);
-    assert_eq!(event.path.len(), 2);
+    let mut published = None;
+    while let Some(Received::Event(event)) = live.try_next() {
+        if let Event::Track(track) = &event.event {
+            published = Some(track.event.clone());
+        }
+    }
+    let mut event = published.unwrap();
+    event.keep = Some(false);
+    assert_eq!(store.events(&EventFilter::default()).unwrap(), [event]);
 }
 
 #[test]
 fn filters_hold_together_and_pages_follow_each_other() {
-    let (_folder, store) = open();
+    let mut store = open();
     for id in 0..25 {
         let camera = if id % 5 == 0 { "back" } else { "front" };
         let zones = if id % 2 == 0 {
@@ -81,12 +121,12 @@ fn filters_hold_together_and_pages_follow_each_other() {
             vec![]
         };
         let time = 100.0 + id as f64;
-        let record = TrackRecord {
+        let observation = Observation {
             zones,
             first_seen: time,
-            ..track(camera, id, TrackChange::Started, time)
+            ..person(id, TrackChange::Started, time)
         };
-        store.record(record).unwrap();
+        store.observe(camera, observation);
     }
     store.flush().unwrap();
     let ids = |filter: EventFilter| -> Vec<i64> {
@@ -137,54 +177,44 @@ fn ids_go_on_after_a_restart_and_are_never_given_twice() {
 
 #[test]
 fn a_restart_ends_what_was_under_way() {
-    let folder = tempfile::tempdir().unwrap();
-    let store = Store::open(folder.path()).unwrap();
-    store
-        .record(track("front", 1, TrackChange::Started, 104.0))
-        .unwrap();
-    drop(store);
-    let store = Store::open(folder.path()).unwrap();
+    let mut store = open();
+    store.track("front", 1, TrackChange::Started, 104.0);
+    let store = store.reopen();
     let event = &store.events(&EventFilter::default()).unwrap()[0];
     assert_eq!(
-        (event.state.as_str(), event.end_time),
-        ("ended", Some(104.0))
+        (event.state, event.end_time),
+        (EventState::Ended, Some(104.0))
     );
 }
 
 #[test]
-fn events_end_with_whoever_followed_their_objects() {
-    let (_folder, store) = open();
-    for (camera, object) in [("front", 1), ("front", 2), ("back", 1)] {
-        store
-            .record(track(camera, object, TrackChange::Started, 104.0))
-            .unwrap();
-    }
-    let ended = TrackChange::Ended;
-    store.record(track("front", 2, ended, 105.0)).unwrap();
-    let mut changes = store.subscribe();
-    store.end_events("front").unwrap();
-    store.flush().unwrap();
-    let end = |camera: &str| -> Vec<_> {
-        let camera = Some(camera.to_owned());
-        let filter = EventFilter {
-            camera,
-            ..EventFilter::default()
-        };
-        let events = store.events(&filter).unwrap();
-        events.iter().map(|event| event.end_time).collect()
+fn numbers_continue_after_a_clean_end_and_leave_a_gap_after_a_crash() {
+    let mut store = open();
+    store.track("front", 1, TrackChange::Started, 104.0);
+    store.publish(motion("front", true));
+    let store = store.reopen();
+    let clean = Newest {
+        event: 2,
+        object_event: 1,
     };
-    assert_eq!(end("front"), [Some(105.0), Some(104.0)]);
-    assert_eq!(end("back"), [None]);
-    let mut last = String::new();
-    while let Ok(change) = changes.try_recv() {
-        last = change.json;
+    assert_eq!(store.newest(), clean);
+    // As a kill leaves it.
+    store.flush().unwrap();
+    let copy = tempfile::tempdir().unwrap();
+    for suffix in ["", "-wal"] {
+        let name = format!("{FILE_NAME}{suffix}");
+        std::fs::copy(store.folder.path().join(&name), copy.path().join(&name)).unwrap();
     }
-    assert!(last.contains(r#""change":"ended""#), "{last}");
+    let crashed = Recorded::open(copy).store.newest();
+    assert!(
+        crashed.event > 10_000 && crashed.object_event > 10_000,
+        "{crashed:?}"
+    );
 }
 
 #[test]
 fn grids_are_kept_moved_and_forgotten() {
-    let (_folder, store) = open();
+    let store = open();
     store.save_grid("front", "{}", false).unwrap();
     store.save_grid("gone", "{}", false).unwrap();
     store.save_grid("front", r#"{"cells":[]}"#, true).unwrap();
@@ -202,80 +232,83 @@ fn grids_are_kept_moved_and_forgotten() {
 
 #[test]
 fn a_renamed_camera_keeps_its_history_and_its_ids() {
-    let (_folder, store) = open();
+    let mut store = open();
     reserve(&store, "front");
-    store
-        .record(track("front", 1, TrackChange::Started, 104.0))
-        .unwrap();
+    store.track("front", 1, TrackChange::Started, 104.0);
     store.rename_camera("front", "door").unwrap();
+    // This end was still on the bus.
+    store.track("front", 1, TrackChange::Ended, 105.0);
+    store.track("front", 2, TrackChange::Started, 105.0);
+    store.publish(renamed("front", "door"));
     assert_eq!(reserve(&store, "door"), 1 + ID_BLOCK);
-    assert_eq!(
-        store.events(&EventFilter::default()).unwrap()[0].camera,
-        "door"
-    );
+    let events = store.events(&EventFilter::default()).unwrap();
+    let read: Vec<_> = events
+        .iter()
+        .map(|e| (e.camera.as_str(), e.end_time))
+        .collect();
+    assert_eq!(read, [("door", None), ("door", Some(105.0))]);
 }
 
 #[test]
-fn a_listener_that_was_away_misses_nothing() {
-    let (_folder, store) = open();
-    store
-        .record(track("front", 1, TrackChange::Started, 100.0))
-        .unwrap();
+fn events_are_replayed_by_the_numbers_of_the_bus() {
+    let mut store = open();
+    store.track("front", 1, TrackChange::Started, 100.0);
+    store.track("front", 1, TrackChange::Moving, 101.0);
+    store.publish(motion("front", true));
+    store.track("front", 1, TrackChange::Ended, 102.0);
     store.flush().unwrap();
-    let seen = store.newest_change().unwrap();
-    store
-        .record(track("front", 1, TrackChange::Moving, 101.0))
-        .unwrap();
-    store.flush().unwrap();
-    let mut live = store.subscribe();
-    store
-        .record(track("front", 1, TrackChange::Ended, 102.0))
-        .unwrap();
-    store.flush().unwrap();
-
-    let missed = store.changes_after(seen, 100).unwrap();
-    let words: Vec<String> = missed
+    let missed = store.changes_after(1, 100).unwrap();
+    let (recent, _) = store.bus.recent(1);
+    let recent: Vec<_> = recent
         .iter()
-        .map(|c| {
-            serde_json::from_str::<serde_json::Value>(&c.json).unwrap()["change"]
-                .as_str()
-                .unwrap()
-                .to_owned()
+        .map(|event| Change {
+            seq: event.number,
+            kind: event.event.kind().to_owned(),
+            json: event.json().to_owned(),
         })
         .collect();
-    assert_eq!(words, ["moving", "ended"]);
-    assert_eq!(live.try_recv().unwrap(), missed[1]);
+    assert_eq!(missed, recent);
+    let kinds: Vec<_> = missed.iter().map(|change| change.kind.as_str()).collect();
+    assert_eq!(kinds, ["track", "motion", "track"]);
+}
+
+#[tokio::test]
+async fn what_was_published_before_the_end_is_recorded() {
+    let store = open();
+    let done = tokio_util::sync::CancellationToken::new();
+    let recorded = tokio::spawn(store.record_events(&store.bus, done.clone()));
+    for _ in 0..10 {
+        store.bus.publish(motion("front", true));
+    }
+    done.cancel();
+    recorded.await.unwrap();
+    store.flush().unwrap();
+    assert_eq!(store.changes_after(0, 100).unwrap().len(), 10);
 }
 
 #[test]
-fn a_long_path_is_thinned_not_cut() {
-    let (_folder, store) = open();
-    for step in 0..2000 {
-        let x = if step % 2 == 0 { 0.1 } else { 0.6 };
-        let bbox = BBox::new(x, 0.1, x + 0.1, 0.5);
-        let time = 100.0 + f64::from(step);
-        store
-            .record(TrackRecord {
-                bbox,
-                ..track("front", 1, TrackChange::Updated, time)
-            })
-            .unwrap();
-    }
+fn the_supervisor_reads_while_a_request_holds_the_lock_of_the_readers() {
+    let store = open();
+    store.save_grid("front", "{}", false).unwrap();
     store.flush().unwrap();
-    let event = &store.events(&EventFilter::default()).unwrap()[0];
-    assert!(
-        event.path.len() > events::MAX_PATH / 2 && event.path.len() <= events::MAX_PATH,
-        "{}",
-        event.path.len()
-    );
-    assert_eq!(event.path[0][0], 100.0);
+    let own = store.own_reader().unwrap();
+    let held = store.reader();
+    let (sender, answer) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let _ = sender.send((own.grid("front"), own.tasks_of("front"), own.cameras()));
+    });
+    let answer = answer.recv_timeout(std::time::Duration::from_secs(30));
+    let (grid, tasks, cameras) = answer.expect("it waited for the lock");
+    assert!(grid.unwrap().is_some());
+    assert_eq!(tasks.unwrap(), []);
+    assert!(cameras.unwrap().contains("front"));
+    drop(held);
 }
 
 #[test]
 fn the_end_leaves_one_file_to_be_copied() {
-    let (folder, store) = open();
+    let Recorded { folder, store, .. } = open();
     reserve(&store, "front");
-    assert!(store.cameras().unwrap().contains("front"));
     drop(store);
     let mut names: Vec<_> = std::fs::read_dir(folder.path())
         .unwrap()
@@ -322,10 +355,16 @@ fn kill_9_child() {
         return;
     };
     let store = Store::open(Path::new(&folder)).unwrap();
+    let bus = Bus::new(store.newest().event);
+    let mut objects = ObjectEvents::new(store.newest().object_event);
+    let first = reserve(&store, "front");
     for id in 1.. {
-        store
-            .record(track("front", id, TrackChange::Started, 100.0))
-            .unwrap();
+        let person = person(first + id, TrackChange::Started, 100.0);
+        for event in objects.observe("front", person) {
+            let number = bus.publish(event);
+            let (events, _) = bus.recent(number - 1);
+            store.record(events[0].clone()).unwrap();
+        }
         if id % 20 == 0 {
             store.flush().unwrap();
             println!("on disk: {id}");

@@ -2,26 +2,24 @@
 //!
 //! While a batch comes together the thread sleeps: an operation that nobody waits for does not wake it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use detection::TrackChange;
 use rusqlite::{Connection, Transaction};
-use serde::Serialize;
-use tokio::sync::broadcast;
-
-use super::events::Live;
-use super::media::NewMedia;
-use super::{
-    Change, Error, Event, ID_BLOCK, MediaItem, QUEUE, Result, TaskRow, TrackRecord, changes,
-    events, grids, media, tasks,
-};
+use watchpost_api::{ConfigurationChange, ConfigurationEvent, Event};
 use watchpost_pipelines::tasks::Task;
 
-/// A batch is committed when it is this old: a kill -9 loses no more, and listeners of the stream wait no longer.
+use super::media::NewMedia;
+use super::{
+    Error, ID_BLOCK, MediaItem, QUEUE, Result, TaskRow, changes, events, grids, marks, media, tasks,
+};
+use crate::bus::Published;
+
+/// A batch is committed when it is this old: a kill -9 loses no more. Live events do not wait for it.
 pub const BATCH_AGE: Duration = Duration::from_millis(250);
 
 /// So many in the queue do not wait for the batch's age: there must be room for what comes.
@@ -32,7 +30,8 @@ const SPARE: usize = 1024;
 
 /// Something to be written.
 pub enum Op {
-    Track(Box<TrackRecord>),
+    /// An event of the bus.
+    Event(Arc<Published>),
     ReserveIds {
         camera: String,
         reply: SyncSender<Result<i64>>,
@@ -52,9 +51,6 @@ pub enum Op {
         from: String,
         to: String,
     },
-    EndEvents {
-        camera: String,
-    },
     DeleteEvents {
         before: f64,
     },
@@ -64,17 +60,12 @@ pub enum Op {
     },
     RemoveMedia {
         items: Vec<MediaItem>,
-        told: bool,
     },
     SaveTask(Box<TaskRow>),
     ForgetTasks {
         camera: String,
         /// Without it all of them.
         task: Option<Task>,
-    },
-    Note {
-        kind: &'static str,
-        json: serde_json::Value,
     },
     Flush {
         reply: SyncSender<()>,
@@ -91,11 +82,7 @@ pub struct Writer {
 
 impl Writer {
     /// Starts the thread. A batch is committed when it is `age` old.
-    pub fn start(
-        mut connection: Connection,
-        listeners: broadcast::Sender<Change>,
-        age: Duration,
-    ) -> std::io::Result<Self> {
+    pub fn start(mut connection: Connection, age: Duration) -> std::io::Result<Self> {
         let (ops, queue) = sync_channel(QUEUE + SPARE);
         let queued = Arc::new(AtomicUsize::new(0));
         let queue = Queue {
@@ -103,13 +90,14 @@ impl Writer {
             queued: queued.clone(),
         };
         let write = move || {
-            let mut live = Live::default();
             while let Some(batch) = queue.collect(age) {
-                if let Err(error) = write_batch(&mut connection, batch, &mut live, &listeners) {
+                if let Err(error) = write_batch(&mut connection, batch) {
                     // Disk full, most likely: this batch is lost, the next is tried.
                     tracing::error!("store: a batch could not be written: {error}");
-                    live = Live::default();
                 }
+            }
+            if let Err(error) = marks::closed(&connection) {
+                tracing::warn!("store: {error}");
             }
             let _ = connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)");
         };
@@ -229,53 +217,59 @@ impl Op {
     }
 }
 
-/// A change of an event, as the stream tells it.
-#[derive(Serialize)]
-struct Told<'a> {
-    change: TrackChange,
-    event: &'a Event,
-}
+/// Object events that changed in a batch, by number: several changes are written once.
+type Changed = BTreeMap<i64, Arc<Published>>;
 
 /// Writes a batch. Whoever waits for an answer gets it once all is committed.
-fn write_batch(
-    connection: &mut Connection,
-    batch: Vec<Op>,
-    live: &mut Live,
-    listeners: &broadcast::Sender<Change>,
-) -> Result<()> {
-    let mut written = Vec::new();
+fn write_batch(connection: &mut Connection, batch: Vec<Op>) -> Result<()> {
+    let mut changed = Changed::new();
     let mut answers: Vec<Box<dyn FnOnce()>> = Vec::new();
     let transaction = connection.transaction()?;
     for op in batch {
-        if let Err(error) = apply(&transaction, op, live, &mut written, &mut answers) {
+        if let Err(error) = apply(&transaction, op, &mut changed, &mut answers) {
             tracing::error!("store: one change could not be written: {error}");
         }
     }
-    live.write(&transaction)?;
+    save(&transaction, &mut changed);
     changes::prune(&transaction)?;
     transaction.commit()?;
-    for change in written {
-        let _ = listeners.send(change); // an error says that nobody listens
-    }
     answers.into_iter().for_each(|answer| answer());
     Ok(())
+}
+
+/// Writes the object events that changed so far.
+fn save(transaction: &Transaction, changed: &mut Changed) {
+    for published in std::mem::take(changed).into_values() {
+        if let Event::Track(track) = &published.event
+            && let Err(error) = events::save(transaction, &track.event)
+        {
+            let (camera, id) = (&track.camera, track.event.id);
+            tracing::error!(camera, id, "store: an event could not be written: {error}");
+        }
+    }
 }
 
 fn apply(
     transaction: &Transaction,
     op: Op,
-    live: &mut Live,
-    written: &mut Vec<Change>,
+    changed: &mut Changed,
     answers: &mut Vec<Box<dyn FnOnce()>>,
 ) -> Result<()> {
     match op {
-        Op::Track(track) => {
-            if let Some(event) = live.record(transaction, &track)? {
-                let told = Told {
-                    change: track.change,
-                    event,
-                };
-                written.push(changes::append(transaction, changes::TRACK, &told)?);
+        Op::Event(published) => {
+            changes::append(transaction, &published)?;
+            match &published.event {
+                Event::Track(track) => drop(changed.insert(track.event.id, published)),
+                // Events that were still on the bus when the camera was renamed have its old name.
+                Event::Configuration(ConfigurationEvent {
+                    change: ConfigurationChange::Renamed,
+                    camera: Some(to),
+                    from: Some(from),
+                }) => {
+                    save(transaction, changed);
+                    rename_events(transaction, from, to)?;
+                }
+                _ => {}
             }
         }
         Op::ReserveIds { camera, reply } => {
@@ -295,46 +289,26 @@ fn apply(
             tasks::retain(transaction, &cameras)?;
         }
         Op::Rename { from, to } => {
-            live.give_back(transaction)?;
+            save(transaction, changed);
             rename(transaction, &from, &to)?;
         }
-        Op::EndEvents { camera } => {
-            live.give_back(transaction)?;
-            for event in events::end_all(transaction, &camera)? {
-                let told = Told {
-                    change: TrackChange::Ended,
-                    event: &event,
-                };
-                written.push(changes::append(transaction, changes::TRACK, &told)?);
-            }
-        }
         Op::DeleteEvents { before } => {
-            live.give_back(transaction)?;
+            save(transaction, changed);
             transaction.execute("DELETE FROM events WHERE end_time < ?1", [before])?;
         }
         Op::AddMedia { media, reply } => {
-            let told = media.told;
-            let (item, new) = media::add(transaction, *media)?;
-            if told {
-                let json = serde_json::json!({ "change": "added", "media": item });
-                written.push(changes::append(transaction, changes::MEDIA, &json)?);
-            }
+            let answer = media::add(transaction, *media)?;
             answers.push(Box::new(move || {
-                let _ = reply.send((item, new));
+                let _ = reply.send(answer);
             }));
         }
-        Op::RemoveMedia { items, told } => {
+        Op::RemoveMedia { items } => {
             for item in items {
                 media::remove(transaction, item.id)?;
-                if told {
-                    let json = serde_json::json!({ "change": "removed", "media": item });
-                    written.push(changes::append(transaction, changes::MEDIA, &json)?);
-                }
             }
         }
         Op::SaveTask(row) => tasks::save(transaction, &row)?,
         Op::ForgetTasks { camera, task } => tasks::forget(transaction, &camera, task)?,
-        Op::Note { kind, json } => written.push(changes::append(transaction, kind, &json)?),
         Op::Flush { reply } => answers.push(Box::new(move || {
             let _ = reply.send(());
         })),
@@ -361,6 +335,10 @@ fn rename(transaction: &Transaction, from: &str, to: &str) -> Result<()> {
         transaction.execute(&format!("DELETE FROM {table} WHERE camera = ?1"), [from])?;
     }
     transaction.execute("UPDATE media SET camera = ?2 WHERE camera = ?1", (from, to))?;
+    rename_events(transaction, from, to)
+}
+
+fn rename_events(transaction: &Transaction, from: &str, to: &str) -> Result<()> {
     transaction.execute(
         "UPDATE OR IGNORE events SET camera = ?2 WHERE camera = ?1",
         (from, to),
@@ -378,23 +356,30 @@ mod tests {
     const AGE: Duration = Duration::from_secs(86_400);
     const PATIENCE: Duration = Duration::from_secs(60);
 
-    fn writer(folder: &std::path::Path) -> (Writer, broadcast::Receiver<Change>) {
-        let connection = schema::open(&folder.join("test.db")).unwrap();
-        let (sender, listener) = broadcast::channel(2 * QUEUE);
-        (Writer::start(connection, sender, AGE).unwrap(), listener)
+    /// A writer, and a connection that reads what it has written.
+    fn writer(folder: &std::path::Path) -> (Writer, Connection) {
+        let path = folder.join("test.db");
+        let connection = schema::open(&path).unwrap();
+        let reader = schema::open_reader(&path).unwrap();
+        (Writer::start(connection, AGE).unwrap(), reader)
     }
 
     fn note(number: usize) -> Op {
-        Op::Note {
-            kind: "test",
-            json: number.into(),
+        Op::SaveGrid {
+            camera: number.to_string(),
+            json: "{}".into(),
+            frozen: false,
         }
+    }
+
+    fn is_written(reader: &Connection, camera: &str) -> bool {
+        grids::load(reader, camera).unwrap().is_some()
     }
 
     #[test]
     fn an_operation_that_is_waited_for_ends_the_batch() {
         let folder = tempfile::tempdir().unwrap();
-        let (writer, _listener) = writer(folder.path());
+        let (writer, _reader) = writer(folder.path());
         for number in 0..100 {
             writer.post(note(number)).unwrap();
             let (reply, answer) = mpsc::sync_channel(1);
@@ -406,7 +391,7 @@ mod tests {
     #[test]
     fn a_full_batch_does_not_wait_for_its_age() {
         let folder = tempfile::tempdir().unwrap();
-        let (writer, mut listener) = writer(folder.path());
+        let (writer, reader) = writer(folder.path());
         let deadline = Instant::now() + PATIENCE;
         for number in 0..2 * QUEUE {
             writer.post(note(number)).unwrap();
@@ -416,7 +401,7 @@ mod tests {
                 std::thread::yield_now();
             }
         }
-        while listener.try_recv().is_err() {
+        while !is_written(&reader, "0") {
             assert!(Instant::now() < deadline, "the full batch was not written");
             std::thread::yield_now();
         }
@@ -425,7 +410,7 @@ mod tests {
     #[test]
     fn while_the_disk_hangs_nobody_waits_and_what_is_rare_is_not_lost() {
         let folder = tempfile::tempdir().unwrap();
-        let (writer, mut listener) = writer(folder.path());
+        let (writer, reader) = writer(folder.path());
         let disk = Connection::open(folder.path().join("test.db")).unwrap();
         disk.execute_batch("BEGIN IMMEDIATE").unwrap();
         // One batch is at the disk, then the queue fills up.
@@ -435,9 +420,10 @@ mod tests {
             writer.post(note(*number)).is_err()
         });
         assert!(refused.unwrap() >= QUEUE);
-        let rare = Op::Note {
-            kind: "rare",
-            json: 1.into(),
+        let rare = Op::SaveGrid {
+            camera: "rare".into(),
+            json: "{}".into(),
+            frozen: false,
         };
         writer.post_rare(rare).unwrap();
         // The batch for the disk may be taken out only now.
@@ -446,18 +432,13 @@ mod tests {
         assert!(bound.is_some(), "a queue without a bound");
         disk.execute_batch("COMMIT").unwrap();
         drop(writer);
-        let mut written = std::iter::from_fn(|| match listener.try_recv() {
-            Ok(change) => Some(change.kind),
-            Err(broadcast::error::TryRecvError::Lagged(_)) => Some("older".into()),
-            Err(_) => None,
-        });
-        assert!(written.any(|kind| kind == "rare"), "what is rare was lost");
+        assert!(is_written(&reader, "rare"), "what is rare was lost");
     }
 
     #[test]
     fn the_end_writes_what_waits_at_once() {
         let folder = tempfile::tempdir().unwrap();
-        let (writer, mut listener) = writer(folder.path());
+        let (writer, reader) = writer(folder.path());
         writer.post(note(1)).unwrap();
         let (ended, end) = mpsc::channel();
         std::thread::spawn(move || {
@@ -465,6 +446,6 @@ mod tests {
             let _ = ended.send(());
         });
         end.recv_timeout(PATIENCE).unwrap();
-        assert_eq!(listener.try_recv().unwrap().json, "1");
+        assert!(is_written(&reader, "1"));
     }
 }

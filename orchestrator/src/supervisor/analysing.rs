@@ -5,6 +5,7 @@ use super::health::State;
 use super::history::Ids;
 use super::process::{self, AnalysisId, WorkerId};
 use super::{Supervisor, log};
+use crate::bus::Observation;
 use crate::limits;
 use crate::protocol::{AnalysisCommand, AnalysisReport, CameraReport, line};
 use std::time::{Duration, Instant};
@@ -51,8 +52,8 @@ impl Supervisor {
                 camera.has_been_analysed(now);
             }
             CameraReport::Detached => {
-                camera.clear_analysis();
-                self.history.end_events(name);
+                let was_motion = camera.clear_analysis();
+                self.history.analysis_ended(name, was_motion);
             }
             CameraReport::Fault(fault) => self.analysis_failed(name, &fault),
             CameraReport::Stats(stats) => {
@@ -71,7 +72,12 @@ impl Supervisor {
                 camera.analysis.detection_frame =
                     newest(camera.analysis.detection_frame, Some(frame));
             }
-            CameraReport::Motion { active, .. } => camera.motion = active,
+            CameraReport::Motion { active, at } => {
+                camera.motion = active;
+                if camera.leaving.is_none() {
+                    self.history.motion(name, active, at);
+                }
+            }
             CameraReport::Grid { json, frozen } => self.history.save_grid(name, &json, frozen),
             CameraReport::Track(track) => {
                 tracing::debug!(
@@ -83,13 +89,21 @@ impl Supervisor {
                 );
                 // The events of a camera that leaves have ended already.
                 if camera.leaving.is_none() {
-                    self.history.track(
-                        name,
-                        track.change,
-                        &track.object,
-                        track.bbox,
-                        track.path_length,
-                    );
+                    let (object, bbox) = (&track.object, track.bbox);
+                    let observation = Observation {
+                        object_id: i64::from(object.id),
+                        change: track.change,
+                        label: object.label.clone(),
+                        score: object.score,
+                        bbox,
+                        path_length: track.path_length,
+                        first_seen: object.first_seen,
+                        last_seen: object.last_seen,
+                        zones: object.zones.clone(),
+                        entered: track.entered,
+                        left: track.left,
+                    };
+                    self.history.track(name, observation);
                 }
             }
         }
@@ -105,8 +119,8 @@ impl Supervisor {
         if camera.repeats.is_new(&reason, now) {
             tracing::error!(camera = name, "no detection: {reason}");
         }
-        camera.clear_analysis();
-        self.history.end_events(&camera.name);
+        let was_motion = camera.clear_analysis();
+        self.history.analysis_ended(&camera.name, was_motion);
         camera.analysis_fault = Some(reason);
         let wait = camera.analysis_backoff.next_wait().max(ANALYSIS_RETRY);
         camera.analysis_retry = (!fault.is_permanent()).then(|| now + wait);
@@ -139,8 +153,8 @@ impl Supervisor {
             if camera.attached_to.as_ref().map(|(r, _)| r) != Some(id) {
                 continue;
             }
-            camera.clear_analysis();
-            self.history.end_events(&camera.name);
+            let was_motion = camera.clear_analysis();
+            self.history.analysis_ended(&camera.name, was_motion);
             if expected || !by_itself || !analysis.marks.at_work(camera.mark) {
                 continue;
             }
@@ -337,8 +351,8 @@ impl Supervisor {
                     }
                 }
                 if let Some(camera) = self.cameras.get_mut(&name) {
-                    camera.clear_analysis();
-                    self.history.end_events(&camera.name);
+                    let was_motion = camera.clear_analysis();
+                    self.history.analysis_ended(&camera.name, was_motion);
                 }
             }
             if let Some((id, run)) = target {

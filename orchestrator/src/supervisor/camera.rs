@@ -168,8 +168,8 @@ impl Camera {
         })
     }
 
-    /// Forget what the analysis said: it is gone, or about to be told anew.
-    pub fn clear_analysis(&mut self) {
+    /// Forgets what the analysis reported: it is gone, or starts again. Returns whether there was motion.
+    pub fn clear_analysis(&mut self) -> bool {
         self.attached_to = None;
         self.attached = false;
         let detection_frame = self.analysis.detection_frame;
@@ -178,8 +178,8 @@ impl Camera {
             ..AnalysisStats::default()
         };
         self.objects = None;
-        self.motion = false;
         self.last_analysed = None;
+        std::mem::take(&mut self.motion)
     }
 
     fn objects(&self) -> Vec<Object> {

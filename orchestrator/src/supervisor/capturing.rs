@@ -6,6 +6,7 @@ use super::health::{Action, Event, State};
 use super::process::{self, CaptureId, Notice, WorkerEvent};
 use super::ring::RingMonitor;
 use super::{Monitored, Supervisor, log};
+use crate::clock::seconds;
 use crate::limits::{advice, advice_on};
 use crate::protocol::{CaptureCommand, CaptureReport, line};
 use std::time::{Duration, Instant, SystemTime};
@@ -33,6 +34,9 @@ impl Supervisor {
         let after = (camera.health.state(), camera.health.reason());
         if (before.0, before.1.as_deref()) != after && camera.leaving.is_none() {
             log_transition(camera, now);
+            let since = seconds(camera.health.since());
+            self.history
+                .camera(name, camera.health.state(), camera.health.reason(), since);
         }
         match action {
             Some(Action::Spawn) => self.start_capture(name),

@@ -9,6 +9,7 @@ use crate::config::{Action, Config, Loaded, plan, takeovers};
 use crate::protocol::AnalysisCommand;
 use shmring_core::sizing::Depth;
 use std::time::{Instant, SystemTime};
+use watchpost_api::ConfigurationChange;
 use watchpost_pipelines::CameraConfig;
 use watchpost_pipelines::secret::hide;
 
@@ -133,6 +134,7 @@ impl Supervisor {
             self.set(&name, Ok(self.config.cameras[&name].clone()));
         }
         self.config_error = None;
+        self.history.configured(ConfigurationChange::Applied, None);
         if !kept.is_empty() {
             let errors: Vec<String> = kept.into_iter().map(|(_, problems)| problems).collect();
             self.refuse_config(errors.join("\n"));
@@ -140,6 +142,31 @@ impl Supervisor {
     }
 
     fn act(&mut self, action: Action) {
+        match &action {
+            Action::Start { camera } => {
+                let change = if self.cameras.contains_key(camera) {
+                    ConfigurationChange::Changed
+                } else {
+                    ConfigurationChange::Added
+                };
+                self.history.configured(change, Some(camera));
+            }
+            Action::Update { camera, .. }
+            | Action::Restart { camera, .. }
+            | Action::Stop {
+                camera,
+                removed: false,
+            } => {
+                self.history
+                    .configured(ConfigurationChange::Changed, Some(camera));
+            }
+            // History publishes these: they also concern what is stored.
+            Action::Stop { removed: true, .. } | Action::Rename { .. } => {}
+            Action::RestartAnalysis
+            | Action::Media
+            | Action::Http { .. }
+            | Action::NeedsNewStart { .. } => {}
+        }
         match action {
             Action::Start { camera }
             | Action::Update { camera, .. }

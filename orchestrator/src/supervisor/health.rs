@@ -1,66 +1,12 @@
 //! What state a camera is in and what to do next: a state machine that is told the time and does nothing itself.
 
 use super::backoff::Backoff;
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 use std::time::{Duration, Instant, SystemTime};
+pub use watchpost_api::CameraState as State;
 use watchpost_pipelines::fault::FaultKind;
 
 /// How long frames must flow before earlier failures are forgotten.
 const STABLE: Duration = Duration::from_secs(60);
-
-/// The state of a camera, as users see it.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
-)]
-#[serde(rename_all = "kebab-case")]
-#[schemars(rename = "CameraState")]
-pub enum State {
-    /// A capture worker runs, no frame has come yet.
-    Connecting,
-    /// Frames arrive.
-    Streaming,
-    /// Frames stopped, or the picture froze; the worker is being replaced.
-    Stalled,
-    /// Waiting before the next attempt.
-    BackingOff,
-    /// The camera refused the credentials; the next attempt is minutes away, so that it does not lock the account.
-    AuthFailed,
-    /// Not wanted, by configuration or because a file was played to its end.
-    Disabled,
-    /// Will not work until something is changed; the reason says what.
-    Failed,
-    /// Its worker is ending, and it begins anew with its changed configuration.
-    Stopping,
-}
-
-impl State {
-    /// The name used in the API, in logs and in metrics.
-    pub fn name(self) -> &'static str {
-        match self {
-            State::Connecting => "connecting",
-            State::Streaming => "streaming",
-            State::Stalled => "stalled",
-            State::BackingOff => "backing-off",
-            State::AuthFailed => "auth-failed",
-            State::Disabled => "disabled",
-            State::Failed => "failed",
-            State::Stopping => "stopping",
-        }
-    }
-
-    /// Every state, for metrics that show one series per state.
-    pub const ALL: [State; 8] = [
-        State::Connecting,
-        State::Streaming,
-        State::Stalled,
-        State::BackingOff,
-        State::AuthFailed,
-        State::Disabled,
-        State::Failed,
-        State::Stopping,
-    ];
-}
 
 /// The limits of one camera.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,23 +1,31 @@
-//! What the supervisor writes into the store and takes from it: ids, object events, region grids.
+//! The supervisor's way to the bus and to what outlives a run: it publishes events, and keeps ids, region
+//! grids and tasks in the store.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError};
 
-use detection::{BBox, TrackChange};
+use watchpost_api::{
+    CameraEvent, CameraState, ConfigurationChange, ConfigurationEvent, Event, MotionEvent,
+    TaskEvent,
+};
+use watchpost_pipelines::tasks::{MediaFile, Parameters, Task, TaskState, TaskStatus};
 
+use crate::bus::{Bus, ObjectEvents, Observation};
+use crate::clock::now;
 use crate::config::MediaConfig;
 use crate::media::Media;
-use crate::protocol::Object;
-use crate::store::{self, ID_BLOCK, Store, TaskRow, TrackRecord};
-use watchpost_pipelines::tasks::{MediaFile, Parameters, Task, TaskState, TaskStatus};
+use crate::store::{self, ID_BLOCK, Reader, Store, TaskRow};
 
 /// Ids are reserved anew when fewer than this many of a block are left: more than a frame can bring.
 const RESERVE_AHEAD: i64 = 200;
 
-/// The store as the supervisor sees it. Without one (its folder cannot be written) cameras work all the same.
-#[derive(Default)]
+/// Bus and store as the supervisor sees them. Without a store (its folder cannot be written) cameras work all the same.
 pub struct History {
+    bus: Bus,
+    objects: ObjectEvents,
+    /// A connection of its own: the supervisor must not wait for HTTP requests that read.
+    reader: Option<Reader>,
     store: Option<Arc<Store>>,
     media: Option<Media>,
     /// First id beyond what its tracker may give, by camera.
@@ -37,11 +45,24 @@ pub enum Ids {
 
 impl History {
     /// With a store, or without.
-    pub fn new(store: Option<Arc<Store>>, media: Option<Media>) -> Self {
+    pub fn new(bus: Bus, store: Option<Arc<Store>>, media: Option<Media>) -> Self {
+        let reader = store.as_ref().and_then(|store| {
+            store
+                .own_reader()
+                .inspect_err(|error| {
+                    tracing::error!("region grids and tasks are not read: {error}")
+                })
+                .ok()
+        });
+        let newest = store.as_ref().map(|store| store.newest().object_event);
         Self {
+            bus,
+            objects: ObjectEvents::new(newest.unwrap_or_default()),
+            reader,
             store,
             media,
-            ..Self::default()
+            reserved: BTreeMap::new(),
+            next: BTreeMap::new(),
         }
     }
 
@@ -70,15 +91,8 @@ impl History {
     }
 
     /// A track changed.
-    pub fn track(
-        &mut self,
-        camera: &str,
-        change: TrackChange,
-        object: &Object,
-        bbox: BBox,
-        path_length: f64,
-    ) {
-        let id = i64::from(object.id);
+    pub fn track(&mut self, camera: &str, observation: Observation) {
+        let id = observation.object_id;
         let few = self
             .reserved
             .get(camera)
@@ -86,33 +100,46 @@ impl History {
         if few && let Err(error) = self.take_block(camera) {
             tracing::error!(camera, "object ids: {error}");
         }
-        let Some(store) = &self.store else { return };
-        let record = TrackRecord {
-            camera: camera.to_owned(),
-            object_id: id,
-            change,
-            label: object.label.clone(),
-            score: object.score,
-            bbox,
-            path_length,
-            first_seen: object.first_seen,
-            last_seen: object.last_seen,
-            zones: object.zones.clone(),
-        };
-        if let Err(error) = store.record(record) {
-            tracing::warn!(camera, "{error}");
+        for event in self.objects.observe(camera, observation) {
+            self.bus.publish(event);
         }
     }
 
-    /// The state of a camera's task has changed: an event of the stream.
+    /// Motion of a camera began or ended.
+    pub fn motion(&self, camera: &str, active: bool, time: f64) {
+        let camera = camera.to_owned();
+        self.bus.publish(Event::Motion(MotionEvent {
+            camera,
+            active,
+            time,
+        }));
+    }
+
+    /// The state of a camera changed.
+    pub fn camera(&self, camera: &str, state: CameraState, reason: Option<&str>, since: f64) {
+        self.bus.publish(Event::Camera(CameraEvent {
+            camera: camera.to_owned(),
+            state,
+            reason: reason.map(str::to_owned),
+            since,
+        }));
+    }
+
+    /// A configuration took effect, of one camera or as a whole.
+    pub fn configured(&self, change: ConfigurationChange, camera: Option<&str>) {
+        self.bus.publish(Event::Configuration(ConfigurationEvent {
+            change,
+            camera: camera.map(str::to_owned),
+            from: None,
+        }));
+    }
+
+    /// The state of a camera's task changed.
     pub fn task(&self, camera: &str, status: &TaskStatus) {
-        let mut json = serde_json::json!({ "camera": camera });
-        if let (Some(json), Ok(serde_json::Value::Object(status))) =
-            (json.as_object_mut(), serde_json::to_value(status))
-        {
-            json.extend(status);
-        }
-        self.tell(|store| store.note("task", json));
+        self.bus.publish(Event::Task(TaskEvent {
+            camera: camera.to_owned(),
+            status: status.clone(),
+        }));
     }
 
     /// A task is to go on after a restart as it is now, resting where it rests by request, or does not any more.
@@ -140,24 +167,19 @@ impl History {
 
     /// The tasks of a camera that go on.
     pub fn kept_tasks(&self, camera: &str) -> Vec<TaskRow> {
-        let rows = self
-            .store
-            .as_ref()
-            .map_or(Ok(Vec::new()), |store| store.tasks());
-        let mut rows = rows.unwrap_or_else(|error| {
+        let rows = self.reader.as_ref().map(|reader| reader.tasks_of(camera));
+        rows.unwrap_or(Ok(Vec::new())).unwrap_or_else(|error| {
             tracing::warn!(camera, "tasks: {error}");
             Vec::new()
-        });
-        rows.retain(|row| row.camera == camera);
-        rows
+        })
     }
 
     /// Watchpost was started: series that were not asked to outlive that do not.
     pub fn begin_tasks(&self) {
         let rows = self
-            .store
+            .reader
             .as_ref()
-            .map_or(Ok(Vec::new()), |store| store.tasks());
+            .map_or(Ok(Vec::new()), |reader| reader.tasks());
         for row in rows.unwrap_or_default() {
             if matches!(&row.parameters, Parameters::Series(series) if !series.continue_on_start) {
                 tracing::info!(
@@ -177,14 +199,24 @@ impl History {
         }
     }
 
-    /// Nobody follows a camera's objects any more; who begins again gives new ids.
-    pub fn end_events(&self, camera: &str) {
-        self.tell(|store| store.end_events(camera));
+    /// A camera is not analysed any longer: its objects and its motion end.
+    pub fn analysis_ended(&mut self, camera: &str, was_motion: bool) {
+        self.end_events(camera);
+        if was_motion {
+            self.motion(camera, false, now());
+        }
+    }
+
+    /// A camera's objects are not tracked any longer; the next tracker gives new ids.
+    fn end_events(&mut self, camera: &str) {
+        for event in self.objects.end(camera) {
+            self.bus.publish(event);
+        }
     }
 
     /// The grid to start a camera's detection with, and whether it is frozen.
     pub fn grid(&self, camera: &str) -> Option<store::Grid> {
-        self.store.as_ref()?.grid(camera).unwrap_or_else(|error| {
+        self.reader.as_ref()?.grid(camera).unwrap_or_else(|error| {
             tracing::warn!(camera, "region grid: {error}");
             None
         })
@@ -205,6 +237,7 @@ impl History {
         self.end_events(camera);
         self.tell(|store| store.delete_grid(camera));
         self.tell(|store| store.forget_tasks(camera));
+        self.configured(ConfigurationChange::Removed, Some(camera));
     }
 
     /// A camera's grid is to be forgotten, while the camera stays.
@@ -214,10 +247,10 @@ impl History {
 
     /// Cameras of which ids, a grid or tasks are stored.
     pub fn cameras(&self) -> BTreeSet<String> {
-        let Some(store) = &self.store else {
+        let Some(reader) = &self.reader else {
             return BTreeSet::new();
         };
-        store.cameras().unwrap_or_else(|error| {
+        reader.cameras().unwrap_or_else(|error| {
             tracing::warn!("{error}");
             BTreeSet::new()
         })
@@ -232,6 +265,11 @@ impl History {
     pub fn renamed(&mut self, from: &str, to: &str) {
         self.end_events(from);
         self.tell(|store| store.rename_camera(from, to));
+        self.bus.publish(Event::Configuration(ConfigurationEvent {
+            change: ConfigurationChange::Renamed,
+            camera: Some(to.to_owned()),
+            from: Some(from.to_owned()),
+        }));
         if let Some(media) = &self.media {
             media.renamed(from, to);
         }
@@ -296,7 +334,7 @@ mod tests {
         let mut given = Vec::new();
         for _ in 0..2 {
             let store = Arc::new(Store::open(folder.path()).unwrap());
-            let mut history = History::new(Some(store), None);
+            let mut history = History::new(Bus::new(0), Some(store), None);
             for _ in 0..3 {
                 given.push(first_id(&mut history));
             }
@@ -305,7 +343,9 @@ mod tests {
         // The block that had been asked for beforehand is lost, and never given again.
         assert_eq!(given[3..], [4001, 5001, 6001]);
         assert_eq!(
-            History::default().first_id("front").unwrap(),
+            History::new(Bus::new(0), None, None)
+                .first_id("front")
+                .unwrap(),
             Ids::From(None)
         );
     }

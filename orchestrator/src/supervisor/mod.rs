@@ -27,6 +27,7 @@ use self::process::{AnalysisId, CaptureId, Notice, WorkerEvent, WorkerId};
 use self::ring::RingMonitor;
 use self::status::{ProcessStatus, Status};
 pub use self::tasks::TaskRefusal;
+use crate::bus::Bus;
 use crate::clock::seconds;
 use crate::config::{Config, Loaded};
 use crate::media::Media;
@@ -239,6 +240,7 @@ impl Supervisor {
     pub fn new(
         loaded: &Loaded,
         run_dir: RunDir,
+        bus: Bus,
         (store, media): (Option<Arc<Store>>, Option<Media>),
     ) -> (Self, Handle) {
         let (command_sender, commands) = mpsc::channel(COMMANDS);
@@ -251,7 +253,7 @@ impl Supervisor {
             budget: Budget::of_system(),
             run_dir,
             data_dir: crate::data_dir::choose(loaded.config.data_dir.as_deref()),
-            history: History::new(store, media),
+            history: History::new(bus, store, media),
             started: SystemTime::now(),
             cameras: BTreeMap::new(),
             analyses: BTreeMap::new(),
