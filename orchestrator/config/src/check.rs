@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::path::Path;
 
+use detection::FrameSize;
 use gsttestscene::scene::Script;
 use watchpost_pipelines::camera::{
-    CameraConfig, Coordinates, Masks, ObjectFilter, Role, Source, SourceEntry,
+    CameraConfig, Masks, ObjectFilter, Polygon, Role, Source, SourceEntry,
 };
 use watchpost_pipelines::capture::{split_credentials, split_port};
 use watchpost_pipelines::model::ModelConfig;
@@ -420,10 +421,8 @@ fn filters(filters: &BTreeMap<String, ObjectFilter>, camera: &CameraConfig, foun
             let size = camera.detect_size();
             let comparable =
                 (filter.min_area.0 < 1.0) == (filter.max_area.0 < 1.0) || size.is_some();
-            let (width, height) = size.unwrap_or((1, 1));
-            if comparable
-                && filter.min_area.pixels(width, height) > filter.max_area.pixels(width, height)
-            {
+            let size = size.unwrap_or(FrameSize::new(1, 1));
+            if comparable && filter.min_area.pixels(size) > filter.max_area.pixels(size) {
                 found.at(&["min_area"], |found| {
                     found.wrong(format!(
                         "{} is more than max_area {}",
@@ -465,23 +464,23 @@ fn masks(masks: &Masks, camera: &CameraConfig, found: &mut Findings) {
     });
 }
 
-fn polygon(coordinates: &Coordinates, camera: &CameraConfig, found: &mut Findings) {
+fn polygon(coordinates: &Polygon, camera: &CameraConfig, found: &mut Findings) {
     if coordinates.is_relative() {
         return;
     }
-    let Some((width, height)) = camera.detect_size() else {
+    let Some(size) = camera.detect_size() else {
         found.wrong(
             "is in pixels, which needs detect.width and detect.height; expected those, or shares of the picture (0 to 1)",
         );
         return;
     };
     let beyond = coordinates
-        .points()
+        .corners()
         .iter()
-        .find(|(x, y)| *x > f64::from(width) || *y > f64::from(height));
+        .find(|(x, y)| *x > f64::from(size.width) || *y > f64::from(size.height));
     if let Some((x, y)) = beyond {
         found.wrong(format!(
-            "the corner {x},{y} is outside the analysed picture of {width}x{height}"
+            "the corner {x},{y} is outside the analysed picture of {size}"
         ));
     }
 }

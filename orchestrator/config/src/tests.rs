@@ -242,7 +242,7 @@ fn general_sections_hold_for_every_camera() {
     assert_eq!((front.detect.fps, front.detect_size()), (7.0, None));
     assert_eq!(
         (back.detect.fps, back.detect_size()),
-        (3.0, Some((640, 360)))
+        (3.0, Some(detection::FrameSize::new(640, 360)))
     );
     assert_eq!(back.objects.track, ["car"]);
     // A mistake in a general section is said once, where it stands.

@@ -1,6 +1,7 @@
 //! Memory for rings: handed out here alone, before a worker starts, because a reservation above a cgroup's limit is answered by
 //! the OOM killer and not by an error.
 
+use detection::FrameSize;
 use shmring_core::Backing;
 use shmring_core::sizing::{
     Depth, FrigateShm, Readings, Refusal, Request, frigate_shm_frame_count, share,
@@ -10,7 +11,7 @@ use watchpost_pipelines::CameraConfig;
 /// Slots the analysis worker may hold of each ring.
 const ANALYSIS_GRANT: u32 = 4;
 /// Frame size assumed for a camera whose own is not known yet.
-const ASSUMED_SIZE: (u32, u32) = (1920, 1080);
+const ASSUMED_SIZE: FrameSize = FrameSize::new(1920, 1080);
 /// Frigate's default for the frames it keeps at most.
 const FRIGATE_MAX_FRAMES: i64 = 50;
 
@@ -37,8 +38,8 @@ impl Budget {
 
 /// Bytes of a camera's frame. `known` are those of a slot where it has streamed before, or tried to.
 pub fn frame_bytes(config: &CameraConfig, known: Option<u64>) -> u64 {
-    let (width, height) = config.detect_size().unwrap_or(ASSUMED_SIZE);
-    known.unwrap_or(u64::from(width) * u64::from(height) * 3 / 2)
+    let size = config.detect_size().unwrap_or(ASSUMED_SIZE);
+    known.unwrap_or(u64::from(size.width) * u64::from(size.height) * 3 / 2)
 }
 
 /// What a camera asks for; `known` as above.
@@ -59,6 +60,7 @@ pub fn grant(requests: &[Request], left: u64) -> Vec<Result<Depth, Refusal>> {
 pub fn frigate<'a>(cameras: impl Iterator<Item = &'a CameraConfig>) -> FrigateShm {
     let sizes: Vec<(u32, u32)> = cameras
         .map(|c| c.detect_size().unwrap_or(ASSUMED_SIZE))
+        .map(|size| (size.width, size.height))
         .collect();
     let total = Readings::of_system().shm_total.unwrap_or(0) as f64 / f64::from(1 << 20);
     frigate_shm_frame_count(total, &sizes, FRIGATE_MAX_FRAMES, false)

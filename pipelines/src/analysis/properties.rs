@@ -6,7 +6,7 @@ use gst::glib;
 use gst::prelude::*;
 
 use crate::camera::{
-    CameraConfig, DetectConfig, Masks, MaxFrames, MotionConfig, ObjectFilter, ObjectsConfig,
+    CameraConfig, DetectConfig, MaxFrames, MotionConfig, ObjectFilter, ObjectsConfig,
     StationaryConfig,
 };
 
@@ -86,7 +86,7 @@ fn motion(camera: &CameraConfig, all: &mut Vec<Property>) {
         skip_motion_threshold.unwrap_or(-1.0).to_value(),
     );
     set("improve-contrast", improve_contrast.to_value());
-    set("mask", polygons(mask, camera.detect_size()).to_value());
+    set("mask", mask.to_property(camera.detect_size()).to_value());
 }
 
 fn detect(camera: &CameraConfig, all: &mut Vec<Property>) {
@@ -159,7 +159,7 @@ fn track(camera: &CameraConfig, first_id: Option<u32>, all: &mut Vec<Property>) 
         })
         .collect();
     set("filters", json(&filters).to_value());
-    set("mask", polygons(mask, camera.detect_size()).to_value());
+    set("mask", mask.to_property(camera.detect_size()).to_value());
     set("zones", json(&camera.zones).to_value());
     if let Some(first_id) = first_id {
         set("first-id", first_id.max(1).to_value());
@@ -178,20 +178,4 @@ fn max_stationary(frames: &MaxFrames, fps: f64) -> String {
         .map(|(label, frames)| (label.as_str(), seconds(frames)))
         .collect();
     json(&serde_json::json!({"default": default.as_ref().map(seconds), "objects": objects}))
-}
-
-/// Polygons as text: `x1,y1,x2,y2,...`, in shares of the picture, with `;` between them.
-fn polygons(masks: &Masks, size: Option<(u32, u32)>) -> String {
-    masks
-        .polygons(size)
-        .iter()
-        .map(|points| {
-            points
-                .iter()
-                .map(|(x, y)| format!("{x},{y}"))
-                .collect::<Vec<_>>()
-                .join(",")
-        })
-        .collect::<Vec<_>>()
-        .join(";")
 }

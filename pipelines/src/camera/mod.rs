@@ -5,28 +5,26 @@
 //! (ranges, roles, references between keys) is checked by the orchestrator, which knows where in the file a key stands.
 
 mod detect;
-mod mask;
 mod motion;
 mod objects;
 mod source;
 mod tasks;
-mod zone;
 
 use std::collections::BTreeMap;
 
+use detection::FrameSize;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use detect::{DetectConfig, MaxFrames, StationaryConfig};
-pub use mask::{Coordinates, CoordinatesError, Mask, Masks};
+pub use detection::{Area, Mask, Masks, ObjectFilter, Polygon, ZoneConfig};
 pub use motion::MotionConfig;
-pub use objects::{Area, ObjectFilter, ObjectsConfig};
+pub use objects::ObjectsConfig;
 pub use source::{
     Decoder, FileSource, LibcameraSource, Role, RtspSource, RtspTransport, Source, SourceEntry,
     TestSource, V4l2Source,
 };
 pub use tasks::{LiveConfig, PhotoConfig, TasksConfig, VideoConfig};
-pub use zone::ZoneConfig;
 
 use crate::tasks::Profiles;
 
@@ -127,7 +125,8 @@ impl CameraConfig {
     }
 
     /// Size of the analysed pictures where the configuration fixes it.
-    pub fn detect_size(&self) -> Option<(u32, u32)> {
-        self.detect.width.zip(self.detect.height)
+    pub fn detect_size(&self) -> Option<FrameSize> {
+        let (width, height) = self.detect.width.zip(self.detect.height)?;
+        Some(FrameSize::new(width, height))
     }
 }

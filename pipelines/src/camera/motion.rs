@@ -1,9 +1,8 @@
 //! The `motion` section.
 
+use detection::Masks;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-
-use super::Masks;
 
 /// Motion detection: what counts as movement, and where it is ignored.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]

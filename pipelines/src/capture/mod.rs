@@ -228,10 +228,10 @@ fn internal(error: gst::glib::BoolError) -> Fault {
 /// I420 in the detect size, or in the source's own where none is configured.
 fn detect_caps(camera: &CameraConfig) -> gst::Caps {
     let mut caps = gst::Caps::builder("video/x-raw").field("format", "I420");
-    if let Some((width, height)) = camera.detect_size() {
+    if let Some(size) = camera.detect_size() {
         caps = caps
-            .field("width", width as i32)
-            .field("height", height as i32)
+            .field("width", size.width as i32)
+            .field("height", size.height as i32)
             .field("pixel-aspect-ratio", gst::Fraction::new(1, 1));
     }
     caps.build()

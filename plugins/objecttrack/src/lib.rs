@@ -5,8 +5,7 @@
 use gst::glib;
 
 pub mod objecttrack;
-mod polygon;
-mod wishes;
+mod rules;
 
 fn plugin_init(plugin: &gst::Plugin) -> Result<(), glib::BoolError> {
     detection_meta::register_regions_meta();

@@ -346,7 +346,7 @@ fn a_bad_text_is_refused_with_a_warning_and_the_old_one_stays() {
     let gst::MessageView::Warning(w) = warning.view() else {
         panic!()
     };
-    assert!(w.error().message().contains("zone a: 2 numbers"), "{w:?}");
+    assert!(w.error().message().contains("zone a: 1 corners"), "{w:?}");
 }
 
 #[test]

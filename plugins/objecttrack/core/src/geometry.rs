@@ -1,36 +1,6 @@
-//! Polygons (zones, masks) and the share of a box that a set of regions covers.
+//! The share of a box that a set of regions covers.
 
 use detection::BBox;
-
-/// A closed polygon in fractions of the frame; even-odd rule.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct Polygon(Vec<(f32, f32)>);
-
-impl Polygon {
-    /// A polygon from its corners; `None` for fewer than three or for corners that are not numbers.
-    pub fn new(corners: Vec<(f32, f32)>) -> Option<Self> {
-        (corners.len() >= 3 && corners.iter().all(|(x, y)| x.is_finite() && y.is_finite()))
-            .then_some(Self(corners))
-    }
-
-    /// The corners.
-    pub fn corners(&self) -> &[(f32, f32)] {
-        &self.0
-    }
-
-    /// The point lies inside.
-    pub fn contains(&self, (x, y): (f32, f32)) -> bool {
-        let mut inside = false;
-        let mut last = self.0[self.0.len() - 1];
-        for &(cx, cy) in &self.0 {
-            if (cy > y) != (last.1 > y) && x < (last.0 - cx) * (y - cy) / (last.1 - cy) + cx {
-                inside = !inside;
-            }
-            last = (cx, cy);
-        }
-        inside
-    }
-}
 
 /// Share of `b` covered by the union of `regions`, 0..=1. The shares of single regions are added up only as far as they do not
 /// overlap; more than `MANY` regions that touch the box are taken as the largest single share, which never says too much.
@@ -97,22 +67,6 @@ mod tests {
         assert_eq!(covered(&b, &[left]), 0.6);
         assert!((covered(&b, &[left, right]) - 1.0).abs() < 1e-6);
         assert_eq!(covered(&b, &[]), 0.0);
-    }
-
-    #[test]
-    fn a_point_is_inside_a_concave_polygon_or_not() {
-        let p = Polygon::new(vec![
-            (0.0, 0.0),
-            (1.0, 0.0),
-            (1.0, 1.0),
-            (0.5, 0.2),
-            (0.0, 1.0),
-        ])
-        .unwrap();
-        assert!(p.contains((0.1, 0.5)));
-        assert!(!p.contains((0.5, 0.8)));
-        assert!(!p.contains((1.5, 0.5)));
-        assert_eq!(Polygon::new(vec![(0.0, 0.0), (1.0, 1.0)]), None);
     }
 
     proptest! {

@@ -32,8 +32,7 @@ pub mod rules;
 mod timeline;
 mod tracker;
 
-pub use geometry::Polygon;
 pub use params::{LabelParams, Motion, Params};
 pub use report::{Report, Reporter};
-pub use rules::{Filter, Rules, Zone};
+pub use rules::{Rules, Zone};
 pub use tracker::{Change, Evidence, LookedAt, Tracked, Tracker};

@@ -1,9 +1,9 @@
 //! From tracks to what is told about them: an object is silent until its confidences are believed (Frigate's `threshold`), its zones are
 //! worked out with `inertia` and `loitering_time`, and it is talked of at most once a second unless something happens to it.
 
-use detection::{Detection, FrameSize, TrackChange, TrackState};
+use detection::{FrameSize, TrackChange, TrackState, standing_place};
 
-use crate::rules::{MAX_ZONES, Rules, by_label, standing};
+use crate::rules::{MAX_ZONES, Rules, by_label};
 use crate::tracker::{Change, Evidence, Tracked};
 
 /// Confidences remembered per object.
@@ -84,7 +84,7 @@ impl Reporter {
             }
             if !s.believed {
                 let believed = rules.wants(t.track.label)
-                    && s.median() >= rules.filter(t.track.label).threshold;
+                    && s.median() >= rules.filter(t.track.label).threshold as f32;
                 if !believed {
                     continue;
                 }
@@ -236,16 +236,12 @@ impl Subject {
     }
 
     fn update_zones(&mut self, t: &Tracked, now: f64, rules: &Rules, frame: FrameSize) {
-        let d = Detection {
-            bbox: t.track.bbox,
-            label: t.track.label,
-            score: t.track.score,
-        };
-        let at = standing(&d, frame);
+        let (bbox, label) = (&t.track.bbox, t.track.label);
+        let at = standing_place(bbox, frame);
         for (i, (zone, p)) in rules.zones.iter().zip(&mut self.presence).enumerate() {
             let bit = 1u64 << i;
-            let inside = (zone.labels.is_empty() || zone.labels.contains(&d.label))
-                && zone.polygon.contains(at);
+            let inside = (zone.labels.is_empty() || zone.labels.contains(&label))
+                && zone.polygon.contains(frame, at);
             if !inside {
                 self.zones &= !bit;
                 p.since = None;
@@ -257,8 +253,8 @@ impl Subject {
             }
             let was = self.zones & bit != 0;
             let passes = was
-                || by_label(&zone.filters, d.label)
-                    .is_none_or(|f| d.score >= f.min_score && f.allows(&d, frame));
+                || by_label(&zone.filters, label)
+                    .is_none_or(|f| t.track.score >= f.min_score as f32 && f.allows(bbox, frame));
             if !passes {
                 continue;
             }

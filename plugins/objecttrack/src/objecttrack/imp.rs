@@ -209,8 +209,6 @@ impl BaseTransformImpl for ObjectTrack {
         }
         gst::debug!(CAT, imp = self, "{}x{}", info.width(), info.height());
         state.info = Some(info);
-        // Pixels in masks and zones are worth something else now.
-        state.version = 0;
         Ok(())
     }
 

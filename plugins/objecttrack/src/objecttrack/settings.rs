@@ -4,7 +4,7 @@ use gst::glib;
 use gst::prelude::*;
 use objecttrack_core::Params;
 
-use crate::wishes::Wishes;
+use crate::rules::RuleSettings;
 
 /// What the user has set.
 #[derive(Debug, Clone)]
@@ -23,7 +23,7 @@ pub struct Settings {
     pub first_id: u32,
     pub appearance: bool,
     /// The texts above, read.
-    pub wishes: Wishes,
+    pub rule_settings: RuleSettings,
     /// Counts changes, so that the streaming thread sees one without comparing texts.
     pub version: u64,
 }
@@ -46,7 +46,7 @@ impl Default for Settings {
             update_interval: gst::ClockTime::SECOND,
             first_id: 1,
             appearance: false,
-            wishes: Wishes::default(),
+            rule_settings: RuleSettings::default(),
             version: 1,
         }
     }
@@ -172,30 +172,30 @@ impl Settings {
         match name {
             "classes" => {
                 self.classes = text();
-                self.wishes.set_classes(&self.classes);
+                self.rule_settings.set_classes(&self.classes);
             }
             "groups" => {
                 self.groups = text();
-                self.wishes.set_groups(&self.groups);
+                self.rule_settings.set_groups(&self.groups);
             }
             "filters" => {
-                self.wishes.set_filters(&text())?;
+                self.rule_settings.set_filters(&text())?;
                 self.filters = text();
             }
             "mask" => {
-                self.wishes.set_mask(&text())?;
+                self.rule_settings.set_mask(&text())?;
                 self.mask = text();
             }
             "zones" => {
-                self.wishes.set_zones(&text())?;
+                self.rule_settings.set_zones(&text())?;
                 self.zones = text();
             }
             "max-stationary" => {
-                self.wishes.set_max_stationary(&text())?;
+                self.rule_settings.set_max_stationary(&text())?;
                 self.max_stationary = text();
             }
             "resting" => {
-                self.wishes.set_resting(&text())?;
+                self.rule_settings.set_resting(&text())?;
                 self.resting = text();
             }
             "stationary-threshold" => self.stationary_threshold = time(),

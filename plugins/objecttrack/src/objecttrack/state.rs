@@ -10,7 +10,7 @@ use objecttrack_core::{LookedAt, Report, Reporter, Rules, Tracker};
 
 use super::annotate::{Added, Outcome, clock_time, evidence_word, state_word};
 use super::settings::Settings;
-use crate::wishes::{LabelTable, Wishes};
+use crate::rules::{LabelTable, RuleSettings};
 
 #[derive(Debug, Default, Clone, Copy)]
 pub struct Stats {
@@ -29,7 +29,7 @@ pub struct State {
     pub tracker: Tracker,
     pub reporter: Reporter,
     pub labels: LabelTable,
-    pub wishes: Wishes,
+    pub rule_settings: RuleSettings,
     pub rules: Rules,
     pub update_interval: f64,
     pub version: u64,
@@ -49,7 +49,7 @@ impl State {
             tracker: Tracker::new(params),
             reporter: Reporter::default(),
             labels: LabelTable::default(),
-            wishes: settings.wishes.clone(),
+            rule_settings: settings.rule_settings.clone(),
             rules: Rules::default(),
             update_interval: 1.0,
             version: 0,
@@ -75,17 +75,16 @@ impl State {
     /// Takes over changed settings.
     pub fn take_settings(&mut self, settings: &Settings) {
         let zones = self.rules.zones.len();
-        self.wishes = settings.wishes.clone();
+        self.rule_settings = settings.rule_settings.clone();
         self.update_interval = settings.update_interval.seconds_f64();
         self.version = settings.version;
-        let size = self.size();
-        let rules = self.wishes.rules(&mut self.labels, size);
+        let rules = self.rule_settings.rules(&mut self.labels);
         if zones > 0 && rules.zones != self.rules.zones {
             self.reporter.forget_zones();
         }
         self.rules = rules;
         let mut params = settings.params();
-        self.wishes
+        self.rule_settings
             .label_params(&mut params, &self.labels, &self.rules);
         self.labels_done = self.labels.len();
         self.tracker.set_params(params);
@@ -97,7 +96,7 @@ impl State {
             return;
         }
         let mut params = self.tracker.params().clone();
-        self.wishes
+        self.rule_settings
             .label_params(&mut params, &self.labels, &self.rules);
         self.labels_done = self.labels.len();
         self.tracker.set_params(params);
@@ -161,7 +160,7 @@ impl State {
         self.origin.clear();
         for (i, d) in detection_meta::detections(buffer, frame).enumerate() {
             stats.detections += 1;
-            let label = if self.wishes.tracks(d.label) {
+            let label = if self.rule_settings.tracks(d.label) {
                 self.labels.id(d.label)
             } else {
                 None

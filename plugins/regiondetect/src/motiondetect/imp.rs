@@ -110,7 +110,8 @@ impl MotionDetect {
             let settings = lock(&self.settings);
             if std::mem::take(&mut state.stale) {
                 state.detector.set_settings(settings.motion.clone());
-                state.detector.set_mask(settings.mask.clone());
+                let polygons = settings.mask.polygons().cloned().collect();
+                state.detector.set_mask(polygons);
                 state.detector.set_ptz_moving(settings.ptz_moving);
             }
             (settings.enabled, settings.motion_metas, settings.off_delay)

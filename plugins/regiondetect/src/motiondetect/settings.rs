@@ -2,9 +2,9 @@
 
 use std::sync::LazyLock;
 
+use detection::{Masks, PolygonError};
 use gst::glib;
 use gst::prelude::*;
-use regiondetect_core::mask::{MaskError, Polygon};
 use regiondetect_core::motion::MotionSettings;
 
 /// Skip threshold that stands for "none".
@@ -16,7 +16,7 @@ pub(super) struct Settings {
     pub enabled: bool,
     pub motion: MotionSettings,
     pub mask_text: String,
-    pub mask: Vec<Polygon>,
+    pub mask: Masks,
     pub ptz_moving: bool,
     pub motion_metas: bool,
     /// Milliseconds.
@@ -29,7 +29,7 @@ impl Default for Settings {
             enabled: true,
             motion: MotionSettings::default(),
             mask_text: String::new(),
-            mask: Vec::new(),
+            mask: Masks::default(),
             ptz_moving: false,
             motion_metas: true,
             off_delay: 1000,
@@ -39,7 +39,7 @@ impl Default for Settings {
 
 impl Settings {
     /// Sets a property; a mask that cannot be read leaves the old one.
-    pub fn set(&mut self, name: &str, value: &glib::Value) -> Result<(), MaskError> {
+    pub fn set(&mut self, name: &str, value: &glib::Value) -> Result<(), PolygonError> {
         fn get<'a, T: glib::value::FromValue<'a>>(value: &'a glib::Value) -> T {
             value
                 .get()
@@ -59,7 +59,7 @@ impl Settings {
             "improve-contrast" => motion.improve_contrast = get(value),
             "mask" => {
                 let text = get::<Option<String>>(value).unwrap_or_default();
-                self.mask = Polygon::parse_list(&text)?;
+                self.mask = text.parse()?;
                 self.mask_text = text;
             }
             "ptz-moving" => self.ptz_moving = get(value),

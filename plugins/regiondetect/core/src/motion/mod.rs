@@ -8,11 +8,11 @@ mod contour;
 mod filter;
 mod luma;
 
-use detection::{FrameSize, PixelBox};
+use detection::{FrameSize, PixelBox, Polygon};
 
 pub use luma::{Luma, LumaLayout, PlaneError};
 
-use crate::mask::{Polygon, shrunk_mask};
+use crate::mask::shrunk_mask;
 use contour::{Contour, Tracer};
 
 /// While calibrating, and after a skip, this share of each frame goes into the average.

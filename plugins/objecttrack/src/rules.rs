@@ -1,15 +1,12 @@
-//! What the properties `classes`, `filters`, `mask`, `zones`, `groups`, `max-stationary` and `resting` say, with Frigate's keys and defaults, and how it
-//! becomes the core's rules once the frame's size is known.
+//! The properties `classes`, `filters`, `mask`, `zones`, `groups`, `max-stationary` and `resting`, with Frigate's keys and
+//! defaults, and how they become the core's rules.
 
 use std::collections::BTreeMap;
 
-use detection::LabelId;
+use detection::{LabelId, Masks, ObjectFilter, PolygonError, ZoneConfig};
 use objecttrack_core::rules::MAX_ZONES;
-use objecttrack_core::{Filter, LabelParams, Params, Rules, Zone};
+use objecttrack_core::{LabelParams, Params, Rules, Zone};
 use serde::Deserialize;
-use serde_json::Value;
-
-use crate::polygon::{Corners, masks};
 
 /// The entry of `filters` for labels that have none of their own.
 pub const ANY: &str = "*";
@@ -23,83 +20,6 @@ const FURNITURE: [&str; 3] = ["bbq_grill", "package", "waste_bin"];
 /// More labels than this in one stream come from a broken detector.
 const MAX_LABELS: usize = 4096;
 
-#[derive(Debug, Clone, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-struct FilterWish {
-    min_area: f32,
-    max_area: f32,
-    min_ratio: f32,
-    max_ratio: f32,
-    min_score: f32,
-    threshold: f32,
-    mask: Value,
-}
-
-impl Default for FilterWish {
-    fn default() -> Self {
-        let f = Filter::default();
-        Self {
-            min_area: f.min_area,
-            max_area: f.max_area,
-            min_ratio: f.min_ratio,
-            max_ratio: f.max_ratio,
-            min_score: f.min_score,
-            threshold: f.threshold,
-            mask: Value::Null,
-        }
-    }
-}
-
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ZoneWish {
-    coordinates: Value,
-    #[serde(default = "yes")]
-    enabled: bool,
-    #[serde(default)]
-    objects: OneOrMany,
-    #[serde(default)]
-    filters: BTreeMap<String, FilterWish>,
-    #[serde(default = "three")]
-    inertia: u32,
-    #[serde(default)]
-    loitering_time: f64,
-    // Frigate's, without effect here.
-    #[serde(default, rename = "friendly_name")]
-    _friendly_name: Value,
-    #[serde(default, rename = "distances")]
-    _distances: Value,
-    #[serde(default, rename = "speed_threshold")]
-    _speed_threshold: Value,
-}
-
-fn yes() -> bool {
-    true
-}
-
-fn three() -> u32 {
-    3
-}
-
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(untagged)]
-enum OneOrMany {
-    #[default]
-    None,
-    One(String),
-    Many(Vec<String>),
-}
-
-impl OneOrMany {
-    fn names(&self) -> &[String] {
-        match self {
-            Self::None => &[],
-            Self::One(name) => std::slice::from_ref(name),
-            Self::Many(names) => names,
-        }
-    }
-}
-
 /// Seconds a stationary object is kept at most.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -111,7 +31,7 @@ struct MaxStationary {
 /// How objects of one label rest; what is not said is as the label's kind has it.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-struct RestingWish {
+struct RestingSettings {
     rest_iou: Option<f32>,
     rest_after: Option<f64>,
     wake_iou: Option<f32>,
@@ -119,48 +39,33 @@ struct RestingWish {
     rest_life_max: Option<f64>,
 }
 
-/// A filter whose masks wait for the frame's size.
-#[derive(Debug, Clone, Default)]
-struct PendingFilter {
-    filter: Filter,
-    masks: Vec<Corners>,
-}
-
+/// The properties that decide about labels, filters and zones, read and checked.
 #[derive(Debug, Clone)]
-struct PendingZone {
-    zone: ZoneWish,
-    name: String,
-    corners: Corners,
-    filters: BTreeMap<String, PendingFilter>,
-}
-
-/// The user's wishes, read and checked.
-#[derive(Debug, Clone)]
-pub struct Wishes {
+pub struct RuleSettings {
     classes: Vec<String>,
     groups: Vec<Vec<String>>,
-    filters: BTreeMap<String, PendingFilter>,
-    masks: Vec<Corners>,
-    zones: Vec<PendingZone>,
+    filters: BTreeMap<String, ObjectFilter>,
+    masks: Masks,
+    zones: BTreeMap<String, ZoneConfig>,
     max_stationary: MaxStationary,
-    resting: BTreeMap<String, RestingWish>,
+    resting: BTreeMap<String, RestingSettings>,
 }
 
-impl Default for Wishes {
+impl Default for RuleSettings {
     fn default() -> Self {
         Self {
             classes: Vec::new(),
             groups: vec![VEHICLES.map(str::to_owned).to_vec()],
             filters: BTreeMap::new(),
-            masks: Vec::new(),
-            zones: Vec::new(),
+            masks: Masks::default(),
+            zones: BTreeMap::new(),
             max_stationary: MaxStationary::default(),
             resting: BTreeMap::new(),
         }
     }
 }
 
-impl Wishes {
+impl RuleSettings {
     /// `person,car`; nothing: every label.
     pub fn set_classes(&mut self, text: &str) {
         self.classes = names(text);
@@ -173,49 +78,35 @@ impl Wishes {
 
     /// Frigate's `objects.filters` as JSON.
     pub fn set_filters(&mut self, text: &str) -> Result<(), String> {
-        self.filters = pending(json(text)?)?;
+        self.filters = json_by_name(text, "filter")?;
         Ok(())
     }
 
     /// Frigate's `objects.mask`.
     pub fn set_mask(&mut self, text: &str) -> Result<(), String> {
-        self.masks = crate::polygon::masks_from_text(text)?;
+        self.masks = text.parse().map_err(|e: PolygonError| e.to_string())?;
         Ok(())
     }
 
     /// Frigate's `zones` as JSON.
     pub fn set_zones(&mut self, text: &str) -> Result<(), String> {
-        let wishes: BTreeMap<String, ZoneWish> = json(text)?;
-        let mut zones = Vec::new();
-        for (name, zone) in wishes {
-            if !zone.enabled {
-                continue;
-            }
-            let of = |e: String| format!("zone {name}: {e}");
-            // Names go into messages, and GStreamer has no such character in any text.
+        let mut zones: BTreeMap<String, ZoneConfig> = json_by_name(text, "zone")?;
+        zones.retain(|_, zone| zone.enabled);
+        for (name, zone) in &zones {
+            // Names become part of messages, and GStreamer's texts cannot have this character.
             if name.contains('\0') {
-                return Err(of("its name has a NUL character".into()));
+                return Err(format!("zone {name}: its name has a NUL character"));
             }
             if !(zone.loitering_time.is_finite() && zone.loitering_time >= 0.0) {
-                return Err(of(format!(
-                    "loitering_time {}: expected seconds",
-                    zone.loitering_time
-                )));
+                let time = zone.loitering_time;
+                return Err(format!(
+                    "zone {name}: loitering_time {time}: expected seconds"
+                ));
             }
-            let corners = Corners::from_json(&zone.coordinates).map_err(of)?;
-            let filters = pending(zone.filters.clone()).map_err(of)?;
-            zones.push(PendingZone {
-                zone,
-                name,
-                corners,
-                filters,
-            });
         }
         if zones.len() > MAX_ZONES {
-            return Err(format!(
-                "{} zones, at most {MAX_ZONES} are possible",
-                zones.len()
-            ));
+            let count = zones.len();
+            return Err(format!("{count} zones; at most {MAX_ZONES} are possible"));
         }
         self.zones = zones;
         Ok(())
@@ -233,42 +124,36 @@ impl Wishes {
         Ok(())
     }
 
-    /// The rules for a frame of this size.
-    pub fn rules(&self, labels: &mut LabelTable, frame: (f32, f32)) -> Rules {
-        let filter = |p: &PendingFilter| Filter {
-            masks: p.masks.iter().filter_map(|c| c.resolve(frame)).collect(),
-            ..p.filter.clone()
-        };
-        let mut by_label = |filters: &BTreeMap<String, PendingFilter>| -> Vec<(LabelId, Filter)> {
+    /// The rules, with a number for each label that they name.
+    pub fn rules(&self, labels: &mut LabelTable) -> Rules {
+        let mut by_label = |filters: &BTreeMap<String, ObjectFilter>| -> Vec<_> {
             filters
                 .iter()
                 .filter(|(name, _)| *name != ANY)
-                .filter_map(|(name, p)| Some((labels.id(name)?, filter(p))))
+                .filter_map(|(name, filter)| Some((labels.id(name)?, filter.clone())))
                 .collect()
         };
         let filters = by_label(&self.filters);
-        let zone_filters: Vec<_> = self.zones.iter().map(|z| by_label(&z.filters)).collect();
+        let zone_filters: Vec<_> = self.zones.values().map(|z| by_label(&z.filters)).collect();
         let mut ids = |names: &[String]| -> Vec<LabelId> {
             names.iter().filter_map(|n| labels.id(n)).collect()
         };
         Rules {
             labels: (!self.classes.is_empty()).then(|| ids(&self.classes)),
-            default_filter: self.filters.get(ANY).map(filter).unwrap_or_default(),
+            default_filter: self.filters.get(ANY).cloned().unwrap_or_default(),
             filters,
-            masks: self.masks.iter().filter_map(|c| c.resolve(frame)).collect(),
+            masks: self.masks.polygons().cloned().collect(),
             zones: self
                 .zones
                 .iter()
                 .zip(zone_filters)
-                .filter_map(|(z, filters)| {
-                    Some(Zone {
-                        name: z.name.clone(),
-                        polygon: z.corners.resolve(frame)?,
-                        labels: ids(z.zone.objects.names()),
-                        filters,
-                        inertia: z.zone.inertia,
-                        loitering_time: z.zone.loitering_time,
-                    })
+                .map(|((name, zone), filters)| Zone {
+                    name: name.clone(),
+                    polygon: zone.coordinates.clone(),
+                    labels: ids(&zone.objects),
+                    filters,
+                    inertia: zone.inertia,
+                    loitering_time: zone.loitering_time,
                 })
                 .collect(),
         }
@@ -325,12 +210,11 @@ impl Wishes {
 }
 
 /// An object starts with a detection that could lead to belief, and is continued by weaker ones too.
-fn starts_at(p: &mut LabelParams, filter: &Filter) {
+fn starts_at(p: &mut LabelParams, filter: &ObjectFilter) {
     let default = LabelParams::default();
-    p.new = (filter.threshold - 0.05)
-        .min(default.new)
-        .max(filter.min_score);
-    p.high = default.high.min(filter.min_score * 0.7);
+    let (threshold, min_score) = (filter.threshold as f32, filter.min_score as f32);
+    p.new = (threshold - 0.05).min(default.new).max(min_score);
+    p.high = default.high.min(min_score * 0.7);
 }
 
 fn names(text: &str) -> Vec<String> {
@@ -348,23 +232,17 @@ fn json<T: for<'de> Deserialize<'de> + Default>(text: &str) -> Result<T, String>
     serde_json::from_str(text).map_err(|e| e.to_string())
 }
 
-fn pending(
-    wishes: BTreeMap<String, FilterWish>,
-) -> Result<BTreeMap<String, PendingFilter>, String> {
-    wishes
+/// A JSON map, entry by entry, so that an error names the entry.
+fn json_by_name<T: for<'de> Deserialize<'de>>(
+    text: &str,
+    kind: &str,
+) -> Result<BTreeMap<String, T>, String> {
+    let entries: BTreeMap<String, serde_json::Value> = json(text)?;
+    entries
         .into_iter()
-        .map(|(name, w)| {
-            let filter = Filter {
-                min_area: w.min_area,
-                max_area: w.max_area,
-                min_ratio: w.min_ratio,
-                max_ratio: w.max_ratio,
-                min_score: w.min_score,
-                threshold: w.threshold,
-                masks: Vec::new(),
-            };
-            let masks = masks(&w.mask).map_err(|e| format!("filter {name}: mask: {e}"))?;
-            Ok((name, PendingFilter { filter, masks }))
+        .map(|(name, value)| match serde_json::from_value(value) {
+            Ok(entry) => Ok((name, entry)),
+            Err(error) => Err(format!("{kind} {name}: {error}")),
         })
         .collect()
 }
@@ -407,19 +285,19 @@ mod tests {
 
     #[test]
     fn frigates_keys_and_defaults_are_understood() {
-        let mut wishes = Wishes::default();
-        wishes
+        let mut settings = RuleSettings::default();
+        settings
             .set_zones(
                 r#"{"yard": {"coordinates": "0,0,1,0,1,1", "objects": "person", "friendly_name": "Yard"},
                     "off": {"coordinates": "0,0,1,0,1,1", "enabled": false},
                     "drive": {"coordinates": [[0,0],[640,0],[640,360]], "inertia": 5, "loitering_time": 4, "filters": {"car": {"min_area": 0.1}}}}"#,
             )
             .unwrap();
-        wishes
+        settings
             .set_filters(r#"{"person": {"min_score": 0.6, "mask": "0,0,0.5,0,0.5,0.5"}, "*": {"threshold": 0}}"#)
             .unwrap();
         let mut labels = LabelTable::default();
-        let rules = wishes.rules(&mut labels, (640.0, 360.0));
+        let rules = settings.rules(&mut labels);
         let (person, car) = (labels.id("person").unwrap(), labels.id("car").unwrap());
         let [drive, yard] = &rules.zones[..] else {
             panic!("{:?}", rules.zones)
@@ -434,63 +312,66 @@ mod tests {
             (3, 0.0, &[person][..])
         );
         let p = rules.filter(person);
-        assert_eq!((p.min_score, p.threshold, p.masks.len()), (0.6, 0.7, 1));
+        assert_eq!(
+            (p.min_score, p.threshold, p.mask.polygons().count()),
+            (0.6, 0.7, 1)
+        );
         assert_eq!(rules.filter(car).threshold, 0.0);
     }
 
     #[test]
     fn mistakes_are_named() {
-        let mut wishes = Wishes::default();
-        let error = wishes
+        let mut settings = RuleSettings::default();
+        let error = settings
             .set_zones(r#"{"yard": {"coordinates": "0,0,1"}}"#)
             .unwrap_err();
         assert!(error.contains("zone yard: 3 numbers"), "{error}");
-        let error = wishes
+        let error = settings
             .set_zones(r#"{"yard": {"coordinate": "0,0,1"}}"#)
             .unwrap_err();
         assert!(error.contains("unknown field `coordinate`"), "{error}");
-        let error = wishes
+        let error = settings
             .set_zones(r#"{"a\u0000b": {"coordinates": "0,0,1,0,1,1"}}"#)
             .unwrap_err();
         assert!(error.contains("NUL character"), "{error}");
-        let error = wishes
+        let error = settings
             .set_filters(r#"{"person": {"mask": "0,0"}}"#)
             .unwrap_err();
-        assert!(error.contains("filter person: mask: 2 numbers"), "{error}");
-        assert!(wishes.set_filters("{").is_err());
+        assert!(error.contains("filter person: 1 corners"), "{error}");
+        assert!(settings.set_filters("{").is_err());
     }
 
     #[test]
     fn a_label_of_a_wanted_group_is_tracked_but_not_wanted() {
-        let mut wishes = Wishes::default();
-        wishes.set_classes("person, car");
+        let mut settings = RuleSettings::default();
+        settings.set_classes("person, car");
         let mut labels = LabelTable::default();
-        let rules = wishes.rules(&mut labels, (640.0, 360.0));
+        let rules = settings.rules(&mut labels);
         let truck = labels.id("truck").unwrap();
-        assert!(wishes.tracks("truck") && !wishes.tracks("dog"));
+        assert!(settings.tracks("truck") && !settings.tracks("dog"));
         assert!(!rules.wants(truck));
     }
 
     #[test]
     fn an_object_starts_only_where_it_could_be_believed() {
         let mut p = LabelParams::default();
-        starts_at(&mut p, &Filter::default());
+        starts_at(&mut p, &ObjectFilter::default());
         assert_eq!((p.new, p.high), (0.65, 0.35));
         starts_at(
             &mut p,
-            &Filter {
+            &ObjectFilter {
                 min_score: 0.4,
                 threshold: 0.5,
-                ..Filter::default()
+                ..ObjectFilter::default()
             },
         );
         assert!((p.new - 0.45).abs() < 1e-6 && (p.high - 0.28).abs() < 1e-6);
         starts_at(
             &mut p,
-            &Filter {
+            &ObjectFilter {
                 min_score: 0.8,
                 threshold: 0.0,
-                ..Filter::default()
+                ..ObjectFilter::default()
             },
         );
         assert_eq!(p.new, 0.8);
