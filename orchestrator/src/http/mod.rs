@@ -13,6 +13,7 @@ mod live;
 mod media;
 mod metrics;
 mod openapi;
+mod page;
 mod query;
 mod routes;
 mod server;
@@ -132,6 +133,7 @@ fn router(api: Api, listen: SocketAddr) -> Router {
         .layer(RequestBodyLimitLayer::new(MAX_BODY))
         .layer(middleware::map_response(error::as_json))
         .layer(auth)
+        .layer(middleware::from_fn(page::serve))
         .layer(guard)
         .with_state(api)
 }
