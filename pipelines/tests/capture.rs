@@ -8,7 +8,7 @@ use watchpost_pipelines::camera::{CameraConfig, Decoder, FileSource, Source};
 use watchpost_pipelines::capture::{self, Capture, CaptureEvent};
 use watchpost_pipelines::fault::{Fault, FaultKind};
 
-const PATIENCE: Duration = Duration::from_secs(30);
+use testkit::PATIENCE;
 
 struct Picture {
     width: i32,

@@ -3,7 +3,6 @@
 use crate::support::{PATIENCE, Watchpost, shared, watchpost, write_config};
 use std::net::TcpListener;
 use std::process::Stdio;
-use std::time::Instant;
 
 /// A camera that needs nothing.
 const GOOD: &str = "  good:\n    source: {test: walkers}\n    detect: {width: 320, height: 180}\n";
@@ -187,15 +186,11 @@ fn a_port_in_use_is_named_and_the_cameras_run() {
         .stderr(std::fs::File::create(&log).unwrap())
         .spawn()
         .unwrap();
-    let deadline = Instant::now() + PATIENCE;
     let runs = || {
         let log = std::fs::read_to_string(&log).unwrap();
         log.contains(&address.to_string()) && log.contains("streaming")
     };
-    while !runs() && Instant::now() < deadline {
-        std::thread::sleep(std::time::Duration::from_millis(50));
-    }
-    let ran = runs();
+    let ran = testkit::find_within(PATIENCE, || runs().then_some(())).is_some();
     crate::support::kill(child.id(), rustix::process::Signal::TERM);
     let status = child.wait().unwrap();
     assert!(ran, "{}", std::fs::read_to_string(&log).unwrap());

@@ -509,11 +509,10 @@ fn sixteen_cameras_stop_together() {
         );
     }
     let mut watchpost = Watchpost::start(&text);
-    let deadline = Instant::now() + 2 * PATIENCE;
-    while watchpost.request("GET", "/readyz", "", "").0 != 200 {
-        assert!(Instant::now() < deadline, "{}", watchpost.log());
-        std::thread::sleep(Duration::from_millis(100));
-    }
+    let ready = testkit::find_within(2 * PATIENCE, || {
+        (watchpost.request("GET", "/readyz", "", "").0 == 200).then_some(())
+    });
+    assert!(ready.is_some(), "{}", watchpost.log());
     let workers = children(watchpost.pid());
     assert_eq!(workers.len(), 17);
     let asked = Instant::now();

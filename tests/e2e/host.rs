@@ -4,7 +4,6 @@ use crate::support::{PATIENCE, Watchpost, eventually, in_own_mounts, lives, watc
 use rustix::process::Signal;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
 const JSON: &str = "Content-Type: application/json\r\n";
 const CAMERA: &str = "cameras:\n  a:\n    source: {test: {scene: walkers, width: 128, height: 96, fps: 5}}\n    detect: {width: 128, height: 96, fps: 5}\n    stall_timeout: 2\n";
@@ -75,10 +74,7 @@ impl Freezer {
 impl Drop for Freezer {
     fn drop(&mut self) {
         self.thaw();
-        let deadline = Instant::now() + PATIENCE;
-        while std::fs::remove_dir(&self.0).is_err() && Instant::now() < deadline {
-            std::thread::sleep(Duration::from_millis(20));
-        }
+        testkit::find_within(PATIENCE, || std::fs::remove_dir(&self.0).ok());
     }
 }
 

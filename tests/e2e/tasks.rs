@@ -8,7 +8,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use testkit::find_within;
 use testkit::libcamera::Environment;
 use testkit::rtsp::Camera;
 
@@ -62,21 +62,15 @@ impl Pi {
 
     #[track_caller]
     fn wait(&self, task: &str, state: &str) -> Value {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            let status = self.status(task);
-            if status["state"] == state {
-                return status;
-            }
-            let over = Instant::now() > deadline;
-            assert!(
-                !over,
-                "{task} never {state}: {status}\n{}\n{}",
-                self.watchpost.log(),
-                self.environment.log()
-            );
-            std::thread::sleep(Duration::from_millis(50));
-        }
+        let mut last = Value::Null;
+        let found = find_within(PATIENCE, || {
+            last = self.status(task);
+            (last["state"] == state).then(|| last.clone())
+        });
+        found.unwrap_or_else(|| {
+            let (log, camera) = (self.watchpost.log(), self.environment.log());
+            panic!("{task} never {state}: {last}\n{log}\n{camera}")
+        })
     }
 
     /// Complete files with an ending.

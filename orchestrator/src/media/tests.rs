@@ -1,18 +1,17 @@
 //! Real files, a real store, real limits.
 
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::json;
 use tempfile::TempDir;
+use testkit::eventually;
 use watchpost_pipelines::tasks::Task;
 use watchpost_pipelines::tasks::file::{MediaFolder, MediaName};
 
 use super::*;
 use crate::config::Bytes;
 use crate::store::MediaFilter;
-
-const PATIENCE: Duration = Duration::from_secs(20);
 
 struct Bench {
     folder: TempDir,
@@ -90,15 +89,6 @@ fn limits(min_free: u64, max_bytes: Option<u64>, days: Option<f64>) -> MediaConf
         min_free: Bytes(min_free),
         max_bytes: max_bytes.map(Bytes),
         days,
-    }
-}
-
-#[track_caller]
-fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !condition() {
-        assert!(Instant::now() < deadline, "never: {what}");
-        std::thread::sleep(Duration::from_millis(10));
     }
 }
 

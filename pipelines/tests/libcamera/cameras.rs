@@ -1,14 +1,13 @@
 //! Which camera is meant, and cameras that come and go.
 
-use std::time::{Duration, Instant};
-
 use gstlibcameratest::{Environment, within};
 use watchpost_pipelines::camera::LibcameraSource;
 use watchpost_pipelines::fault::FaultKind;
 use watchpost_pipelines::libcamera::{self, cameras, resolve};
 use watchpost_pipelines::tasks::Use;
 
-use crate::support::{DEADLINE, Running, merged, planned};
+use crate::support::{Running, merged, planned};
+use testkit::eventually;
 
 #[test]
 fn cameras_are_listed_and_chosen() {
@@ -71,11 +70,7 @@ fn an_unplugged_camera_is_missed_by_name_and_comes_back() {
             let running = Running::start(&built);
             running.frames();
             environment.set_faults("unplug");
-            let end = Instant::now() + DEADLINE;
-            while !cameras().is_empty() {
-                assert!(Instant::now() < end, "the camera is still listed");
-                std::thread::sleep(Duration::from_millis(20));
-            }
+            eventually("the camera is not listed", || cameras().is_empty());
             let refusal = planned(&live).unwrap_err();
             assert_eq!(refusal.kind, FaultKind::Source, "{refusal}");
             drop(running);

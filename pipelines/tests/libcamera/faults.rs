@@ -11,6 +11,7 @@ use watchpost_pipelines::libcamera::{Built, cause_of};
 use watchpost_pipelines::tasks::{Merged, Size, Stream, Use};
 
 use crate::support::{DEADLINE, Running, merged, planned};
+use testkit::eventually;
 
 /// The error a camera comes to an end with.
 fn error_of(running: &Running) -> (Option<(FaultKind, &'static str)>, String) {
@@ -108,25 +109,22 @@ fn counted(built: &Built, stream: Stream) -> Arc<AtomicU32> {
 }
 
 fn wait_for_more(count: &AtomicU32) {
-    let (before, end) = (count.load(Ordering::Relaxed), Instant::now() + DEADLINE);
-    while count.load(Ordering::Relaxed) < before + 3 {
-        assert!(Instant::now() < end, "no more frames");
-        std::thread::sleep(Duration::from_millis(10));
-    }
+    let before = count.load(Ordering::Relaxed);
+    eventually("three more frames", || {
+        count.load(Ordering::Relaxed) >= before + 3
+    });
 }
 
 /// Waits until there have been no frames for the time of ten.
 fn wait_for_silence(count: &AtomicU32) {
-    let end = Instant::now() + DEADLINE;
     let mut seen = (count.load(Ordering::Relaxed), Instant::now());
-    while seen.1.elapsed() < Duration::from_millis(333) {
-        assert!(Instant::now() < end, "the frames go on");
-        std::thread::sleep(Duration::from_millis(10));
+    eventually("the frames end", || {
         let now = count.load(Ordering::Relaxed);
         if now != seen.0 {
             seen = (now, Instant::now());
         }
-    }
+        seen.1.elapsed() >= Duration::from_millis(333)
+    });
 }
 
 #[test]

@@ -1,13 +1,12 @@
 //! The builder's launch lines.
 
-use std::time::{Duration, Instant};
-
 use gst::prelude::*;
 use gstlibcameratest::{Environment, within};
 use watchpost_pipelines::libcamera::{self, Abilities, Wanted};
 use watchpost_pipelines::tasks::{ControlValue, Use};
 
-use crate::support::{DEADLINE, merged, planned, source};
+use crate::support::{merged, planned, source};
+use testkit::eventually;
 
 #[test]
 fn generated_launch_lines_run() {
@@ -24,11 +23,9 @@ fn generated_launch_lines_run() {
             let pipeline = gst::parse::launch(&line).unwrap_or_else(|e| panic!("{e}\nin: {line}"));
             pipeline.set_state(gst::State::Playing).unwrap();
             let environment = Environment::current();
-            let end = Instant::now() + DEADLINE;
-            while !environment.log().contains("start 1") {
-                assert!(Instant::now() < end, "{line}\n{}", environment.log());
-                std::thread::sleep(Duration::from_millis(20));
-            }
+            eventually(&format!("the camera starts: {line}"), || {
+                environment.log().contains("start 1")
+            });
             pipeline.set_state(gst::State::Null).unwrap();
             let log = environment.log();
             for part in [

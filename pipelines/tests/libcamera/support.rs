@@ -11,7 +11,7 @@ use watchpost_pipelines::libcamera::{
 };
 use watchpost_pipelines::tasks::{ControlValue, Merged, Profiles, Stream, Use, merge};
 
-pub const DEADLINE: Duration = Duration::from_secs(30);
+pub use testkit::PATIENCE as DEADLINE;
 
 pub fn source() -> LibcameraSource {
     LibcameraSource::from(String::new())

@@ -1,18 +1,18 @@
 //! A camera with taps, a log of a task's events, and a look into the files that tasks make.
-#![allow(dead_code)] // each test program uses its part
+#![allow(dead_code, unused_imports)] // each test program uses its part
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use gst::prelude::*;
+use testkit::find_within;
 use watchpost_pipelines::camera::{CameraConfig, Source};
 use watchpost_pipelines::capture::{self, Capture, CaptureEvent};
 use watchpost_pipelines::tasks::{Events, MediaFile, MediaFolder, Taps, TaskEvent};
 
-/// How long anything here may take, on a machine that does much else.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub use testkit::{PATIENCE, eventually as wait_until};
 
 /// The folder of media of the test's camera.
 pub fn folder(data_dir: &Path) -> MediaFolder {
@@ -34,15 +34,8 @@ impl Camera {
         let capture = capture::build_from(source, &setup, &camera, &[], None).unwrap();
         capture.start().unwrap();
         let camera = Self { capture };
-        let deadline = Instant::now() + PATIENCE;
-        while camera.taps().main.caps().is_none() {
-            assert!(
-                Instant::now() < deadline,
-                "no frame: {:?}",
-                camera.trouble()
-            );
-            std::thread::sleep(Duration::from_millis(5));
-        }
+        let frame = find_within(PATIENCE, || camera.taps().main.caps());
+        assert!(frame.is_some(), "no frame: {:?}", camera.trouble());
         camera
     }
 
@@ -277,13 +270,4 @@ pub fn tree(root: &Path) -> Vec<PathBuf> {
     }
     found.sort();
     found
-}
-
-/// Waits for something to become true.
-pub fn wait_until(what: &str, mut is_true: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !is_true() {
-        assert!(Instant::now() < deadline, "{what}: not within {PATIENCE:?}");
-        std::thread::sleep(Duration::from_millis(10));
-    }
 }

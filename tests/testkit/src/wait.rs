@@ -5,8 +5,10 @@ use std::time::{Duration, Instant};
 /// Limit of every wait. Generous, because machines that run tests are busy.
 pub const PATIENCE: Duration = Duration::from_secs(40);
 
-/// Time between two checks of a condition.
-const PAUSE: Duration = Duration::from_millis(10);
+/// Time from the first check of a condition to the second. It doubles up to [`LONGEST_PAUSE`], so that short waits end at
+/// once and long ones leave the processor to what they wait for.
+const FIRST_PAUSE: Duration = Duration::from_millis(2);
+const LONGEST_PAUSE: Duration = Duration::from_millis(32);
 
 /// Waits until `condition` holds; panics with `what` after [`PATIENCE`].
 #[track_caller]
@@ -22,7 +24,7 @@ pub fn find<T>(what: &str, search: impl FnMut() -> Option<T>) -> T {
 
 /// Waits until `search` finds something, at most for `limit`. The caller says what is missing.
 pub fn find_within<T>(limit: Duration, mut search: impl FnMut() -> Option<T>) -> Option<T> {
-    let deadline = Instant::now() + limit;
+    let (deadline, mut pause) = (Instant::now() + limit, FIRST_PAUSE);
     loop {
         // The last search begins after the deadline, so that a search that takes long is not cut short.
         let last = Instant::now() >= deadline;
@@ -30,7 +32,8 @@ pub fn find_within<T>(limit: Duration, mut search: impl FnMut() -> Option<T>) ->
         if found.is_some() || last {
             return found;
         }
-        std::thread::sleep(PAUSE);
+        std::thread::sleep(pause);
+        pause = (2 * pause).min(LONGEST_PAUSE);
     }
 }
 

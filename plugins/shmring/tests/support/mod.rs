@@ -6,12 +6,10 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, Once};
-use std::time::{Duration, Instant};
 
 use gst::prelude::*;
 
-/// Generous: the machine may be busy with something else.
-pub const DEADLINE: Duration = Duration::from_secs(30);
+pub use testkit::{PATIENCE as DEADLINE, eventually as wait_until};
 
 pub fn init() {
     static INIT: Once = Once::new();
@@ -40,15 +38,6 @@ impl Place {
 
     pub fn path(&self) -> &Path {
         self.0.path()
-    }
-}
-
-#[track_caller]
-pub fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
-    let end = Instant::now() + DEADLINE;
-    while !done() {
-        assert!(Instant::now() < end, "{what}: not within {DEADLINE:?}");
-        std::thread::sleep(Duration::from_millis(5));
     }
 }
 

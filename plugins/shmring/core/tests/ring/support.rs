@@ -4,7 +4,7 @@ use shmring_core::{Event, Frame, FrameHeader, Purpose, Reader, WaitError, Writer
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Longer than anything takes that is going to happen at all.
 pub const LONG: Duration = Duration::from_secs(20);
@@ -83,15 +83,7 @@ pub fn nothing(reader: &mut Reader) {
     }
 }
 
-/// Waits for a condition that must come true.
-#[track_caller]
-pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
-    let deadline = Instant::now() + LONG;
-    while !condition() {
-        assert!(Instant::now() < deadline, "{what}: still not so");
-        std::thread::sleep(Duration::from_millis(2));
-    }
-}
+pub use testkit::eventually;
 
 /// This test binary as another process, playing a role of [`play_role`].
 pub struct Role {
