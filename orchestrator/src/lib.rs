@@ -1,7 +1,6 @@
 //! The parts of `watchpost`, apart from its command line.
 
 pub mod bus;
-pub mod changes;
 pub mod clock;
 pub mod data_dir;
 pub mod http;
@@ -10,6 +9,7 @@ pub mod live;
 pub mod lock;
 pub mod media;
 pub mod protocol;
+pub mod reload;
 pub mod run_dir;
 pub mod store;
 pub mod supervisor;

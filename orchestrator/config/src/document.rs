@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::yaml::EditError;
-use super::{hidden, yaml};
+use super::{foreign, hidden, yaml};
 
 /// Why a change of the file is not possible.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -19,12 +19,31 @@ pub enum ChangeError {
     Edit(#[from] EditError),
 }
 
-/// The text of a configuration file, references unresolved. Changes answer with the new text, which is then checked
-/// ([`super::parse`]), written ([`super::replace`]) and applied, in this order.
+/// The text of a configuration file, references unresolved. A change is made in two steps, so that its values can be
+/// checked ([`super::parse_value`]) before the text is edited.
 #[derive(Debug, Clone)]
 pub struct Document {
     text: String,
     value: Value,
+}
+
+/// What a document is to become.
+#[derive(Debug, Clone)]
+pub struct Wanted {
+    value: Value,
+    foreign_reference: Option<String>,
+}
+
+impl Wanted {
+    /// The whole configuration, secrets included.
+    pub fn value(&self) -> &Value {
+        &self.value
+    }
+
+    /// The place of a reference (`${NAME}`, `file:PATH`) that the document does not have there.
+    pub fn foreign_reference(&self) -> Option<String> {
+        self.foreign_reference.clone()
+    }
 }
 
 impl Document {
@@ -50,20 +69,21 @@ impl Document {
         self.value.get("cameras")?.get(name).map(hidden::hide)
     }
 
-    /// The text with a camera added or replaced.
-    pub fn put_camera(&self, name: &str, mut camera: Value) -> Result<String, ChangeError> {
+    /// With a camera added or replaced.
+    pub fn put_camera(&self, name: &str, camera: Value) -> Result<Wanted, ChangeError> {
         if !camera.is_object() {
             return Err(ChangeError::Request(
                 "expected a JSON object with the keys of a camera".to_owned(),
             ));
         }
         let old = self.camera(name).cloned().unwrap_or(Value::Null);
-        hidden::restore(&mut camera, &old).map_err(ChangeError::Request)?;
-        self.with_camera(name, Some(camera))
+        let mut restored = camera.clone();
+        hidden::restore(&mut restored, &old).map_err(ChangeError::Request)?;
+        self.with_camera(name, Some(restored), camera)
     }
 
-    /// The text with some keys of a camera changed (JSON merge patch: mappings are merged, null takes a key away).
-    pub fn patch_camera(&self, name: &str, mut patch: Value) -> Result<String, ChangeError> {
+    /// With some keys of a camera changed (JSON merge patch: mappings are merged, null takes a key away).
+    pub fn patch_camera(&self, name: &str, patch: Value) -> Result<Wanted, ChangeError> {
         if !patch.is_object() {
             return Err(ChangeError::Request(
                 "expected a JSON object with keys of a camera".to_owned(),
@@ -72,35 +92,47 @@ impl Document {
         let old = self
             .camera(name)
             .ok_or_else(|| ChangeError::NoCamera(name.to_owned()))?;
-        hidden::restore(&mut patch, old).map_err(ChangeError::Request)?;
+        let mut restored = patch.clone();
+        hidden::restore(&mut restored, old).map_err(ChangeError::Request)?;
         let mut camera = old.clone();
-        merge_patch(&mut camera, patch);
-        self.with_camera(name, Some(camera))
+        merge_patch(&mut camera, restored);
+        self.with_camera(name, Some(camera), patch)
     }
 
-    /// The text without a camera.
-    pub fn remove_camera(&self, name: &str) -> Result<String, ChangeError> {
+    /// Without a camera.
+    pub fn remove_camera(&self, name: &str) -> Result<Wanted, ChangeError> {
         self.camera(name)
             .ok_or_else(|| ChangeError::NoCamera(name.to_owned()))?;
-        self.with_camera(name, None)
+        self.with_camera(name, None, Value::Null)
     }
 
-    /// The text changed into a whole new configuration; what is equal keeps its form.
-    pub fn put_all(&self, mut wanted: Value) -> Result<String, ChangeError> {
+    /// A whole new configuration.
+    pub fn put_all(&self, mut wanted: Value) -> Result<Wanted, ChangeError> {
         if !wanted.is_object() {
             return Err(ChangeError::Request(
                 "expected a JSON object with the whole configuration".to_owned(),
             ));
         }
+        let given = wanted.clone();
         hidden::restore(&mut wanted, &self.value).map_err(ChangeError::Request)?;
-        Ok(yaml::edit(&self.text, &wanted)?)
+        self.wanted(wanted, &given)
+    }
+
+    /// The text changed into what is wanted; what is equal keeps its form.
+    pub fn edited(&self, wanted: &Wanted) -> Result<String, ChangeError> {
+        Ok(yaml::edit(&self.text, &wanted.value)?)
     }
 
     fn camera(&self, name: &str) -> Option<&Value> {
         self.value.get("cameras")?.get(name)
     }
 
-    fn with_camera(&self, name: &str, camera: Option<Value>) -> Result<String, ChangeError> {
+    fn with_camera(
+        &self,
+        name: &str,
+        camera: Option<Value>,
+        given: Value,
+    ) -> Result<Wanted, ChangeError> {
         let mut wanted = self.value.clone();
         let keys = wanted
             .as_object_mut()
@@ -116,7 +148,20 @@ impl Document {
             Some(camera) => drop(cameras.insert(name.to_owned(), camera)),
             None => drop(cameras.remove(name)),
         }
-        Ok(yaml::edit(&self.text, &wanted)?)
+        let given = serde_json::json!({"cameras": {name: given}});
+        self.wanted(wanted, &given)
+    }
+
+    fn wanted(&self, value: Value, given: &Value) -> Result<Wanted, ChangeError> {
+        if let Some(place) = foreign::credentials(&value, given, &self.value) {
+            return Err(ChangeError::Request(format!(
+                "{place}: what is stored stays with its server; for another one give it in the request"
+            )));
+        }
+        Ok(Wanted {
+            foreign_reference: foreign::reference(&value, &self.value),
+            value,
+        })
     }
 }
 
@@ -151,32 +196,28 @@ mod tests {
     #[test]
     fn a_camera_is_put_patched_and_removed() {
         let document = Document::new(FILE).unwrap();
+        let edited = |wanted: Result<Wanted, _>| document.edited(&wanted.unwrap()).unwrap();
         let shown = document.shown_camera("front").unwrap();
         assert_eq!(shown["source"]["rtsp"], "rtsp://u:***@h/1");
         assert_eq!(
-            document.put_camera("front", shown).unwrap(),
+            edited(document.put_camera("front", shown)),
             FILE,
             "as it was means as it was"
         );
-        let text = document
-            .patch_camera("front", json!({"detect": {"fps": 7}, "enabled": false}))
-            .unwrap();
+        let text =
+            edited(document.patch_camera("front", json!({"detect": {"fps": 7}, "enabled": false})));
         assert_eq!(
             text,
             format!("{}    enabled: false\n", FILE.replace("fps: 5", "fps: 7"))
         );
-        let text = document
-            .patch_camera("front", json!({"detect": null}))
-            .unwrap();
+        let text = edited(document.patch_camera("front", json!({"detect": null})));
         assert_eq!(text, FILE.replace("    detect: {fps: 5}\n", ""));
-        let text = document
-            .put_camera("back", json!({"source": {"test": "walkers"}}))
-            .unwrap();
+        let text = edited(document.put_camera("back", json!({"source": {"test": "walkers"}})));
         assert_eq!(
             text,
             format!("{FILE}  back:\n    source:\n      test: walkers\n")
         );
-        let text = document.remove_camera("front").unwrap();
+        let text = edited(document.remove_camera("front"));
         assert!(text.starts_with("# mine\ncameras: {}"), "{text}");
     }
 
@@ -184,8 +225,8 @@ mod tests {
     fn requests_that_make_no_sense_are_refused() {
         let document = Document::new(FILE).unwrap();
         assert_eq!(
-            document.remove_camera("back"),
-            Err(ChangeError::NoCamera("back".into()))
+            document.remove_camera("back").unwrap_err(),
+            ChangeError::NoCamera("back".into())
         );
         assert!(document.put_camera("front", json!([])).is_err());
         let foreign = json!({"source": {"rtsp": "rtsp://u:***@other/1"}});

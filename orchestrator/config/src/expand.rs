@@ -5,11 +5,15 @@
 
 use std::path::Path;
 
+use rustix::fs::{Mode, OFlags};
 use serde_json::Value;
 use watchpost_pipelines::secret;
 
 use super::schema;
 use super::yaml::{self, Content, Node, Step};
+
+/// Most bytes of a file with a secret.
+const MAX_SECRET: u64 = 64 << 10;
 
 /// Where the values of references come from.
 pub trait Environment {
@@ -80,11 +84,11 @@ fn walk(
             }
         }
         Content::Mapping(entries) => {
-            for entry in entries {
-                path.push(Step::Key(entry.key.clone()));
+            for (key, value) in entries.values_mut() {
+                path.push(Step::Key(key.to_owned()));
                 walk(
-                    &mut entry.value,
-                    Some(&entry.key),
+                    value,
+                    Some(key),
                     folder,
                     environment,
                     path,
@@ -155,6 +159,24 @@ fn may_be_file(key: &str) -> bool {
     secret::is_secret_key(key) || matches!(key, "user" | "url" | "rtsp")
 }
 
+/// The text of a regular file of a reasonable size: a device has no end, and a pipe may never begin.
+fn read_secret(path: &Path) -> std::io::Result<String> {
+    use std::io::{Error, ErrorKind, Read};
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    let file = std::fs::File::from(rustix::fs::open(path, flags, Mode::empty())?);
+    if !file.metadata()?.is_file() {
+        let why = "not a regular file; write the secret into one";
+        return Err(Error::new(ErrorKind::InvalidInput, why));
+    }
+    let mut text = String::new();
+    file.take(MAX_SECRET + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > MAX_SECRET {
+        let why = format!("larger than {} KiB; a secret is one line", MAX_SECRET >> 10);
+        return Err(Error::new(ErrorKind::FileTooLarge, why));
+    }
+    Ok(text)
+}
+
 fn value(
     text: &str,
     key: Option<&str>,
@@ -165,7 +187,7 @@ fn value(
         && key.is_some_and(may_be_file)
     {
         let path = folder.join(path);
-        return match std::fs::read_to_string(&path) {
+        return match read_secret(&path) {
             Ok(content) => Ok(Some(content.trim_end_matches(['\r', '\n']).to_owned())),
             Err(error) => Err(format!(
                 "the file {} cannot be read: {error}",

@@ -7,12 +7,14 @@
 //! What is shown and written is always made from the tree before references are resolved.
 
 mod access;
+mod change;
 mod check;
 #[cfg(test)]
 mod docs;
 mod document;
 mod expand;
 mod file;
+mod foreign;
 mod frigate;
 mod hidden;
 mod media;
@@ -37,8 +39,9 @@ use watchpost_pipelines::camera::Source;
 use watchpost_pipelines::secret;
 
 pub use access::http_problem;
+pub use change::Change;
 pub use check::name_problem;
-pub use document::{ChangeError, Document};
+pub use document::{ChangeError, Document, Wanted};
 pub use expand::{Environment, ProcessEnvironment};
 pub use file::{Access, Config, HttpConfig, TokenConfig, UserConfig};
 pub use frigate::{Imported, import as import_frigate};
@@ -51,10 +54,10 @@ pub use write::{WriteError, Written, replace};
 pub use yaml::{EditError, edit};
 
 use reading::Wrong;
-use yaml::{Content, Node, Step};
+use yaml::{Content, Node, Step, Tree};
 
 /// A configuration that can be run.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Loaded {
     /// The configuration, references resolved, paths absolute, cameras that are wrong left out.
     pub config: Config,
@@ -177,6 +180,24 @@ pub fn parse_with(
             message: format!("{}{advice}", mistake.message),
         })
     })?;
+    read_tree(path, text, tree, environment)
+}
+
+/// As [`parse`], from a value that is to become the file: a mistake has a key and no line.
+pub fn parse_value(path: &Path, value: &Value) -> Result<Loaded, Problems> {
+    let tree = Tree {
+        root: Node::of_value(value),
+        duplicates: Vec::new(),
+    };
+    read_tree(path, String::new(), tree, &ProcessEnvironment)
+}
+
+fn read_tree(
+    path: &Path,
+    text: String,
+    tree: Tree,
+    environment: &dyn Environment,
+) -> Result<Loaded, Problems> {
     let mut file = File {
         path,
         root: &tree.root,

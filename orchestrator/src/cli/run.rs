@@ -12,9 +12,9 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use watchpost::bus::Bus;
-use watchpost::changes::Keeper;
 use watchpost::live::Live;
 use watchpost::media::Media;
+use watchpost::reload::ConfigManager;
 use watchpost::run_dir::{self, RunDir};
 use watchpost::store::{self, Store};
 use watchpost::supervisor::{Command, Handle, Supervisor};
@@ -128,18 +128,20 @@ async fn serve(
     };
     let kept = (store, media);
     let run_path = run_dir.path().to_owned();
-    let (supervisor, handle) = Supervisor::new(&loaded, run_dir, bus.clone(), kept.clone());
+    let first = config::Change::first(&loaded);
+    let (supervisor, handle) = Supervisor::new(&first, run_dir, bus.clone(), kept.clone());
     let live = Live::new(handle.clone(), &run_path, done.clone());
     let (http_sender, http_config) = watch::channel(loaded.config.http.clone());
-    let (keeper, changes) = Keeper::new(&args.config, &loaded, handle.clone(), http_sender);
-    tokio::spawn(keeper.run(done.clone()));
+    let http = loaded.config.http.clone();
+    let (manager, changes) = ConfigManager::new(&args.config, loaded, handle.clone(), http_sender);
+    tokio::spawn(manager.run(done.clone()));
     let api = http::Api::new(
         handle.clone(),
         changes,
         bus,
         kept,
         live,
-        &loaded.config.http,
+        &http,
         done.clone(),
     );
     let http = tokio::spawn(http::serve(listener, http_config, api));
@@ -149,7 +151,7 @@ async fn serve(
     systemd.ready();
     let alive = tokio::spawn(systemd.keep_alive(handle.clone()));
     // As a task: what workers report is then mostly taken by the thread that has just read it.
-    let supervised = tokio::spawn(supervisor.run(loaded)).await;
+    let supervised = tokio::spawn(supervisor.run(first)).await;
     alive.abort();
     done.cancel();
     // Open connections get a moment to finish.

@@ -3,8 +3,8 @@
 use super::Api;
 use super::error::ApiError;
 use super::query::QueryOf;
-use crate::changes::{Edit, Manner};
 use crate::config::Action;
+use crate::reload::{ApplyOptions, Edit};
 use axum::Json;
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{Path, State};
@@ -23,7 +23,7 @@ pub struct How {
 }
 
 impl How {
-    fn manner(&self) -> Result<Manner, ApiError> {
+    fn options(&self) -> Result<ApplyOptions, ApiError> {
         let flag = |name: &str, value: &Option<String>, unset| match value.as_deref() {
             None => Ok(unset),
             Some("1" | "true") => Ok(true),
@@ -32,7 +32,7 @@ impl How {
                 "{name}={other}, expected 0 or 1"
             ))),
         };
-        Ok(Manner {
+        Ok(ApplyOptions {
             dry_run: flag("dry_run", &self.dry_run, false)?,
             persist: flag("persist", &self.persist, true)?,
         })
@@ -99,10 +99,10 @@ fn value(body: BodyResult) -> Result<Value, ApiError> {
 }
 
 async fn change(api: &Api, how: How, edit: Edit) -> Result<Json<Answer>, ApiError> {
-    let manner = how.manner()?;
-    let actions = api.changes.change(edit, manner).await?;
+    let options = how.options()?;
+    let actions = api.changes.change(edit, options).await?;
     Ok(Json(Answer {
-        dry_run: manner.dry_run,
+        dry_run: options.dry_run,
         actions,
     }))
 }

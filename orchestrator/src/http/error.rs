@@ -1,8 +1,8 @@
 //! Errors of the HTTP interface: one type, one place that knows the status codes.
 
-use crate::changes::Refusal;
 use crate::config::{self, ChangeError};
 use crate::live::NoPicture;
+use crate::reload::Refusal;
 use crate::supervisor::{Gone, TaskRefusal};
 use axum::Json;
 use axum::extract::rejection::JsonRejection;
@@ -116,9 +116,10 @@ impl ApiError {
                 Refusal::Change(ChangeError::Request(_)) | Refusal::Wrong(_) => {
                     StatusCode::BAD_REQUEST
                 }
-                Refusal::Local(..) | Refusal::Permission | Refusal::Reference => {
-                    StatusCode::FORBIDDEN
-                }
+                Refusal::Local(..)
+                | Refusal::LocalFile(_)
+                | Refusal::Permission
+                | Refusal::Reference(_) => StatusCode::FORBIDDEN,
                 Refusal::Change(ChangeError::Edit(_))
                 | Refusal::Write(_)
                 | Refusal::FileWrong(_)

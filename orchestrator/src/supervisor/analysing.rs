@@ -180,15 +180,16 @@ impl Supervisor {
         }
     }
 
-    /// What an analysis worker is told of a camera; with an id to begin with where it is to begin.
-    pub(super) fn analysis_spec(&self, name: &str, first_id: Option<u32>) -> AnalysisSpec {
+    /// What an analysis worker needs to know of a camera. Ids and the region grid, which the store has, are added where
+    /// a camera begins.
+    pub(super) fn analysis_spec(&self, name: &str) -> AnalysisSpec {
         AnalysisSpec {
             name: name.to_owned(),
             camera: self.cameras[name].config.clone(),
             socket_path: crate::run_dir::socket(self.run_dir.path(), name),
             model: self.config.model.clone(),
-            first_id,
-            region_grid: self.history.grid(name).map(|grid| grid.json),
+            first_id: None,
+            region_grid: None,
         }
     }
 
@@ -365,8 +366,13 @@ impl Supervisor {
                         continue;
                     }
                 };
+                let spec = AnalysisSpec {
+                    first_id,
+                    region_grid: self.history.grid(&name).map(|grid| grid.json),
+                    ..self.analysis_spec(&name)
+                };
                 let command = AnalysisCommand::Add {
-                    spec: Box::new(self.analysis_spec(&name, first_id)),
+                    spec: Box::new(spec),
                     mark: self.cameras[&name].mark,
                 };
                 let sent = self

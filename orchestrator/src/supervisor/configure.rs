@@ -5,7 +5,7 @@ use super::analysing::stop_analysis;
 use super::budget;
 use super::camera::{Camera, Leaving, Next, limits};
 use super::health::Event;
-use crate::config::{Action, Config, Loaded, plan, takeovers};
+use crate::config::{Action, Change, Config, takeovers};
 use crate::protocol::AnalysisCommand;
 use shmring_core::sizing::Depth;
 use std::time::{Instant, SystemTime};
@@ -15,15 +15,15 @@ use watchpost_pipelines::secret::hide;
 
 impl Supervisor {
     /// What is stored of cameras that are not configured any more goes; broken and renamed ones are not strangers.
-    pub(super) fn forget_strangers(&mut self, loaded: &Loaded) {
-        let cameras = &loaded.config.cameras;
+    pub(super) fn forget_strangers(&mut self, change: &Change) {
+        let cameras = &change.config.cameras;
         let stored = self.history.cameras();
         for (from, to) in takeovers(|name| stored.contains(name), cameras) {
             self.history.renamed(from, to);
         }
         let known: Vec<String> = cameras
             .keys()
-            .chain(loaded.broken.keys())
+            .chain(change.broken.keys())
             .cloned()
             .collect();
         self.history.retain(&known);
@@ -97,46 +97,35 @@ impl Supervisor {
         Ok(depth.slots)
     }
 
-    /// Does what the plan says. Cameras that are wrong and worked before come as they were ([`Loaded::keep_working`]).
-    pub(super) fn apply(&mut self, loaded: Loaded) {
-        let Loaded {
-            config: mut new,
+    /// Executes a planned change.
+    pub(super) fn apply(&mut self, change: Change) {
+        let Change {
+            config,
             broken,
-            ..
-        } = loaded;
-        let (kept, wrong): (Vec<_>, Vec<_>) = broken
-            .into_iter()
-            .map(|(name, problems)| (name, hide(&problems.to_string())))
-            .partition(|(name, _)| new.cameras.contains_key(name));
-        // For the plan, one that never worked is there and does not run.
-        new.cameras.extend(wrong.iter().map(|(name, _)| {
-            let config = CameraConfig {
-                enabled: false,
-                ..CameraConfig::default()
-            };
-            (name.clone(), config)
-        }));
-        self.share_memory(&new);
-        let actions = plan(&self.config, &new);
-        self.config = new;
+            kept,
+            actions,
+        } = change;
+        self.share_memory(&config);
+        self.config = config;
         for action in actions {
             self.act(action);
         }
-        for (name, problems) in &wrong {
-            self.set(name, Err(problems.clone()));
+        for (name, problems) in &broken {
+            self.set(name, Err(hide(&problems.to_string())));
         }
         // Nothing happens to a camera that does not run, but it is shown as it is configured.
-        let resting = self.config.cameras.iter().filter(|(name, config)| {
-            !config.enabled && !wrong.iter().any(|(wrong, _)| wrong == *name)
-        });
-        let resting: Vec<String> = resting.map(|(name, _)| name.clone()).collect();
-        for name in resting {
-            self.set(&name, Ok(self.config.cameras[&name].clone()));
+        let resting = self.config.cameras.iter();
+        let resting: Vec<_> = resting
+            .filter(|(_, config)| !config.enabled)
+            .map(|(name, config)| (name.clone(), config.clone()))
+            .collect();
+        for (name, config) in resting {
+            self.set(&name, Ok(config));
         }
         self.config_error = None;
         self.history.configured(ConfigurationChange::Applied, None);
         if !kept.is_empty() {
-            let errors: Vec<String> = kept.into_iter().map(|(_, problems)| problems).collect();
+            let errors: Vec<String> = kept.values().map(|p| hide(&p.to_string())).collect();
             self.refuse_config(errors.join("\n"));
         }
     }
@@ -260,7 +249,7 @@ impl Supervisor {
             (true, true) => {
                 tracing::info!(camera = name, "changed while it runs");
                 let command = AnalysisCommand::Update {
-                    spec: Box::new(self.analysis_spec(name, None)),
+                    spec: Box::new(self.analysis_spec(name)),
                 };
                 self.tell_analysis_of(name, &command);
             }

@@ -29,7 +29,7 @@ use self::status::{ProcessStatus, Status};
 pub use self::tasks::TaskRefusal;
 use crate::bus::Bus;
 use crate::clock::seconds;
-use crate::config::{Config, Loaded};
+use crate::config::{Change, Config};
 use crate::media::Media;
 use crate::protocol::{AnalysisCommand, GridAction, Level, LogLine, TaskRequest};
 use crate::run_dir::RunDir;
@@ -43,6 +43,8 @@ use watchpost_pipelines::CameraConfig;
 use watchpost_pipelines::secret::hide;
 use watchpost_pipelines::tasks::TaskStatus;
 
+/// Time that the supervisor has for an answer.
+const ANSWER: Duration = Duration::from_secs(5);
 /// How often heads are read and deadlines looked at.
 const TICK: Duration = Duration::from_millis(200);
 /// Commands waiting for the supervisor.
@@ -57,8 +59,8 @@ const TOGETHER: usize = 64;
 pub enum Command {
     /// Everything it knows.
     Status(oneshot::Sender<Status>),
-    /// Take over another configuration; only what differs is touched.
-    Apply(Box<Loaded>, oneshot::Sender<()>),
+    /// Execute a planned change of the configuration.
+    Apply(Box<Change>, oneshot::Sender<()>),
     /// A configuration could not be taken over; the last good one stays.
     ConfigError(String),
     /// A PTZ camera moves, or has come to rest. Answers whether there is such a camera.
@@ -132,10 +134,15 @@ impl Handle {
         self.ask(Command::Status).await
     }
 
-    /// Takes over a configuration.
-    pub async fn apply(&self, loaded: Loaded) -> Result<(), Gone> {
-        self.ask(|reply| Command::Apply(Box::new(loaded), reply))
-            .await
+    /// Executes a planned change. It is planned once, so that it must not get lost: its way into the queue has no time
+    /// limit.
+    pub async fn apply(&self, change: Change) -> Result<(), Gone> {
+        let (reply, answer) = oneshot::channel();
+        self.tell(Command::Apply(Box::new(change), reply)).await?;
+        match tokio::time::timeout(ANSWER, answer).await {
+            Ok(Ok(())) => Ok(()),
+            _ => Err(Gone),
+        }
     }
 
     /// Says that a camera moves or rests.
@@ -198,7 +205,7 @@ impl Handle {
             self.tell(make(reply)).await?;
             answer.await.map_err(|_| Gone)
         };
-        tokio::time::timeout(Duration::from_secs(5), exchange)
+        tokio::time::timeout(ANSWER, exchange)
             .await
             .unwrap_or(Err(Gone))
     }
@@ -238,7 +245,7 @@ pub struct Supervisor {
 impl Supervisor {
     /// A supervisor for this configuration; nothing is started before [`Supervisor::run`].
     pub fn new(
-        loaded: &Loaded,
+        first: &Change,
         run_dir: RunDir,
         bus: Bus,
         (store, media): (Option<Arc<Store>>, Option<Media>),
@@ -247,12 +254,12 @@ impl Supervisor {
         let (capture_sender, captures) = mpsc::channel(EVENTS);
         let (finding_sender, findings) = mpsc::channel(EVENTS);
         let (monitor_sender, monitors) = mpsc::channel(COMMANDS);
-        let mut supervisor = Self {
+        let supervisor = Self {
             config: Config::default(),
             config_error: None,
             budget: Budget::of_system(),
             run_dir,
-            data_dir: crate::data_dir::choose(loaded.config.data_dir.as_deref()),
+            data_dir: crate::data_dir::choose(first.config.data_dir.as_deref()),
             history: History::new(bus, store, media),
             started: SystemTime::now(),
             cameras: BTreeMap::new(),
@@ -268,7 +275,6 @@ impl Supervisor {
             next_run: 1,
             shares: BTreeMap::new(),
         };
-        supervisor.config.model = loaded.config.model.clone();
         let handle = Handle {
             commands: command_sender,
         };
@@ -276,10 +282,10 @@ impl Supervisor {
     }
 
     /// Works until told to stop and everything has ended.
-    pub async fn run(mut self, loaded: Loaded) {
-        self.forget_strangers(&loaded);
+    pub async fn run(mut self, first: Change) {
+        self.forget_strangers(&first);
         self.history.begin_tasks();
-        self.apply(loaded);
+        self.apply(first);
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
@@ -315,9 +321,9 @@ impl Supervisor {
         match command {
             // Whoever asked may have gone away meanwhile.
             Command::Status(reply) => drop(reply.send(self.status())),
-            Command::Apply(loaded, reply) => {
+            Command::Apply(change, reply) => {
                 if !self.ending {
-                    self.apply(*loaded);
+                    self.apply(*change);
                 }
                 let _ = reply.send(());
             }

@@ -16,6 +16,8 @@ pub use edit::{EditError, edit};
 const MAX_DEPTH: usize = 64;
 /// Nodes no configuration has; aliases count each time, so that a few lines cannot become gigabytes.
 const MAX_NODES: usize = 200_000;
+/// Bytes of keys and texts that aliases may repeat, for the same reason.
+const MAX_ALIAS_BYTES: usize = 16 << 20;
 
 /// Bytes of what closes a list or mapping in flow style. The parser counts blanks and a comment behind it in.
 const BRACKET: usize = 1;
@@ -60,7 +62,48 @@ pub enum Content {
     /// A list.
     List(Vec<Node>),
     /// A mapping, in the order of the text.
-    Mapping(Vec<Entry>),
+    Mapping(Mapping),
+}
+
+/// The entries of a mapping in the order of the text, found by key without a search through all.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Mapping {
+    entries: Vec<Entry>,
+    /// Their indices, sorted by key.
+    by_key: Vec<u32>,
+}
+
+impl Mapping {
+    /// Each key occurs once.
+    fn new(entries: Vec<Entry>) -> Self {
+        let mut by_key: Vec<u32> = (0..).take(entries.len()).collect();
+        by_key.sort_unstable_by(|a, b| {
+            let key = |index: &u32| &entries[*index as usize].key;
+            key(a).cmp(key(b))
+        });
+        Self { entries, by_key }
+    }
+
+    /// The entry of a key.
+    pub fn entry(&self, key: &str) -> Option<&Entry> {
+        let found = self
+            .by_key
+            .binary_search_by(|index| self.entries[*index as usize].key.as_str().cmp(key));
+        found.ok().map(|at| &self.entries[self.by_key[at] as usize])
+    }
+
+    /// Keys with their values, which may be changed.
+    pub fn values_mut(&mut self) -> impl Iterator<Item = (&str, &mut Node)> {
+        (self.entries.iter_mut()).map(|entry| (entry.key.as_str(), &mut entry.value))
+    }
+}
+
+impl std::ops::Deref for Mapping {
+    type Target = [Entry];
+
+    fn deref(&self) -> &[Entry] {
+        &self.entries
+    }
 }
 
 /// A key with its value.
@@ -112,6 +155,7 @@ pub fn parse(text: &str) -> Result<Tree, Mistake> {
         duplicates: Vec::new(),
         path: Vec::new(),
         nodes: 0,
+        alias_bytes: 0,
     };
     let root = reader.document()?;
     Ok(Tree {
@@ -161,6 +205,7 @@ struct Reader<'a> {
     duplicates: Vec<Mistake>,
     path: Vec<Step>,
     nodes: usize,
+    alias_bytes: usize,
 }
 
 impl<'a> Reader<'a> {
@@ -246,10 +291,12 @@ impl<'a> Reader<'a> {
                 (self.mapping(start, depth)?, anchor)
             }
             Event::Alias(anchor) => {
-                let Some(mut node) = self.anchors.get(&anchor).cloned() else {
+                let Some(known) = self.anchors.get(&anchor) else {
                     return Err(self.mistake(start, "an alias without its anchor"));
                 };
-                self.count(start, size(&node))?;
+                let (nodes, bytes) = size(known);
+                self.count_alias(start, nodes, bytes)?;
+                let mut node = self.anchors[&anchor].clone();
                 node.alias = true;
                 (node, 0)
             }
@@ -288,6 +335,16 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
+    fn count_alias(&mut self, place: Place, nodes: usize, bytes: usize) -> Result<(), Mistake> {
+        self.count(place, nodes)?;
+        self.alias_bytes += bytes;
+        if self.alias_bytes > MAX_ALIAS_BYTES {
+            let message = format!("aliases repeat more than {} MiB", MAX_ALIAS_BYTES >> 20);
+            return Err(self.mistake(place, message));
+        }
+        Ok(())
+    }
+
     fn is_flow(&self, start: Place) -> bool {
         self.bytes.text[start.offset..].starts_with(['{', '['])
     }
@@ -319,6 +376,7 @@ impl<'a> Reader<'a> {
 
     fn mapping(&mut self, start: Place, depth: usize) -> Result<Node, Mistake> {
         let mut entries: Vec<Entry> = Vec::new();
+        let mut known: HashMap<String, usize> = HashMap::new();
         let mut merged: Vec<Entry> = Vec::new();
         let mut last = None;
         let end = loop {
@@ -344,17 +402,19 @@ impl<'a> Reader<'a> {
             });
             if key == "<<" && plain {
                 self.merge(value, place, &mut merged)?;
-            } else if let Some(first) = entries.iter().find(|entry| entry.key == key) {
-                let message = format!("given twice, first in line {}", first.place.line);
+            } else if let Some(line) = known.get(&key) {
+                let message = format!("given twice, first in line {line}");
                 let mistake = self.mistake(place, message);
                 self.duplicates.push(mistake);
             } else {
+                known.insert(key.clone(), place.line);
                 entries.push(Entry { key, place, value });
             }
             self.path.pop();
         };
         for entry in merged {
-            if !entries.iter().any(|own| own.key == entry.key) {
+            if !known.contains_key(&entry.key) {
+                known.insert(entry.key.clone(), entry.place.line);
                 entries.push(entry);
             }
         }
@@ -365,7 +425,7 @@ impl<'a> Reader<'a> {
             } else {
                 last.unwrap_or(end)
             },
-            content: Content::Mapping(entries),
+            content: Content::Mapping(Mapping::new(entries)),
             start,
             flow,
             alias: false,
@@ -374,10 +434,12 @@ impl<'a> Reader<'a> {
 
     fn merge(&self, value: Node, place: Place, into: &mut Vec<Entry>) -> Result<(), Mistake> {
         match value.content {
-            Content::Mapping(entries) => into.extend(entries.into_iter().map(|mut entry| {
-                entry.value.alias = true;
-                entry
-            })),
+            Content::Mapping(mapping) => {
+                into.extend(mapping.entries.into_iter().map(|mut entry| {
+                    entry.value.alias = true;
+                    entry
+                }))
+            }
             Content::List(items) => {
                 for item in items {
                     self.merge(item, place, into)?;
@@ -389,11 +451,17 @@ impl<'a> Reader<'a> {
     }
 }
 
-fn size(node: &Node) -> usize {
-    1 + match &node.content {
-        Content::List(items) => items.iter().map(size).sum(),
-        Content::Mapping(entries) => entries.iter().map(|entry| size(&entry.value)).sum(),
-        _ => 0,
+/// Nodes, and bytes of keys and texts.
+fn size(node: &Node) -> (usize, usize) {
+    let sum = |a: (usize, usize), b: (usize, usize)| (a.0 + b.0, a.1 + b.1);
+    match &node.content {
+        Content::Text(text) => (1, text.len()),
+        Content::List(items) => items.iter().map(size).fold((1, 0), sum),
+        Content::Mapping(entries) => entries
+            .iter()
+            .map(|entry| sum(size(&entry.value), (0, entry.key.len())))
+            .fold((1, 0), sum),
+        Content::Null | Content::Bool(_) | Content::Number(_) => (1, 0),
     }
 }
 
@@ -435,6 +503,32 @@ fn number(text: &str) -> Option<Number> {
 }
 
 impl Node {
+    /// A value that stands nowhere.
+    pub fn of_value(value: &Value) -> Self {
+        Self {
+            content: match value {
+                Value::Null => Content::Null,
+                Value::Bool(value) => Content::Bool(*value),
+                Value::Number(value) => Content::Number(value.clone()),
+                Value::String(text) => Content::Text(text.clone()),
+                Value::Array(items) => Content::List(items.iter().map(Self::of_value).collect()),
+                Value::Object(keys) => Content::Mapping(Mapping::new(
+                    (keys.iter())
+                        .map(|(key, value)| Entry {
+                            key: key.clone(),
+                            place: Place::default(),
+                            value: Self::of_value(value),
+                        })
+                        .collect(),
+                )),
+            },
+            start: Place::default(),
+            end: 0,
+            flow: true,
+            alias: false,
+        }
+    }
+
     /// The value without its places.
     pub fn to_value(&self) -> Value {
         match &self.content {
@@ -460,7 +554,7 @@ impl Node {
     /// A key with its place.
     pub fn entry(&self, key: &str) -> Option<&Entry> {
         match &self.content {
-            Content::Mapping(entries) => entries.iter().find(|entry| entry.key == key),
+            Content::Mapping(entries) => entries.entry(key),
             _ => None,
         }
     }

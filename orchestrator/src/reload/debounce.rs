@@ -5,9 +5,9 @@ use tokio::time::Instant;
 
 /// The text that was read last, and since when it is the same.
 #[derive(Debug, Default)]
-pub struct Still(Option<(String, Instant)>);
+pub struct Debounce(Option<(String, Instant)>);
 
-impl Still {
+impl Debounce {
     /// When this text, just read, will have stood in the file for so long; none where it has.
     pub fn wait(&mut self, text: &str, long: Duration, now: Instant) -> Option<Instant> {
         let since = match &self.0 {
@@ -29,13 +29,16 @@ mod tests {
     fn a_text_counts_when_it_has_been_the_same_for_long_enough() {
         let (start, long) = (Instant::now(), Duration::from_secs(1));
         let at = |ms| start + Duration::from_millis(ms);
-        let mut still = Still::default();
-        assert_eq!(still.wait("half", long, at(0)), Some(at(1000)));
-        assert_eq!(still.wait("half", long, at(900)), Some(at(1000)));
+        let mut debounce = Debounce::default();
+        assert_eq!(debounce.wait("half", long, at(0)), Some(at(1000)));
+        assert_eq!(debounce.wait("half", long, at(900)), Some(at(1000)));
         // More of it came.
-        assert_eq!(still.wait("half and half", long, at(950)), Some(at(1950)));
-        assert_eq!(still.wait("half and half", long, at(1950)), None);
+        assert_eq!(
+            debounce.wait("half and half", long, at(950)),
+            Some(at(1950))
+        );
+        assert_eq!(debounce.wait("half and half", long, at(1950)), None);
         // Back, and looked at for the first time again.
-        assert_eq!(still.wait("half", long, at(2000)), Some(at(3000)));
+        assert_eq!(debounce.wait("half", long, at(2000)), Some(at(3000)));
     }
 }
