@@ -4,12 +4,10 @@
 use crate::lock;
 use anyhow::{Context, Result, bail, ensure};
 use rustix::fs::FlockOperation;
+use shmring_core::MAX_SOCKET_PATH;
 use std::fs::File;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-
-/// Longest path a Unix socket can have, without the final zero.
-pub const MAX_SOCKET_PATH: usize = 107;
 
 /// The name of each camera's socket, in a folder of the camera's name.
 const SOCKET: &str = "detect.sock";
@@ -56,7 +54,7 @@ pub fn socket_problem(run_dir: &Path, camera: &str) -> Option<String> {
     let length = path.as_os_str().len();
     (length > MAX_SOCKET_PATH).then(|| {
         format!(
-            "the socket's path {} has {length} bytes, a Unix socket can have {MAX_SOCKET_PATH}; choose a shorter run_dir or camera name",
+            "the socket's path {} has {length} bytes, a ring's socket can have {MAX_SOCKET_PATH}; choose a shorter run_dir or camera name",
             path.display()
         )
     })

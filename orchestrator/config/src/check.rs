@@ -6,6 +6,8 @@ use std::path::Path;
 
 use detection::FrameSize;
 use gsttestscene::scene::Script;
+use regiondetect_core::decode::ModelType;
+use shmring_core::MAX_SOCKET_PATH;
 use watchpost_pipelines::camera::{
     CameraConfig, Masks, ObjectFilter, Polygon, Role, Source, SourceEntry,
 };
@@ -18,8 +20,6 @@ use super::media::MediaConfig;
 use super::reading::Wrong;
 use super::yaml::Step;
 
-/// Longest path of a Unix socket, without its final zero.
-const MAX_SOCKET_PATH: usize = 107;
 /// Width and height that a picture can have.
 const PICTURE: RangeInclusive<u32> = 16..=16384;
 /// Longest name of a camera.
@@ -87,38 +87,21 @@ pub fn general(config: &Config) -> Findings {
     found
 }
 
-/// The families of models by their names.
-const MODEL_TYPES: [&str; 14] = [
-    "auto",
-    "yolox",
-    "yolov5",
-    "yolov8",
-    "yolo-generic",
-    "end2end",
-    "yolonas",
-    "ssd",
-    "detr",
-    "rtdetr",
-    "dfine",
-    "rfdetr",
-    "nanodet",
-    "yolov9",
-];
-
 fn model(model: &ModelConfig, found: &mut Findings) {
     existing_file(&["path"], &model.path, found);
     if let Some(labels) = &model.labels {
         existing_file(&["labels"], labels, found);
     }
     if let Some(kind) = &model.kind
-        && !MODEL_TYPES.contains(&kind.as_str())
+        && ModelType::named(kind).is_err()
     {
-        let near = watchpost_pipelines::nearest::nearest(kind, &MODEL_TYPES)
+        let known: Vec<&str> = ModelType::names().collect();
+        let near = watchpost_pipelines::nearest::nearest(kind, &known)
             .map_or(String::new(), |near| format!("did you mean `{near}`? "));
         found.at(&["type"], |found| {
             found.wrong(format!(
                 "`{kind}` is not known, {near}expected one of {}",
-                MODEL_TYPES.join(", ")
+                known.join(", ")
             ));
         });
     }
@@ -174,7 +157,7 @@ pub fn camera(name: &str, camera: &CameraConfig, run_dir: Option<&Path>) -> Find
         let length = socket.as_os_str().len();
         if length > MAX_SOCKET_PATH {
             found.wrong(format!(
-                "its socket {} would have {length} bytes, a Unix socket can have {MAX_SOCKET_PATH}: choose a shorter \
+                "its socket {} would have {length} bytes, a ring's socket can have {MAX_SOCKET_PATH}: choose a shorter \
                  run_dir or camera name",
                 socket.display()
             ));

@@ -44,7 +44,7 @@ fn reference(schema: &Value) -> String {
                 meaning.replace('|', "\\|")
             ));
             let mut names = BTreeSet::new();
-            references(property, &mut names);
+            references(schema, property, &mut names);
             for name in names {
                 if schema["$defs"][&name]["properties"].is_object() && seen.insert(name.clone()) {
                     waiting.push((name.clone(), schema["$defs"][&name].clone()));
@@ -55,21 +55,24 @@ fn reference(schema: &Value) -> String {
     out
 }
 
-fn references(schema: &Value, names: &mut BTreeSet<String>) {
+/// The mappings that a schema mentions, through definitions that are no mappings themselves.
+fn references(root: &Value, schema: &Value, names: &mut BTreeSet<String>) {
     match schema {
         Value::Object(entries) => {
             if let Some(name) = entries.get("$ref").and_then(Value::as_str) {
-                let name = name.trim_start_matches("#/$defs/").to_owned();
-                names.insert(match name.strip_prefix("ShortOrLong_for_") {
-                    Some(long) => long.to_owned(),
-                    None if name.starts_with("ShortOrLong") => return,
-                    None if name == "Masks" => "Mask".to_owned(),
-                    None => name,
-                });
+                let name = name.trim_start_matches("#/$defs/");
+                let is_new = names.insert(name.to_owned());
+                if is_new && !root["$defs"][name]["properties"].is_object() {
+                    references(root, &root["$defs"][name], names);
+                }
             }
-            entries.values().for_each(|value| references(value, names));
+            for value in entries.values() {
+                references(root, value, names);
+            }
         }
-        Value::Array(items) => items.iter().for_each(|value| references(value, names)),
+        Value::Array(items) => items
+            .iter()
+            .for_each(|value| references(root, value, names)),
         _ => {}
     }
 }
@@ -78,15 +81,11 @@ fn kind(root: &Value, schema: &Value) -> String {
     if let Some(name) = schema["$ref"].as_str() {
         let name = name.trim_start_matches("#/$defs/");
         let target = &root["$defs"][name];
-        return match name
-            .strip_prefix("ShortOrLong_for_")
-            .or(name.strip_prefix("ShortOrLong"))
-        {
-            Some(long) => format!("text, or a mapping ({long})"),
-            None if target["properties"].is_object() => format!("mapping ({name})"),
+        return match name {
+            _ if target["properties"].is_object() => format!("mapping ({name})"),
             // A list of itself has no end.
-            None if name == "ControlValue" => "true, false, number, text, or a list of them".into(),
-            None => kind(root, target),
+            "ControlValue" => "true, false, number, text, or a list of them".into(),
+            _ => kind(root, target),
         };
     }
     if let Some(options) = schema["anyOf"].as_array().or(schema["oneOf"].as_array()) {
@@ -135,6 +134,56 @@ fn kind(root: &Value, schema: &Value) -> String {
             _ => "mapping".to_owned(),
         },
         _ => "any".to_owned(),
+    }
+}
+
+#[test]
+fn every_key_of_every_mapping_is_in_the_reference() {
+    let schema = super::schema();
+    let reference = reference(schema);
+    let mut mappings: Vec<(&str, &Value)> = vec![("The file", schema)];
+    let types = schema["$defs"].as_object().unwrap();
+    mappings.extend(types.iter().map(|(name, schema)| (name.as_str(), schema)));
+    let mut keys = 0;
+    for (name, mapping) in mappings {
+        let Some(properties) = mapping["properties"].as_object() else {
+            continue;
+        };
+        let table = reference
+            .split_once(&format!("\n### {name}\n"))
+            .unwrap_or_else(|| panic!("no section {name}"))
+            .1;
+        let table = table.split("\n### ").next().unwrap();
+        for key in properties.keys() {
+            let row = table
+                .lines()
+                .find(|line| line.starts_with(&format!("| `{key}` | ")))
+                .unwrap_or_else(|| panic!("{name} has no {key}"));
+            let value = row.split(" | ").nth(1).unwrap();
+            assert!(!value.is_empty(), "{name}: {row}");
+            keys += 1;
+        }
+    }
+    assert!(keys > 100, "only {keys} keys were found");
+    for (start, _) in reference.match_indices("mapping (") {
+        let name = reference[start + "mapping (".len()..]
+            .split(')')
+            .next()
+            .unwrap();
+        assert!(types.contains_key(name), "mapping ({name})");
+        assert!(name.chars().any(char::is_alphabetic), "mapping ({name})");
+    }
+    for (mapping, key) in [
+        ("RtspSource", "transport"),
+        ("RtspSource", "password"),
+        ("FileSource", "loop"),
+        ("V4l2Source", "fps"),
+    ] {
+        let section = reference
+            .split(&format!("\n### {mapping}\n"))
+            .nth(1)
+            .unwrap();
+        assert!(section.contains(&format!("| `{key}` |")), "{mapping}.{key}");
     }
 }
 

@@ -252,6 +252,32 @@ mod tests {
     }
 
     #[test]
+    fn a_secret_is_read_from_a_small_regular_file_only() {
+        let folder = tempfile::tempdir().unwrap();
+        let fifo = folder.path().join("fifo");
+        rustix::fs::mknodat(
+            rustix::fs::CWD,
+            &fifo,
+            rustix::fs::FileType::Fifo,
+            Mode::RUSR,
+            0,
+        )
+        .unwrap();
+        let large = folder.path().join("large");
+        std::fs::write(&large, "x".repeat(MAX_SECRET as usize + 1)).unwrap();
+        for (path, said) in [
+            (Path::new("/dev/zero"), "not a regular file"),
+            (fifo.as_path(), "not a regular file"),
+            (folder.path(), "not a regular file"),
+            (large.as_path(), "larger than 64 KiB"),
+        ] {
+            let mut tree = yaml::parse(&format!("password: file:{}", path.display())).unwrap();
+            let (unresolved, _) = resolve(&mut tree.root, Path::new("/"), &Only("PW", ""));
+            assert!(unresolved[0].1.contains(said), "{unresolved:?}");
+        }
+    }
+
+    #[test]
     fn references_to_nothing_say_what_is_missing() {
         for (text, said) in [
             ("a: ${NO}", "variable NO is not set"),

@@ -29,7 +29,7 @@ mod tests;
 mod write;
 pub mod yaml;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
@@ -216,6 +216,8 @@ fn read_tree(
     let (unresolved, resolved) = expand::resolve(&mut root, &folder, environment);
     let mut value = root.to_value();
     file.secrets = expand::take_types(schema(), &mut value, resolved);
+    file.secrets.sort_unstable();
+    file.secrets.dedup();
 
     let mut found: Vec<Wrong> = Vec::new();
     for mistake in tree.duplicates {
@@ -257,17 +259,23 @@ fn read_tree(
             Map::new()
         }
     };
-    let names: Vec<String> = entries.keys().cloned().collect();
-    for (name, camera) in entries {
-        let prefix = [key("cameras"), key(&name)];
-        // Mistakes of the text itself (a key given twice, a reference to nothing) belong to the camera they stand in.
-        let (mut wrong, rest): (Vec<_>, Vec<_>) = found
-            .into_iter()
-            .partition(|wrong| wrong.path.starts_with(&prefix));
-        found = rest;
-        for wrong in &mut wrong {
+    let names: BTreeSet<String> = entries.keys().cloned().collect();
+    let mut of_cameras: BTreeMap<String, Vec<Wrong>> = BTreeMap::new();
+    let (in_cameras, rest) = found.into_iter().partition(
+        |wrong: &Wrong| matches!(&wrong.path[..], [first, Step::Key(name), ..] if *first == key("cameras") && names.contains(name)),
+    );
+    let mut found: Vec<Wrong> = rest;
+    let in_cameras: Vec<Wrong> = in_cameras;
+    for mut wrong in in_cameras {
+        if let Step::Key(name) = &wrong.path[1] {
+            let name = name.clone();
             wrong.path.drain(..2);
+            of_cameras.entry(name).or_default().push(wrong);
         }
+    }
+    for (name, camera) in entries {
+        // Mistakes of the text itself (a key given twice, a reference to nothing) belong to the camera they stand in.
+        let mut wrong = of_cameras.remove(&name).unwrap_or_default();
         let (read, said) = read_camera(&name, camera, &value, &folder, &config, &names);
         wrong.extend(said.0);
         warnings.extend(said.1.iter().map(|note| file.camera_problem(&name, note)));
@@ -304,7 +312,7 @@ fn read_camera(
     general: &Value,
     folder: &Path,
     config: &Config,
-    names: &[String],
+    names: &BTreeSet<String>,
 ) -> (Option<CameraConfig>, Said) {
     let camera = match camera {
         Value::Null => Value::Object(Map::new()),

@@ -1,5 +1,7 @@
 //! Numbers against the ranges the schema gives them, so that a range is written once: at the type.
 
+use std::collections::HashSet;
+
 use serde_json::Value;
 
 use super::schema;
@@ -9,6 +11,9 @@ use super::yaml::Step;
 pub fn check(schema: &Value, value: &Value) -> Vec<(Vec<Step>, String)> {
     let mut found = Vec::new();
     walk(schema, schema, value, &mut Vec::new(), &mut found);
+    // Several options of the schema can find the same.
+    let mut known = HashSet::new();
+    found.retain(|(path, _)| known.insert(path.clone()));
     found
 }
 
@@ -31,7 +36,7 @@ fn walk(
             let number = number.as_f64().unwrap_or(0.0);
             let outside =
                 minimum.is_some_and(|m| number < m) || maximum.is_some_and(|m| number > m);
-            if outside && !found.iter().any(|(known, _)| known == path) {
+            if outside && found.last().is_none_or(|(known, _)| known != path) {
                 let wish = match (minimum, maximum) {
                     (Some(minimum), Some(maximum)) => format!("{minimum} to {maximum}"),
                     (Some(minimum), None) => format!("at least {minimum}"),

@@ -8,6 +8,9 @@ use watchpost_pipelines::secret;
 use super::message;
 use super::yaml::{Place, Step};
 
+/// Mistakes that are named in one camera, or outside all: each costs another reading.
+const MAX_WRONG: usize = 100;
+
 /// A mistake at a path, and whether it is the key there that is wrong rather than its value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Wrong {
@@ -38,6 +41,15 @@ impl Wrong {
 pub fn read<T: DeserializeOwned>(value: &mut Value) -> (Option<T>, Vec<Wrong>) {
     let mut wrong = Vec::new();
     loop {
+        if wrong.len() >= MAX_WRONG {
+            wrong.push(Wrong::of_value(
+                Vec::new(),
+                format!(
+                    "more than {MAX_WRONG} mistakes; the others are named when these are corrected"
+                ),
+            ));
+            return (None, wrong);
+        }
         match serde_path_to_error::deserialize::<_, T>(&*value) {
             Ok(read) => return (Some(read), wrong),
             Err(error) => {

@@ -561,3 +561,56 @@ fn the_examples_are_right() {
     }
     assert!(count >= 3);
 }
+
+#[test]
+fn every_model_type_that_the_element_knows_is_accepted() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("m.onnx"), "x").unwrap();
+    let load = |kind: &str| {
+        let text = format!("model: {{path: m.onnx, type: {kind}}}");
+        parse(&folder.path().join("w.yaml"), text).unwrap()
+    };
+    for kind in regiondetect_core::decode::ModelType::names().chain(["YOLO11"]) {
+        assert!(load(kind).general.is_empty(), "{kind}");
+    }
+    let problems = load("yolo13").general.to_string();
+    assert!(problems.contains("did you mean `yolo1"), "{problems}");
+}
+
+#[test]
+fn a_run_dir_is_as_long_as_the_ring_can_take_and_not_longer() {
+    let load = |length: usize| {
+        let rest = "/front/detect.sock".len();
+        let run_dir = format!("/{}", "r".repeat(length - rest - 1));
+        let text = format!("run_dir: {run_dir}\ncameras: {{front: {{source: {{test: walkers}}}}}}");
+        parse(Path::new("/w.yaml"), text).unwrap()
+    };
+    // The ring itself takes exactly as much (its own test); 104 to 107 bytes are what a Unix socket would take.
+    assert!(load(shmring_core::MAX_SOCKET_PATH).broken.is_empty());
+    let problems = load(shmring_core::MAX_SOCKET_PATH + 1).broken["front"].to_string();
+    assert!(problems.contains("104 bytes"), "{problems}");
+}
+
+#[test]
+fn a_hundred_thousand_keys_are_read_in_seconds() {
+    let list = |line: &dyn Fn(usize) -> String| (0..100_000).map(line).collect::<String>();
+    let texts = [
+        format!(
+            "cameras:\n  a:\n    source: {{test: walkers}}\n{}",
+            list(&|i| format!("    k{i}: 1\n"))
+        ),
+        format!("cameras:\n{}", list(&|i| format!("  c{i}:\n"))),
+        list(&|i| format!("k{i}: 1\n")),
+    ];
+    for text in texts {
+        let began = std::time::Instant::now();
+        let loaded = parse(Path::new("/w.yaml"), text).unwrap();
+        assert!(loaded.problems().count() >= 100);
+        // Quadratic work takes minutes.
+        assert!(
+            began.elapsed() < std::time::Duration::from_secs(30),
+            "{:?}",
+            began.elapsed()
+        );
+    }
+}

@@ -70,14 +70,17 @@ pub fn run(args: Args) -> Result<ExitCode> {
     }
     limits::raise_open_files();
     let run_dir = RunDir::take(&run_dir::choose(loaded.config.run_dir.as_deref()))?;
-    tokio::runtime::Builder::new_multi_thread()
+    let runtime = tokio::runtime::Builder::new_multi_thread()
         // Supervision is waiting; two threads let HTTP answer while the table is worked on.
         .worker_threads(2)
         .max_blocking_threads(16)
         .enable_all()
         .build()
-        .context("cannot start the runtime")?
-        .block_on(serve(args, loaded, run_dir, screen))
+        .context("cannot start the runtime")?;
+    let result = runtime.block_on(serve(args, loaded, run_dir, screen));
+    // A change that is still being computed does not hold up the end.
+    runtime.shutdown_timeout(Duration::from_millis(500));
+    result
 }
 
 async fn serve(

@@ -1,6 +1,6 @@
 //! Changes of the file that leave everything else in it as it was: comments, order, quotes, blank lines.
 //!
-//! The tree knows where each value stands, so only the texts of what differs are replaced. Each step is read back, and the
+//! The tree knows where each value stands, so only the texts of what differs are replaced. Each pass is read back, and the
 //! end is compared with what was wanted: either the file then says exactly that, or nothing is changed.
 //!
 //! Editing crates were looked at: yamlpatch needs a newer compiler and a C parser, yaml-edit a second parser that may see
@@ -8,7 +8,7 @@
 
 use serde_json::{Map, Value};
 
-use super::{Content, Entry, Node};
+use super::{Content, Entry, Mapping, Node};
 use crate::yaml;
 
 /// Why a text cannot be changed that way.
@@ -24,8 +24,9 @@ pub enum EditError {
     Form(String),
 }
 
-/// More differences than any change has.
-const MAX_STEPS: usize = 10_000;
+/// Passes over the text. Each makes all changes that do not touch each other, so that few are needed however many
+/// values differ.
+const MAX_PASSES: usize = 100;
 
 /// The text changed so that it reads as `wanted`. Lines that all end in CR LF go on doing so.
 pub fn edit(text: &str, wanted: &Value) -> Result<String, EditError> {
@@ -39,7 +40,7 @@ pub fn edit(text: &str, wanted: &Value) -> Result<String, EditError> {
 
 fn edit_lines(text: &str, wanted: &Value) -> Result<String, EditError> {
     let mut text = text.to_owned();
-    for _ in 0..MAX_STEPS {
+    for _ in 0..MAX_PASSES {
         let tree = yaml::parse(&text).map_err(|mistake| EditError::Unreadable(mistake.message))?;
         if !tree.duplicates.is_empty() {
             return Err(EditError::Unreadable("keys are given twice".to_owned()));
@@ -48,16 +49,47 @@ fn edit_lines(text: &str, wanted: &Value) -> Result<String, EditError> {
             return Ok(text);
         }
         let editor = Editor { text: &text };
-        let mut path = Vec::new();
-        let changed = editor
-            .change(&tree.root, wanted, None, &mut path)
-            .filter(|changed| *changed != text)
+        let (mut path, mut splices) = (Vec::new(), Vec::new());
+        editor
+            .change(&tree.root, wanted, None, &mut path, &mut splices)
             .ok_or_else(|| EditError::Form(name(&path)))?;
-        // A step that makes the text unreadable was not possible.
-        yaml::parse(&changed).map_err(|_| EditError::Form(name(&path)))?;
-        text = changed;
+        // A pass that makes the text unreadable was not possible; its first change alone may be.
+        let is_good = |changed: &String| {
+            *changed != text && yaml::parse(changed).is_ok_and(|tree| tree.duplicates.is_empty())
+        };
+        let first = splices.first().cloned();
+        text = Some(applied(&text, splices))
+            .filter(is_good)
+            .or_else(|| Some(applied(&text, first.into_iter().collect())).filter(is_good))
+            .ok_or_else(|| EditError::Form(name(&path)))?;
     }
     Err(EditError::Form("the top".to_owned()))
+}
+
+/// A replacement of a part of the text.
+#[derive(Debug, Clone)]
+struct Splice {
+    start: usize,
+    end: usize,
+    with: String,
+}
+
+/// The text with those replacements made that do not touch an earlier one; the others are for the next pass.
+fn applied(text: &str, mut splices: Vec<Splice>) -> String {
+    splices.sort_by_key(|splice| (splice.start, splice.end));
+    let mut out = String::with_capacity(text.len());
+    let (mut end, mut last_start) = (0, None);
+    for splice in splices {
+        if splice.start < end || last_start == Some(splice.start) {
+            continue;
+        }
+        out.push_str(&text[end..splice.start]);
+        out.push_str(&splice.with);
+        end = splice.end;
+        last_start = Some(splice.start);
+    }
+    out.push_str(&text[end..]);
+    out
 }
 
 fn name(path: &[String]) -> String {
@@ -79,49 +111,65 @@ struct Holder<'a> {
 }
 
 impl Editor<'_> {
-    /// The text with one difference less; `None` where that is not possible.
+    /// Collects the changes that lead to `wanted`; `None` where that is not possible, `path` is the place then. What is left
+    /// out here because it depends on another change comes in the next pass.
     fn change(
         &self,
         node: &Node,
         wanted: &Value,
         holder: Option<&Holder>,
         path: &mut Vec<String>,
-    ) -> Option<String> {
+        splices: &mut Vec<Splice>,
+    ) -> Option<()> {
         match (&node.content, wanted) {
             (Content::Mapping(entries), Value::Object(keys))
                 if !entries.is_empty() && !keys.is_empty() =>
             {
-                self.change_mapping(node, entries, keys, path)
+                self.change_mapping(node, entries, keys, path, splices)
             }
             (Content::List(items), Value::Array(values)) if items.len() == values.len() => {
-                let (index, item) = items
-                    .iter()
-                    .enumerate()
-                    .find(|(index, item)| item.to_value() != values[*index])?;
-                path.push(index.to_string());
-                match self.change(item, &values[index], None, path) {
-                    Some(changed) => Some(changed),
-                    None => self.replace(node, wanted, holder),
+                let (depth, count) = (path.len(), splices.len());
+                for (index, item) in items.iter().enumerate() {
+                    if item.to_value() == values[index] {
+                        continue;
+                    }
+                    path.push(index.to_string());
+                    if self
+                        .change(item, &values[index], None, path, splices)
+                        .is_none()
+                    {
+                        // Not one by one, so all of the list.
+                        splices.truncate(count);
+                        splices.push(self.replace(node, wanted, holder)?);
+                        path.truncate(depth);
+                        break;
+                    }
+                    path.pop();
                 }
+                Some(())
             }
-            _ => self.replace(node, wanted, holder),
+            _ => {
+                splices.push(self.replace(node, wanted, holder)?);
+                Some(())
+            }
         }
     }
 
     fn change_mapping(
         &self,
         node: &Node,
-        entries: &[Entry],
+        entries: &Mapping,
         keys: &Map<String, Value>,
         path: &mut Vec<String>,
-    ) -> Option<String> {
-        // What came by a merge key stands elsewhere: it can be covered by a key of its own, not changed or taken away.
+        splices: &mut Vec<Splice>,
+    ) -> Option<()> {
+        // An entry of a merge key stands elsewhere: a key of its own can cover it, it cannot be changed or deleted.
         let own = |entry: &Entry| {
             node.start.offset <= entry.place.offset && entry.place.offset < node.end
         };
+        let mut added = Vec::new();
         for (key, wanted) in keys {
-            let entry = entries.iter().find(|entry| entry.key == *key);
-            match entry {
+            match entries.entry(key) {
                 Some(entry) if entry.value.to_value() == *wanted => {}
                 Some(entry) if own(entry) => {
                     path.push(key.clone());
@@ -132,30 +180,36 @@ impl Editor<'_> {
                         entry,
                         flow: node.flow,
                     };
-                    return self.change(&entry.value, wanted, Some(&holder), path);
+                    self.change(&entry.value, wanted, Some(&holder), path, splices)?;
+                    path.pop();
                 }
-                _ => {
-                    path.push(key.clone());
-                    return self.insert(
-                        node,
-                        entries.iter().filter(|e| own(e)).collect(),
-                        key,
-                        wanted,
-                    );
-                }
+                _ => added.push((key, wanted)),
             }
         }
-        // Last, so that no mapping becomes empty on the way.
-        let entry = entries
+        if let Some((key, _)) = added.first() {
+            path.push((*key).clone());
+            let own = entries.iter().filter(|entry| own(entry)).collect();
+            splices.push(self.insert(node, own, &added)?);
+            path.pop();
+            // Deletions come in a later pass, so that no mapping becomes empty on the way.
+            return Some(());
+        }
+        for entry in entries
             .iter()
-            .find(|entry| !keys.contains_key(&entry.key))?;
-        path.push(entry.key.clone());
-        own(entry)
-            .then(|| self.delete(node, entries, entry))
-            .flatten()
+            .filter(|entry| !keys.contains_key(&entry.key))
+        {
+            path.push(entry.key.clone());
+            splices.push(
+                own(entry)
+                    .then(|| self.delete(node, entries, entry))
+                    .flatten()?,
+            );
+            path.pop();
+        }
+        Some(())
     }
 
-    fn replace(&self, node: &Node, wanted: &Value, holder: Option<&Holder>) -> Option<String> {
+    fn replace(&self, node: &Node, wanted: &Value, holder: Option<&Holder>) -> Option<Splice> {
         if node.alias {
             return None;
         }
@@ -208,7 +262,7 @@ impl Editor<'_> {
     }
 
     /// A document without keys gets its first ones.
-    fn replace_document(&self, node: &Node, wanted: &Value) -> Option<String> {
+    fn replace_document(&self, node: &Node, wanted: &Value) -> Option<Splice> {
         let Value::Object(keys) = wanted else {
             return None;
         };
@@ -234,22 +288,27 @@ impl Editor<'_> {
         Some(self.splice(start, end, &format!("{line}{added}")))
     }
 
-    fn insert(&self, node: &Node, own: Vec<&Entry>, key: &str, value: &Value) -> Option<String> {
+    fn insert(&self, node: &Node, own: Vec<&Entry>, added: &[(&String, &Value)]) -> Option<Splice> {
         let last = own.iter().max_by_key(|entry| entry.place.offset)?;
         let end = self.end_of(last);
         if node.flow {
-            let entry = format!(", {}: {}", inline_key(key), inline(value));
-            return Some(self.splice(end, end, &entry));
+            let entries = added
+                .iter()
+                .map(|(key, value)| format!(", {}: {}", inline_key(key), inline(value)));
+            return Some(self.splice(end, end, &entries.collect::<String>()));
         }
         let indent = last.place.column - 1;
         let line_end = self.text[end..]
             .find('\n')
             .map_or(self.text.len(), |i| end + i);
-        let entry = format!("\n{}{}", " ".repeat(indent), block(key, value, indent));
-        Some(self.splice(line_end, line_end, &entry))
+        let margin = " ".repeat(indent);
+        let entries = added
+            .iter()
+            .map(|(key, value)| format!("\n{margin}{}", block(key, value, indent)));
+        Some(self.splice(line_end, line_end, &entries.collect::<String>()))
     }
 
-    fn delete(&self, node: &Node, entries: &[Entry], entry: &Entry) -> Option<String> {
+    fn delete(&self, node: &Node, entries: &[Entry], entry: &Entry) -> Option<Splice> {
         let (start, end) = (entry.place.offset, self.end_of(entry));
         if node.flow {
             // With the comma behind it, or the one before it for the last.
@@ -307,8 +366,12 @@ impl Editor<'_> {
         self.text[..end].trim_end().len().max(colon)
     }
 
-    fn splice(&self, start: usize, end: usize, with: &str) -> String {
-        format!("{}{with}{}", &self.text[..start], &self.text[end..])
+    fn splice(&self, start: usize, end: usize, with: &str) -> Splice {
+        Splice {
+            start,
+            end,
+            with: with.to_owned(),
+        }
     }
 }
 
@@ -378,6 +441,31 @@ mod tests {
     use super::*;
 
     const FILE: &str = "# my cameras\nmodel: {path: a.onnx} # the model\n\ncameras:\n  # by the door\n  front:\n    source:\n      rtsp: rtsp://h/1   # main\n    detect: {fps: 5, width: 640, height: 360}\n    objects:\n      track: [person, car]\n\n  back: # behind\n    source: {test: walkers}\n    enabled: true\n";
+
+    #[test]
+    fn ten_thousand_keys_come_change_and_go_in_a_second() {
+        let keys = |of: &dyn Fn(usize) -> usize| -> Value {
+            (0..10_000)
+                .map(|i| (format!("k{i}"), Value::from(of(i))))
+                .collect::<Map<_, _>>()
+                .into()
+        };
+        for start in ["a: {b: 1} # mine\n", "a: # mine\n  b: 1\n"] {
+            let mut text = start.to_owned();
+            let began = std::time::Instant::now();
+            for inside in [keys(&|i| i), keys(&|i| i + 1), json!({"b": 1})] {
+                let mut wanted = json!({"a": {"b": 1}});
+                wanted["a"]
+                    .as_object_mut()
+                    .unwrap()
+                    .extend(inside.as_object().unwrap().clone());
+                text = edit(&text, &wanted).unwrap();
+            }
+            assert_eq!(text, start);
+            // Quadratic work takes minutes.
+            assert!(began.elapsed() < std::time::Duration::from_secs(20));
+        }
+    }
 
     fn value(text: &str) -> Value {
         yaml::parse(text).unwrap().root.to_value()

@@ -694,6 +694,20 @@ mod tests {
     }
 
     #[test]
+    fn a_long_text_cannot_be_repeated_into_gigabytes() {
+        let text = format!(
+            "a: &a {}\nb: [{}]",
+            "x".repeat(100_000),
+            "*a, ".repeat(50_000)
+        );
+        let mistake = parse(&text).unwrap_err();
+        assert!(
+            mistake.message.contains("aliases repeat more than 16 MiB"),
+            "{mistake:?}"
+        );
+    }
+
+    #[test]
     fn a_few_lines_cannot_become_gigabytes() {
         let mut text = String::from("a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n");
         for i in 1..12 {

@@ -100,7 +100,7 @@ pub use reader::{Event, Reader, ReaderOptions};
 #[cfg(not(loom))]
 pub use slot::{SlotId, WriteSlot};
 #[cfg(not(loom))]
-pub use socket::group_id;
+pub use socket::{MAX_SOCKET_PATH, group_id};
 #[cfg(not(loom))]
 pub use stats::{ReaderReport, ReaderStats, WriterStats};
 #[cfg(not(loom))]

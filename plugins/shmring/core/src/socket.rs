@@ -13,6 +13,12 @@ use std::mem::MaybeUninit;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+/// The end of the name under which a socket is made before it is moved into place.
+const FRESH: &str = ".new";
+/// Longest path of a ring's socket, in bytes: an address has 108 with its final zero, and the socket is made under a
+/// longer name first.
+pub const MAX_SOCKET_PATH: usize = 108 - 1 - FRESH.len();
+
 /// A listening socket at a path, removed when dropped if it is still the one at that path.
 pub(crate) struct Listener {
     pub(crate) fd: OwnedFd,
@@ -79,11 +85,12 @@ impl Listener {
         // Made under another name and moved into place when it listens with the right mode: nobody ever sees a socket
         // that is not ready or that is open to too many.
         let mut fresh = path.as_os_str().to_owned();
-        fresh.push(".new");
+        fresh.push(FRESH);
         let fresh = PathBuf::from(fresh);
         let _ = rustix::fs::unlink(&fresh);
         let address = SocketAddrUnix::new(&fresh)
             .map_err(failed("bind (a socket path has at most 103 bytes)"))?;
+        const { assert!(MAX_SOCKET_PATH == 103, "as the message says") };
         let fd = new_socket().map_err(failed("make"))?;
         rustix::net::bind(&fd, &address).map_err(failed("bind"))?;
         let place = || -> Result<(u64, u64), (&'static str, Errno)> {

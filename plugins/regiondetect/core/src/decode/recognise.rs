@@ -91,30 +91,59 @@ impl fmt::Display for ModelType {
     }
 }
 
+/// Every name of a family that is accepted: ours, and those of Frigate and of the models' authors.
+const NAMES: [(&str, &[ModelType]); 24] = [
+    ("auto", &[]),
+    ("yolox", &[ModelType::Yolox]),
+    ("yolov5", &[ModelType::Yolov5]),
+    ("yolov7", &[ModelType::Yolov5]),
+    ("yolov8", &[ModelType::Yolov8]),
+    ("yolov9", &[ModelType::Yolov8]),
+    ("yolo11", &[ModelType::Yolov8]),
+    ("yolov11", &[ModelType::Yolov8]),
+    ("yolo12", &[ModelType::Yolov8]),
+    ("yolo-generic", &[ModelType::Yolov8]),
+    ("end2end", &[ModelType::EndToEnd]),
+    ("end-to-end", &[ModelType::EndToEnd]),
+    ("yolov10", &[ModelType::EndToEnd]),
+    ("yolo26", &[ModelType::EndToEnd]),
+    ("yolonas", &[ModelType::YoloNas]),
+    ("ssd", &[ModelType::Ssd]),
+    (
+        "detr",
+        &[ModelType::Dfine, ModelType::RfDetr, ModelType::RtDetr],
+    ),
+    ("rtdetr", &[ModelType::RtDetr]),
+    ("rt-detr", &[ModelType::RtDetr]),
+    ("dfine", &[ModelType::Dfine]),
+    ("d-fine", &[ModelType::Dfine]),
+    ("rfdetr", &[ModelType::RfDetr]),
+    ("rf-detr", &[ModelType::RfDetr]),
+    ("nanodet", &[ModelType::NanoDet]),
+];
+
 impl ModelType {
-    /// The families a name stands for, more than one for `detr`; none for `auto` and the empty text. Our names and those
-    /// of Frigate, whose `yolo-generic` is YOLOv8, v9 and the like.
+    /// The families a name stands for, more than one for `detr`; none for `auto` and the empty text.
     pub fn named(text: &str) -> Result<Vec<Self>, String> {
-        Ok(vec![match text.trim().to_ascii_lowercase().as_str() {
-            "" | "auto" => return Ok(Vec::new()),
-            "detr" => return Ok(vec![Self::Dfine, Self::RfDetr, Self::RtDetr]),
-            "yolox" => Self::Yolox,
-            "yolov5" | "yolov7" => Self::Yolov5,
-            "yolov8" | "yolov9" | "yolo11" | "yolov11" | "yolo12" | "yolo-generic" => Self::Yolov8,
-            "end2end" | "end-to-end" | "yolov10" | "yolo26" => Self::EndToEnd,
-            "yolonas" => Self::YoloNas,
-            "ssd" => Self::Ssd,
-            "rtdetr" | "rt-detr" => Self::RtDetr,
-            "dfine" | "d-fine" => Self::Dfine,
-            "rfdetr" | "rf-detr" => Self::RfDetr,
-            "nanodet" => Self::NanoDet,
-            _ => {
-                return Err(format!(
-                    "model-type {text:?} is not known; known are auto, detr, {} and Frigate's yolo-generic",
-                    Self::ALL.map(|t| t.to_string()).join(", ")
-                ));
-            }
-        }])
+        let text = text.trim();
+        if text.is_empty() {
+            return Ok(Vec::new());
+        }
+        let known = NAMES
+            .iter()
+            .find(|(name, _)| name.eq_ignore_ascii_case(text));
+        match known {
+            Some((_, families)) => Ok(families.to_vec()),
+            None => Err(format!(
+                "model-type {text:?} is not known; known are {}",
+                Self::names().collect::<Vec<_>>().join(", ")
+            )),
+        }
+    }
+
+    /// Every name that [`Self::named`] accepts.
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        NAMES.iter().map(|(name, _)| *name)
     }
 }
 
