@@ -297,6 +297,88 @@ mod tests {
         serde_json::to_value(plan(&config(old), &config(new))).unwrap()
     }
 
+    /// The first column of the rows of "What a change does" whose second begins so.
+    fn documented(page: &str, effect: &str) -> Vec<String> {
+        let section = page.split("## What a change does").nth(1).unwrap();
+        let section = section.split("\n## ").next().unwrap();
+        let row = section
+            .lines()
+            .find(|line| {
+                line.split('|')
+                    .nth(2)
+                    .is_some_and(|text| text.contains(effect))
+            })
+            .unwrap_or_else(|| panic!("no row `{effect}`"));
+        let keys = row.split('|').nth(1).unwrap().split('`').skip(1).step_by(2);
+        keys.map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn the_page_says_what_a_change_of_each_key_does() {
+        let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/configuration.md");
+        let page = std::fs::read_to_string(page).unwrap();
+        let restarts = documented(&page, "this camera restarts");
+        let switches = documented(&page, "this camera starts or stops");
+        assert_eq!(switches, ["enabled"]);
+        let changed = [
+            ("enabled", json!(false)),
+            ("friendly_name", json!("Front")),
+            ("previous_name", json!("old")),
+            ("source", json!({"test": "parking"})),
+            ("sources", json!([{"test": "parking"}])),
+            ("decoder", json!("software")),
+            ("detect.enabled", json!(false)),
+            ("detect.stream", json!("main")),
+            ("detect.width", json!(320)),
+            ("detect.height", json!(180)),
+            ("detect.fps", json!(7)),
+            ("detect.min_initialized", json!(7)),
+            ("detect.max_disappeared", json!(7)),
+            ("detect.stationary", json!({"interval": 7})),
+            ("detect.annotation_offset", json!(7)),
+            ("motion", json!({"threshold": 7})),
+            ("objects", json!({"track": ["cat"]})),
+            ("zones", json!({"z": {"coordinates": "0,0,1,0,1,1"}})),
+            ("profiles", json!({"live": {"size": [320, 180]}})),
+            ("tasks", json!({"photo": {"quality": 50}})),
+            ("stall_timeout", json!(77)),
+            ("freeze_timeout", json!(77)),
+            ("slots", json!(7)),
+        ];
+        let schema = super::super::schema();
+        let properties = |name: &str| {
+            let keys = schema["$defs"][name]["properties"].as_object().unwrap();
+            keys.keys().cloned().collect::<Vec<_>>()
+        };
+        let mut keys = properties("CameraConfig");
+        keys.retain(|key| key != "detect");
+        keys.extend(
+            properties("DetectConfig")
+                .iter()
+                .map(|key| format!("detect.{key}")),
+        );
+        keys.sort();
+        let mut named: Vec<_> = changed.iter().map(|(key, _)| (*key).to_owned()).collect();
+        named.sort();
+        assert_eq!(named, keys, "a key has no change here");
+        for (key, value) in changed {
+            let over = match key.split_once('.') {
+                Some((section, key)) => json!({section: {key: value}}),
+                None => json!({key: value}),
+            };
+            let actions = planned(json!({"a": camera(json!({}))}), json!({"a": camera(over)}));
+            let expected = if switches.iter().any(|known| known == key) {
+                "stop"
+            } else if restarts.iter().any(|known| known == key) {
+                "restart"
+            } else {
+                "update"
+            };
+            assert_eq!(actions[0]["action"], expected, "{key}: {actions}");
+            assert_eq!(actions.as_array().unwrap().len(), 1, "{key}: {actions}");
+        }
+    }
+
     #[test]
     fn each_key_asks_for_what_it_must() {
         for (over, key, restarts) in [
