@@ -2,15 +2,14 @@
 
 #![allow(unsafe_code)]
 
-use std::ops::ControlFlow;
-
-use glib::translate::{IntoGlib, IntoGlibPtr, ToGlibPtr, TryFromGlib, from_glib_full};
+use glib::translate::{FromGlibPtrBorrow, IntoGlib, IntoGlibPtr, ToGlibPtr, from_glib_full};
 use gst::prelude::*;
 use gst::subclass::prelude::*;
 use gst_video::{VideoFrameFlags, VideoInfo, VideoMeta, VideoRegionOfInterestMeta};
 use shmring_core::{Frame, WriteSlot};
 
-use crate::shmringsink::SlotAllocator;
+use crate::shmringsink::{SinkImp, SlotAllocator};
+use crate::shmringsrc::SrcImp;
 
 /// What a chain function answers.
 pub type FlowResult = Result<gst::FlowSuccess, gst::FlowError>;
@@ -48,28 +47,97 @@ pub fn is_sole_owner(buffer: &gst::BufferRef) -> bool {
     }
 }
 
-/// Brings a pad's buffers to `first`. What that leaves goes to whom they were brought before.
-pub fn intercept<F>(pad: &gst::Pad, first: F)
-where
-    F: Fn(Option<&gst::Object>, gst::Buffer) -> ControlFlow<FlowResult, gst::Buffer>,
-    F: Send + Sync + 'static,
-{
-    // SAFETY: called while the element is made, so nobody pushes to its pad or sets its functions meanwhile. The function
-    // found is called as the pad would have called it: in the same thread, with the same pad and parent, and it takes the
-    // one reference of the buffer.
-    unsafe {
-        let to: *mut gst::ffi::GstPad = pad.to_glib_none().0;
-        let Some(before) = (*to).chainfunc else {
-            return;
+/// Defines `event` and `query`, pad functions that call these methods of an element.
+macro_rules! pad_functions {
+    ($imp:ty, $event:ident, $query:ident) => {
+        unsafe extern "C" fn event(
+            pad: *mut gst::ffi::GstPad,
+            parent: *mut gst::ffi::GstObject,
+            event: *mut gst::ffi::GstEvent,
+        ) -> glib::ffi::gboolean {
+            // SAFETY: as the pad calls it: pad and parent are alive meanwhile, the event's reference is passed on.
+            let (pad, parent, event) = unsafe {
+                let parent = Option::<gst::Object>::from_glib_borrow(parent);
+                (
+                    gst::Pad::from_glib_borrow(pad),
+                    parent,
+                    gst::Event::from_glib_full(event),
+                )
+            };
+            let parent = parent.as_ref().as_ref();
+            <$imp>::catch_panic_pad_function(parent, || false, |imp| imp.$event(&pad, event))
+                .into_glib()
+        }
+        unsafe extern "C" fn query(
+            pad: *mut gst::ffi::GstPad,
+            parent: *mut gst::ffi::GstObject,
+            query: *mut gst::ffi::GstQuery,
+        ) -> glib::ffi::gboolean {
+            // SAFETY: as for `event`; the query is the caller's and writable.
+            let (pad, parent, query) = unsafe {
+                let parent = Option::<gst::Object>::from_glib_borrow(parent);
+                (
+                    gst::Pad::from_glib_borrow(pad),
+                    parent,
+                    gst::QueryRef::from_mut_ptr(query),
+                )
+            };
+            let parent = parent.as_ref().as_ref();
+            <$imp>::catch_panic_pad_function(parent, || false, |imp| imp.$query(&pad, query))
+                .into_glib()
+        }
+    };
+}
+
+/// Sets the functions of the sink's pad. They have no user data: gst-validate puts its own functions in their place and
+/// calls these without the data that they were set with.
+pub fn set_sink_functions(pad: &gst::Pad) {
+    pad_functions!(SinkImp, sink_event, sink_query);
+    unsafe extern "C" fn chain(
+        _pad: *mut gst::ffi::GstPad,
+        parent: *mut gst::ffi::GstObject,
+        buffer: *mut gst::ffi::GstBuffer,
+    ) -> gst::ffi::GstFlowReturn {
+        // SAFETY: as for `event`, with a buffer.
+        let (parent, buffer) = unsafe {
+            let parent = Option::<gst::Object>::from_glib_borrow(parent);
+            (parent, gst::Buffer::from_glib_full(buffer))
         };
-        pad.set_chain_function(move |pad, parent, buffer| match first(parent, buffer) {
-            ControlFlow::Break(result) => result,
-            ControlFlow::Continue(buffer) => gst::FlowSuccess::try_from_glib(before(
-                pad.to_glib_none().0,
-                parent.to_glib_none().0,
-                buffer.into_glib_ptr(),
-            )),
-        });
+        let failed = || Err(gst::FlowError::Error);
+        let parent = parent.as_ref().as_ref();
+        let result = SinkImp::catch_panic_pad_function(parent, failed, |sink| sink.chain(buffer));
+        gst::FlowReturn::from(result).into_glib()
+    }
+    let (pad, none): (*mut gst::ffi::GstPad, _) = (pad.to_glib_none().0, std::ptr::null_mut());
+    // SAFETY: called while the element is made, before the pad is used; the functions need no user data.
+    unsafe {
+        gst::ffi::gst_pad_set_chain_function_full(pad, Some(chain), none, None);
+        gst::ffi::gst_pad_set_event_function_full(pad, Some(event), none, None);
+        gst::ffi::gst_pad_set_query_function_full(pad, Some(query), none, None);
+    }
+}
+
+/// Sets the functions of the source's pad, without user data as those of [`set_sink_functions`].
+pub fn set_src_functions(pad: &gst::Pad) {
+    pad_functions!(SrcImp, src_event, src_query);
+    unsafe extern "C" fn activate(
+        _pad: *mut gst::ffi::GstPad,
+        parent: *mut gst::ffi::GstObject,
+        _mode: gst::ffi::GstPadMode,
+        active: glib::ffi::gboolean,
+    ) -> glib::ffi::gboolean {
+        // SAFETY: as the pad calls it: the parent is alive meanwhile.
+        let parent = unsafe { Option::<gst::Object>::from_glib_borrow(parent) };
+        let parent = parent.as_ref().as_ref();
+        let active = active != glib::ffi::GFALSE;
+        SrcImp::catch_panic_pad_function(parent, || false, |src| src.activate(active)).into_glib()
+    }
+    let (pad, none): (*mut gst::ffi::GstPad, _) = (pad.to_glib_none().0, std::ptr::null_mut());
+    // SAFETY: as for the sink.
+    unsafe {
+        gst::ffi::gst_pad_set_activatemode_function_full(pad, Some(activate), none, None);
+        gst::ffi::gst_pad_set_event_function_full(pad, Some(event), none, None);
+        gst::ffi::gst_pad_set_query_function_full(pad, Some(query), none, None);
     }
 }
 

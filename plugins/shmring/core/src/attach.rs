@@ -116,6 +116,9 @@ pub(crate) fn call(
                 socket::wait_readable(&fds, Duration::from_millis(5));
             }
             Err(Errno::AGAIN) => return Err(ConnectError::NoAnswer(path.to_path_buf())),
+            Err(Errno::CONNREFUSED) if is_other_file(path) => {
+                return Err(ConnectError::NotASocket(path.to_path_buf()));
+            }
             Err(source) => {
                 return Err(ConnectError::NoWriter {
                     path: path.to_path_buf(),
@@ -124,6 +127,11 @@ pub(crate) fn call(
             }
         }
     }
+}
+
+fn is_other_file(path: &Path) -> bool {
+    rustix::fs::stat(path)
+        .is_ok_and(|stat| !rustix::fs::FileType::from_raw_mode(stat.st_mode).is_socket())
 }
 
 /// Waits for the writer's answer and checks it. Says no in the writer's words.
@@ -178,7 +186,9 @@ pub(crate) fn answer(
     }
 }
 
-/// Checks that a segment is as long as it must be and cannot be cut under our hands.
+/// Checks that a segment is as long as it must be, that its memory is there already, and that it cannot be cut under our
+/// hands. Memory that is not there would be reserved by the reader's map: at a hostile writer's word as much as the
+/// machine has.
 pub(crate) fn check_segment(
     fd: &OwnedFd,
     len: u64,
@@ -189,6 +199,12 @@ pub(crate) fn check_segment(
     if (stat.st_size as u64) < len {
         return Err(ConnectError::Unsafe(
             "its memory is shorter than its sizes say",
+        ));
+    }
+    // In units of 512 bytes, whatever the page size.
+    if (stat.st_blocks as u64).saturating_mul(512) < len {
+        return Err(ConnectError::Unsafe(
+            "its memory has not been reserved by the writer",
         ));
     }
     if named {

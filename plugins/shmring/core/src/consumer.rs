@@ -1,6 +1,6 @@
 //! A reader's half of the protocol: finding the next event, leasing its slot, waiting.
 
-use crate::layout::{CLOSED, Control, Entry, Kind, LEASES, MOVED, NONE, OPEN, RawHeader, View};
+use crate::layout::{CLOSED, Control, Entry, Kind, LEASES, MOVED, NONE, RawHeader, View};
 use crate::sync::{AtomicU64, Ordering, fence};
 use std::time::Duration;
 
@@ -29,6 +29,29 @@ pub enum Call {
     Event = 1,
     /// Already when the writer's side finishes a frame, before it is published.
     Notice = 2,
+}
+
+/// The stream information that a reader without one waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StreamSeen {
+    /// It has one; the next comes with a frame.
+    Known,
+    /// It has none. This is the version it has tried to read in vain, 0 for none.
+    Tried(u64),
+}
+
+impl StreamSeen {
+    fn nothing_new(self, ring: View<'_>) -> bool {
+        match self {
+            Self::Known => true,
+            Self::Tried(version) => ring.head.stream_version.load(Ordering::Relaxed) == version,
+        }
+    }
+}
+
+/// A word that means nothing is no end: its writer is watched by the socket.
+fn has_ended(ring: View<'_>) -> bool {
+    matches!(ring.head.state.load(Ordering::Relaxed), CLOSED | MOVED)
 }
 
 /// Which of its leases a reader has in use. Shared with the frames, which give theirs back from any thread.
@@ -249,7 +272,7 @@ impl Consumer {
         &self,
         ring: View<'_>,
         control: &Control,
-        stream_version: u64,
+        stream: StreamSeen,
         call: Call,
         woken: impl Fn() -> bool,
         limit: Option<Duration>,
@@ -260,13 +283,9 @@ impl Consumer {
         }
         control.waiting.store(call as u32, Ordering::Relaxed);
         fence(Ordering::SeqCst); // PAIR wake-up
-        let nothing_new = || {
-            ring.head.newest.load(Ordering::Relaxed) <= self.cursor
-                && ring.head.state.load(Ordering::Relaxed) == OPEN
-        };
-        if nothing_new()
-            && (stream_version != 0 || ring.head.stream_version.load(Ordering::Relaxed) == 0)
-        {
+        let nothing_new =
+            || ring.head.newest.load(Ordering::Relaxed) <= self.cursor && !has_ended(ring);
+        if nothing_new() && stream.nothing_new(ring) {
             control.wake.wait(seen, limit);
         }
         control.waiting.store(0, Ordering::Relaxed);
@@ -282,7 +301,7 @@ impl Consumer {
                 }
                 std::hint::spin_loop();
             }
-            if over() || ring.head.state.load(Ordering::Relaxed) != OPEN {
+            if over() || has_ended(ring) {
                 return !self.is_up_to_date(ring);
             }
         }

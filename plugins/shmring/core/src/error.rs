@@ -109,6 +109,9 @@ pub enum ConnectError {
         /// Why not.
         source: io::Error,
     },
+    /// Something else is there.
+    #[error("{0} is not a socket; name the socket-path of the writer")]
+    NotASocket(PathBuf),
     /// Nothing is left for this reader.
     #[error(
         "ring full: its {slots} slots allow {} leases together, {granted} are granted to {readers} readers; \

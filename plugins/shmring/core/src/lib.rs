@@ -113,7 +113,7 @@ pub mod protocol {
     pub mod fuzz {
         pub use crate::fuzz::{example, handshake, header, ring};
     }
-    pub use crate::consumer::{Call, Consumer, LeaseTable, Poll};
+    pub use crate::consumer::{Call, Consumer, LeaseTable, Poll, StreamSeen};
     pub use crate::header::{Header, HeaderError};
     pub use crate::layout::{
         CLOSED, Control, HEADER_WORDS, HeapRing, Kind, LEASES, MAGIC, MOVED, RawHeader, STREAMS,

@@ -1,7 +1,7 @@
 //! The reader: connects, waits, leases frames, follows the ring when it changes size or its writer restarts.
 
 use crate::attach::{Attachment, Canceller, answer, attach, call};
-use crate::consumer::{Call, Consumer, Policy, Poll};
+use crate::consumer::{Call, Consumer, Policy, Poll, StreamSeen};
 use crate::error::{ConnectError, WaitError};
 use crate::frame::{Frame, Hold, Spare};
 use crate::header::Header;
@@ -100,6 +100,10 @@ pub struct Reader {
     stream_version: u64,
     last_number: u64,
     hung_up: bool,
+    /// When the socket was looked at last.
+    watched: Instant,
+    /// Version of a stream information that could not be read.
+    stream_tried: u64,
     stats: ReaderStats,
     spare: Spare,
     early: Early,
@@ -164,6 +168,8 @@ impl Reader {
             stream_version: 0,
             last_number: 0,
             hung_up: false,
+            watched: Instant::now(),
+            stream_tried: 0,
             stats: ReaderStats::default(),
             spare: Arc::default(),
             early: Early::new(),
@@ -221,6 +227,7 @@ impl Reader {
         self.consumer = Consumer::new(attachment.view(), attachment.control(), self.options.policy);
         self.adopt(attachment);
         self.stream_version = 0;
+        self.stream_tried = 0;
         self.last_number = 0;
         self.stats.connections += 1;
         Ok(())
@@ -265,6 +272,17 @@ impl Reader {
         *self.canceller.attachment() = None;
     }
 
+    /// Looks whether the writer is gone, every so often even if no wait has passed: a ring full of nonsense may give
+    /// no reason to wait. Whether it has just been found to be gone.
+    fn watch(&mut self, attachment: &Attachment, now: Instant) -> bool {
+        if self.hung_up || now.saturating_duration_since(self.watched) < SLICE {
+            return false;
+        }
+        self.watched = now;
+        self.hung_up = socket::is_hung_up(attachment.socket.as_fd());
+        self.hung_up
+    }
+
     /// Waits for the next event.
     pub fn next(&mut self, limit: Option<Duration>) -> Result<Event, WaitError> {
         // Taken only when there is nothing to read at once: a frame that waits costs no look at the clock for this.
@@ -303,6 +321,9 @@ impl Reader {
                     if let Some(event) = self.frame(&attachment, seq, &header, hold) {
                         return Ok(event);
                     }
+                    if self.watch(&attachment, Instant::now()) {
+                        return Ok(self.writer_gone()); // whatever else of this kind is there
+                    }
                 }
                 Poll::Gap { pts, duration } => return Ok(Event::Gap { pts, duration }),
                 Poll::Eos => return Ok(Event::Eos),
@@ -335,6 +356,9 @@ impl Reader {
                         }
                     }
                     let now = Instant::now();
+                    if self.watch(&attachment, now) {
+                        continue; // what was published before the end is still read
+                    }
                     let mut slice = SLICE;
                     if let Some(limit) = limit {
                         let deadline = *deadline.get_or_insert(now + limit);
@@ -344,9 +368,12 @@ impl Reader {
                         let canceller = &self.canceller;
                         let woken = || canceller.is_cancelled();
                         let call = self.early.call(self.options.early);
-                        let version = self.stream_version;
+                        let stream = match self.stream_version {
+                            0 => StreamSeen::Tried(self.stream_tried),
+                            _ => StreamSeen::Known,
+                        };
                         let wait = &self.consumer;
-                        if wait.wait(ring, control, version, call, woken, Some(slice)) && !woken() {
+                        if wait.wait(ring, control, stream, call, woken, Some(slice)) && !woken() {
                             self.early.told = true;
                             return Ok(Event::Coming);
                         }
@@ -427,7 +454,13 @@ impl Reader {
     /// Stream information that is there before the first frame.
     fn first_stream(&mut self, ring: View<'_>) -> Option<Event> {
         let version = ring.head.stream_version.load(Ordering::Acquire); // PAIR stream-version
-        let bytes = ring.get_stream(version)?;
+        if version == self.stream_tried {
+            return None;
+        }
+        let Some(bytes) = ring.get_stream(version) else {
+            self.stream_tried = version;
+            return None;
+        };
         self.stream_version = version;
         Some(Event::Stream { version, bytes })
     }

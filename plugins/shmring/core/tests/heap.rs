@@ -3,7 +3,8 @@
 #![cfg(not(loom))]
 
 use shmring_core::protocol::{
-    CLOSED, Call, Consumer, Control, HEADER_WORDS, HeapRing, Kind, LeaseTable, Link, Poll, Producer,
+    CLOSED, Call, Consumer, Control, HEADER_WORDS, HeapRing, Kind, LeaseTable, Link, Poll,
+    Producer, StreamSeen,
 };
 use shmring_core::{Policy, Purpose};
 use std::sync::Arc;
@@ -39,7 +40,14 @@ fn read(ring: &HeapRing, control: &Control, policy: Policy, seen: &AtomicBool) -
             Poll::Closed => break,
             Poll::Empty => {
                 let limit = std::time::Duration::from_millis(100);
-                consumer.wait(ring.view(), control, 1, Call::Event, || false, Some(limit));
+                consumer.wait(
+                    ring.view(),
+                    control,
+                    StreamSeen::Known,
+                    Call::Event,
+                    || false,
+                    Some(limit),
+                );
             }
             other => panic!("{other:?}"),
         }

@@ -9,7 +9,7 @@ use loom::sync::{Arc, Mutex};
 use loom::thread;
 use shmring_core::protocol::{
     CLOSED, Call, Consumer, Control, HEADER_WORDS, HeapRing, Kind, LeaseTable, Link, Poll,
-    Producer, RawHeader,
+    Producer, RawHeader, StreamSeen,
 };
 use shmring_core::{Policy, Purpose};
 
@@ -168,7 +168,14 @@ fn no_wake_up_is_lost() {
                     }
                     Poll::Eos => break,
                     Poll::Empty => {
-                        consumer.wait(ring.view(), &control, 1, call, || false, None);
+                        consumer.wait(
+                            ring.view(),
+                            &control,
+                            StreamSeen::Known,
+                            call,
+                            || false,
+                            None,
+                        );
                     }
                     other => panic!("{other:?}"),
                 }
@@ -204,7 +211,14 @@ fn a_writer_that_closes_wakes_its_readers() {
                 }
                 Poll::Closed => break,
                 Poll::Empty => {
-                    consumer.wait(ring.view(), &control, 1, Call::Event, || false, None);
+                    consumer.wait(
+                        ring.view(),
+                        &control,
+                        StreamSeen::Known,
+                        Call::Event,
+                        || false,
+                        None,
+                    );
                 }
                 other => panic!("{other:?}"),
             }
@@ -230,7 +244,14 @@ fn cancelling_wakes_a_reader_at_any_moment() {
         let consumer = Consumer::unconnected(Policy::Newest);
         while !cancelled.load(Ordering::SeqCst) {
             let woken = || cancelled.load(Ordering::SeqCst);
-            consumer.wait(ring.view(), &control, 1, Call::Event, woken, None);
+            consumer.wait(
+                ring.view(),
+                &control,
+                StreamSeen::Known,
+                Call::Event,
+                woken,
+                None,
+            );
         }
         other.join().unwrap();
     });

@@ -1,24 +1,23 @@
-//! The element: its states, events and queries. What becomes of a buffer is in [`super::publish`].
+//! The element: its pad, states, events and queries. When a buffer may pass is in [`super::gate`], how it gets into
+//! the ring in [`super::publish`].
 
-use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, LazyLock, Mutex, RwLock};
+use std::sync::{Arc, Condvar, LazyLock, Mutex, RwLock};
 
 use gst::prelude::*;
 use gst::subclass::prelude::*;
-use gst_base::prelude::*;
-use gst_base::subclass::prelude::*;
-use gst_video::{VideoInfo, VideoMeta};
+use gst_video::VideoInfo;
 use shmring_core::Writer;
 
-use super::pool::{SlotAllocator, SlotPool, Slots};
-use super::ring::slot_bytes_for;
+use super::gate::Gate;
+use super::negotiate::{acceptable, refusal};
+use super::pool::Slots;
 use super::settings::{PROPERTIES, Settings};
 use super::stats::Counters;
 use crate::flag::Flag;
+use crate::raw::{self, FlowResult};
 use crate::report::Reported;
 use crate::time::Mapping;
-use crate::{raw, raw::FlowResult};
 
 pub(super) static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
     gst::DebugCategory::new(
@@ -37,6 +36,8 @@ pub(super) struct State {
     /// What upstream is handed slots by.
     pub slots: Slots,
     pub caps: Option<gst::Caps>,
+    /// Caps that were refused last.
+    pub refused: Option<gst::Caps>,
     pub video: Option<VideoInfo>,
     pub segment: gst::Segment,
     /// Timestamp of the last frame.
@@ -55,50 +56,190 @@ pub(super) struct State {
 }
 
 impl State {
-    /// Whether the base class would pass on this frame, and not drop it because it lies outside of the segment.
-    fn takes(&self, buffer: &gst::BufferRef) -> bool {
+    /// The running time of a buffer, or `None` within `Err` where it lies outside of the segment.
+    fn clip(&self, buffer: &gst::BufferRef) -> Option<Option<gst::ClockTime>> {
         let Some(segment) = self.segment.downcast_ref::<gst::ClockTime>() else {
-            return false;
+            return Some(None);
         };
         let Some(start) = buffer.pts().or(buffer.dts()) else {
-            return true;
+            return Some(None);
         };
         let end = buffer.duration().and_then(|d| start.checked_add(d));
-        segment.clip(start, end).is_some()
+        let (start, _) = segment.clip(start, end)?;
+        Some(segment.to_running_time(start))
     }
 }
 
-#[derive(Default)]
 pub struct ShmRingSink {
+    pub(super) sinkpad: gst::Pad,
     pub(super) settings: Mutex<Settings>,
-    state: Mutex<Option<State>>,
-    /// Set from other threads: clock, base time or latency are to be looked at again.
+    pub(super) state: Mutex<Option<State>>,
+    pub(super) gate: Mutex<Gate>,
+    pub(super) gate_changed: Condvar,
+    last_sample: Mutex<Option<gst::Sample>>,
+    /// Set from other threads: clock, base time or latency are to be read again.
     pub(super) stale: Flag,
-    /// The base class has passed on a frame since it last had something else to do, and has nothing to do for the next.
-    flowing: AtomicBool,
+    /// These are read for each frame, so they are not under the lock of the other settings.
+    pub(super) sync: AtomicBool,
+    keep_last_sample: AtomicBool,
     pub(super) stats_interval: AtomicU32,
 }
 
 impl ShmRingSink {
-    /// Each buffer comes here before it comes to the base class, whose way to [`BaseSinkImpl::render`] is longer than
-    /// all the rest of this element: preroll, clock and throttling, for a live stream that needs none of them. So it
-    /// gets the first buffer after whatever could change that, and the next ones go into the ring from here.
-    fn chain(&self, buffer: gst::Buffer) -> ControlFlow<FlowResult, gst::Buffer> {
-        if !self.flowing.load(Ordering::Acquire) {
-            return ControlFlow::Continue(buffer);
+    pub(crate) fn chain(&self, buffer: gst::Buffer) -> FlowResult {
+        let running = match self.state.lock().unwrap().as_ref() {
+            Some(state) => state.clip(&buffer),
+            None => return Err(gst::FlowError::Flushing),
+        };
+        let Some(running) = running else {
+            gst::trace!(CAT, imp = self, "outside of the segment: {buffer:?}");
+            return Ok(gst::FlowSuccess::Ok);
+        };
+        self.pass(running)?;
+        if self.keep_last_sample.load(Ordering::Relaxed) {
+            let guard = self.state.lock().unwrap();
+            let state = guard.as_ref().ok_or(gst::FlowError::Flushing)?;
+            let mut sample = gst::Sample::builder()
+                .buffer(&buffer)
+                .segment(&state.segment);
+            if let Some(caps) = &state.caps {
+                sample = sample.caps(caps);
+            }
+            *self.last_sample.lock().unwrap() = Some(sample.build());
         }
-        let state = self.state.lock().unwrap();
-        if !state.as_ref().is_some_and(|state| state.takes(&buffer)) {
-            drop(state);
-            return ControlFlow::Continue(buffer);
-        }
-        ControlFlow::Break(self.take(state, &buffer))
+        self.take(self.state.lock().unwrap(), &buffer)
     }
 
-    /// Whether the base class has something to do for each buffer, as its properties are now.
-    fn base_is_needed(&self) -> bool {
+    pub(crate) fn sink_event(&self, pad: &gst::Pad, event: gst::Event) -> bool {
         let obj = self.obj();
-        obj.is_sync() || obj.enables_last_sample() || obj.max_bitrate() > 0
+        let post = |message: gst::Message| {
+            let _ = obj.post_message(message);
+        };
+        match event.view() {
+            gst::EventView::FlushStart(_) => {
+                self.gate_flush_start();
+                *self.last_sample.lock().unwrap() = None;
+                return true;
+            }
+            gst::EventView::FlushStop(_) => {
+                self.gate_flush_stop();
+                if let Some(state) = self.state.lock().unwrap().as_mut() {
+                    state.segment = gst::Segment::default();
+                    state.discont = true;
+                }
+                self.stale.set();
+                return true;
+            }
+            gst::EventView::StreamStart(e) => {
+                let message = gst::message::StreamStart::builder()
+                    .src(&*obj)
+                    .seqnum(e.seqnum());
+                post(match e.group_id() {
+                    Some(group) => message.group_id(group).build(),
+                    None => message.build(),
+                });
+                return true;
+            }
+            gst::EventView::Caps(e) => return self.set_caps(e.caps()).is_ok(),
+            gst::EventView::Segment(e) => {
+                if let Some(state) = self.state.lock().unwrap().as_mut() {
+                    state.segment = e.segment().clone();
+                }
+                self.stale.set();
+                return true;
+            }
+            gst::EventView::Tag(e) => {
+                post(gst::message::Tag::builder(e.tag_owned()).src(&*obj).build());
+                return true;
+            }
+            gst::EventView::SinkMessage(e) => {
+                post(e.message());
+                return true;
+            }
+            gst::EventView::Gap(e) => {
+                let (timestamp, duration) = e.get();
+                let running = match self.state.lock().unwrap().as_ref() {
+                    Some(state) => match state.segment.downcast_ref::<gst::ClockTime>() {
+                        Some(segment) => segment.to_running_time(timestamp),
+                        None => None,
+                    },
+                    None => return false,
+                };
+                if self.pass(running).is_err() {
+                    return false;
+                }
+                let mut guard = self.state.lock().unwrap();
+                if let Some(state) = guard.as_mut() {
+                    self.refresh_if_stale(state);
+                    let at = Self::monotonic(state, timestamp);
+                    if let Some(ring) = &state.ring {
+                        let ring = ring.read().unwrap();
+                        ring.publish_gap(Some(at), duration.map(|d| d.nseconds()));
+                    }
+                }
+                return true;
+            }
+            gst::EventView::Eos(e) => {
+                if let Some(state) = self.state.lock().unwrap().as_ref()
+                    && let Some(ring) = &state.ring
+                {
+                    ring.read().unwrap().publish_eos();
+                }
+                return self.gate_eos(e.seqnum());
+            }
+            _ => {}
+        }
+        gst::Pad::event_default(pad, Some(&*obj), event)
+    }
+
+    pub(crate) fn sink_query(&self, pad: &gst::Pad, query: &mut gst::QueryRef) -> bool {
+        match query.view_mut() {
+            gst::QueryViewMut::Caps(q) => {
+                let caps = acceptable(q.filter());
+                q.set_result(&caps);
+                true
+            }
+            gst::QueryViewMut::AcceptCaps(q) => {
+                let accepted = refusal(q.caps()).is_none();
+                q.set_result(accepted);
+                true
+            }
+            gst::QueryViewMut::Allocation(q) => {
+                self.propose_allocation(q);
+                true
+            }
+            _ => gst::Pad::query_default(pad, Some(&*self.obj()), query),
+        }
+    }
+
+    fn start(&self) -> Result<(), gst::ErrorMessage> {
+        let path = self.settings.lock().unwrap().socket_path.clone();
+        let path = path.filter(|p| !p.is_empty()).ok_or_else(|| {
+            gst::error_msg!(
+                gst::ResourceError::Settings,
+                ("no socket-path is set; readers need one to find this stream")
+            )
+        })?;
+        let directory = match std::path::Path::new(&path).parent() {
+            Some(d) if !d.as_os_str().is_empty() => d,
+            _ => std::path::Path::new("."),
+        };
+        if !directory.is_dir() {
+            return Err(gst::error_msg!(
+                gst::ResourceError::OpenWrite,
+                ("directory of socket-path '{path}' does not exist; make it first")
+            ));
+        }
+        self.stale.set();
+        *self.state.lock().unwrap() = Some(State::default());
+        Ok(())
+    }
+
+    fn stop(&self) {
+        let state = self.state.lock().unwrap().take();
+        drop(state); // readers see the end; outside the lock
+        *self.last_sample.lock().unwrap() = None;
+        gst::info!(CAT, imp = self, "stopped");
     }
 }
 
@@ -106,7 +247,25 @@ impl ShmRingSink {
 impl ObjectSubclass for ShmRingSink {
     const NAME: &'static str = "GstShmRingSink";
     type Type = super::ShmRingSink;
-    type ParentType = gst_base::BaseSink;
+    type ParentType = gst::Element;
+
+    fn with_class(class: &Self::Class) -> Self {
+        let template = class.pad_template("sink").expect("it was added");
+        let sinkpad = gst::Pad::from_template(&template);
+        raw::set_sink_functions(&sinkpad);
+        Self {
+            sinkpad,
+            settings: Mutex::default(),
+            state: Mutex::default(),
+            gate: Mutex::default(),
+            gate_changed: Condvar::new(),
+            last_sample: Mutex::default(),
+            stale: Flag::default(),
+            sync: AtomicBool::default(),
+            keep_last_sample: AtomicBool::default(),
+            stats_interval: AtomicU32::default(),
+        }
+    }
 }
 
 impl ObjectImpl for ShmRingSink {
@@ -117,23 +276,19 @@ impl ObjectImpl for ShmRingSink {
     fn constructed(&self) {
         self.parent_constructed();
         let obj = self.obj();
-        // A live stream is passed on as it comes; a buffer kept as last sample would be shared and so have to be copied.
-        obj.set_sync(false);
-        obj.set_async(false);
-        obj.set_enable_last_sample(false);
-        obj.set_qos(false);
-        raw::intercept(obj.sink_pad(), |parent, buffer| {
-            Self::catch_panic_pad_function(
-                parent,
-                || ControlFlow::Break(Err(gst::FlowError::Error)),
-                |imp| imp.chain(buffer),
-            )
-        });
-    }
-
-    fn notify(&self, property: &glib::ParamSpec) {
-        self.flowing.store(false, Ordering::Release);
-        self.parent_notify(property);
+        // A pad refuses caps that it does not accept before its event function is called, and without a reason.
+        self.sinkpad
+            .add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, |pad, info| {
+                if let Some(gst::EventView::Caps(caps)) = info.event().map(|e| e.view())
+                    && let Some(sink) = pad.parent_element()
+                    && let Some(sink) = sink.downcast_ref::<super::ShmRingSink>()
+                {
+                    sink.imp().explain_refusal(caps.caps());
+                }
+                gst::PadProbeReturn::Ok
+            });
+        obj.add_pad(&self.sinkpad).expect("it has no other pad");
+        obj.set_element_flags(gst::ElementFlags::SINK);
     }
 
     fn set_property(&self, _id: usize, value: &glib::Value, pspec: &glib::ParamSpec) {
@@ -141,6 +296,17 @@ impl ObjectImpl for ShmRingSink {
             "stats-interval" => {
                 let interval = value.get().expect("type checked");
                 self.stats_interval.store(interval, Ordering::Relaxed);
+            }
+            "sync" => {
+                let sync = value.get().expect("type checked");
+                self.sync.store(sync, Ordering::Relaxed);
+            }
+            "enable-last-sample" => {
+                let keep = value.get().expect("type checked");
+                self.keep_last_sample.store(keep, Ordering::Relaxed);
+                if !keep {
+                    *self.last_sample.lock().unwrap() = None;
+                }
             }
             name => self.settings.lock().unwrap().set(name, value),
         }
@@ -150,6 +316,9 @@ impl ObjectImpl for ShmRingSink {
         match pspec.name() {
             "stats" => Self::stats(self.state.lock().unwrap().as_ref()).to_value(),
             "stats-interval" => self.stats_interval.load(Ordering::Relaxed).to_value(),
+            "sync" => self.sync.load(Ordering::Relaxed).to_value(),
+            "enable-last-sample" => self.keep_last_sample.load(Ordering::Relaxed).to_value(),
+            "last-sample" => self.last_sample.lock().unwrap().to_value(),
             name => self.settings.lock().unwrap().get(name),
         }
     }
@@ -190,184 +359,66 @@ impl ElementImpl for ShmRingSink {
         &self,
         transition: gst::StateChange,
     ) -> Result<gst::StateChangeSuccess, gst::StateChangeError> {
-        if transition == gst::StateChange::PausedToPlaying {
-            self.stale.set();
+        match transition {
+            gst::StateChange::ReadyToPaused => self.start().map_err(|err| {
+                self.post_error_message(err);
+                gst::StateChangeError
+            })?,
+            gst::StateChange::PausedToPlaying => self.stale.set(),
+            _ => {}
         }
+        let waits = self.gate_transition(transition);
         let result = self.parent_change_state(transition);
-        // Afterwards: a frame that the base class was passing on meanwhile has said otherwise.
-        self.flowing.store(false, Ordering::Release);
-        result
+        if transition == gst::StateChange::PausedToReady
+            || (transition == gst::StateChange::ReadyToPaused && result.is_err())
+        {
+            self.stop();
+        }
+        match result {
+            Ok(gst::StateChangeSuccess::Success) if waits => Ok(gst::StateChangeSuccess::Async),
+            result => result,
+        }
     }
 
-    /// The base class knows only of the frames that went its way.
     fn query(&self, query: &mut gst::QueryRef) -> bool {
-        if let gst::QueryViewMut::Position(q) = query.view_mut()
-            && q.format() == gst::Format::Time
-            && !self.obj().is_sync()
-            && let Some(state) = self.state.lock().unwrap().as_ref()
-            && let Some(segment) = state.segment.downcast_ref::<gst::ClockTime>()
-            && let Some(position) = segment.to_stream_time(state.position)
-        {
-            q.set(position);
-            return true;
+        match query.view_mut() {
+            gst::QueryViewMut::Position(q) if q.format() == gst::Format::Time => {
+                let guard = self.state.lock().unwrap();
+                if let Some(state) = guard.as_ref()
+                    && let Some(segment) = state.segment.downcast_ref::<gst::ClockTime>()
+                    && let Some(position) = segment.to_stream_time(state.position)
+                {
+                    q.set(position);
+                    return true;
+                }
+            }
+            gst::QueryViewMut::Latency(q) => {
+                if !self.knows_latency() {
+                    return false;
+                }
+                let mut upstream = gst::query::Latency::new();
+                if self.sinkpad.peer_query(&mut upstream)
+                    && let (true, min, max) = upstream.result()
+                    && self.sync.load(Ordering::Relaxed)
+                {
+                    q.set(true, min, max);
+                } else {
+                    // A sink that does not wait for the clock adds nothing and needs nothing.
+                    q.set(false, gst::ClockTime::ZERO, gst::ClockTime::NONE);
+                }
+                return true;
+            }
+            _ => {}
         }
         ElementImplExt::parent_query(self, query)
     }
 
     fn send_event(&self, event: gst::Event) -> bool {
-        // The pipeline tells everybody its latency when somebody's has changed.
-        if event.type_() == gst::EventType::Latency {
+        // The pipeline sends its latency to each sink when an element's has changed.
+        if let gst::EventView::Latency(latency) = event.view() {
+            self.set_latency(latency.latency());
             self.stale.set();
         }
-        self.flowing.store(false, Ordering::Release);
         self.parent_send_event(event)
-    }
-}
-
-/// Why a stream of these caps cannot be shared.
-fn refusal(caps: &gst::Caps) -> Option<String> {
-    let foreign = |f: &gst::CapsFeaturesRef| {
-        f.iter().any(|f| f.starts_with("memory:"))
-            && !f.is_equal(gst::CAPS_FEATURES_MEMORY_SYSTEM_MEMORY.as_ref())
-    };
-    // Its planes are found by a GstAudioMeta, which does not travel.
-    let planar = |s: &gst::StructureRef| {
-        s.name() == "audio/x-raw" && s.get::<&str>("layout") == Ok("non-interleaved")
-    };
-    if caps.features(0).is_some_and(foreign) {
-        Some(format!(
-            "only system memory can be shared, not {caps}; put an element such as gldownload or vapostproc before this one"
-        ))
-    } else if caps.structure(0).is_some_and(planar) {
-        Some(format!(
-            "planar audio cannot be shared, {caps}; put audioconvert ! audio/x-raw,layout=interleaved before this element"
-        ))
-    } else {
-        None
-    }
-}
-
-impl BaseSinkImpl for ShmRingSink {
-    fn start(&self) -> Result<(), gst::ErrorMessage> {
-        let path = self.settings.lock().unwrap().socket_path.clone();
-        let path = path.filter(|p| !p.is_empty()).ok_or_else(|| {
-            gst::error_msg!(
-                gst::ResourceError::Settings,
-                ("no socket-path is set; readers need one to find this stream")
-            )
-        })?;
-        let directory = match std::path::Path::new(&path).parent() {
-            Some(d) if !d.as_os_str().is_empty() => d,
-            _ => std::path::Path::new("."),
-        };
-        if !directory.is_dir() {
-            return Err(gst::error_msg!(
-                gst::ResourceError::OpenWrite,
-                ("directory of socket-path '{path}' does not exist; make it first")
-            ));
-        }
-        self.stale.set();
-        *self.state.lock().unwrap() = Some(State::default());
-        Ok(())
-    }
-
-    fn stop(&self) -> Result<(), gst::ErrorMessage> {
-        let state = self.state.lock().unwrap().take();
-        drop(state); // readers see the end; outside the lock
-        gst::info!(CAT, imp = self, "stopped");
-        Ok(())
-    }
-
-    fn set_caps(&self, caps: &gst::Caps) -> Result<(), gst::LoggableError> {
-        gst::debug!(CAT, imp = self, "caps {caps}");
-        if let Some(reason) = refusal(caps) {
-            gst::element_imp_error!(self, gst::StreamError::WrongType, ("{reason}"));
-            return Err(gst::loggable_error!(CAT, "{reason}"));
-        }
-        let mut guard = self.state.lock().unwrap();
-        let state = guard
-            .as_mut()
-            .ok_or_else(|| gst::loggable_error!(CAT, "not started"))?;
-        state.video = (caps.structure(0).is_some_and(|s| s.name() == "video/x-raw"))
-            .then(|| VideoInfo::from_caps(caps).ok())
-            .flatten();
-        state.caps = Some(caps.clone());
-        // What is sent of the old caps stays readable: frames name the stream information they belong to.
-        let made = match &state.video {
-            Some(info) => self.ensure_room(state, slot_bytes_for(info)),
-            None => Ok(()),
-        }
-        .and_then(|()| self.send_stream_info(state));
-        drop(guard);
-        made.map_err(|err| {
-            self.post_error_message(err.clone());
-            gst::loggable_error!(CAT, "{err}")
-        })
-    }
-
-    fn propose_allocation(
-        &self,
-        query: &mut gst::query::Allocation,
-    ) -> Result<(), gst::LoggableError> {
-        query.add_allocation_meta::<VideoMeta>(None);
-        let (caps, need_pool) = query.get_owned();
-        let guard = self.state.lock().unwrap();
-        let Some(state) = guard.as_ref() else {
-            return Ok(());
-        };
-        if need_pool
-            && caps.is_some()
-            && caps == state.caps
-            && let (Some(info), Some(_)) = (&state.video, &state.ring)
-        {
-            let pool = SlotPool::new(&state.slots);
-            query.add_allocation_pool(Some(&pool), info.size() as u32, 0, 0);
-        }
-        let allocator = SlotAllocator::new(&state.slots);
-        query.add_allocation_param(Some(&allocator), gst::AllocationParams::default());
-        Ok(())
-    }
-
-    fn event(&self, event: gst::Event) -> bool {
-        self.flowing.store(false, Ordering::Release);
-        if let Some(state) = self.state.lock().unwrap().as_mut() {
-            match event.view() {
-                gst::EventView::Segment(e) => {
-                    state.segment = e.segment().clone();
-                    self.stale.set();
-                }
-                gst::EventView::FlushStop(_) => {
-                    state.discont = true;
-                    self.stale.set();
-                }
-                gst::EventView::Gap(e) => {
-                    self.refresh_if_stale(state);
-                    let (timestamp, duration) = e.get();
-                    let at = Self::monotonic(state, timestamp);
-                    if let Some(ring) = &state.ring {
-                        ring.read()
-                            .unwrap()
-                            .publish_gap(Some(at), duration.map(|d| d.nseconds()));
-                    }
-                }
-                gst::EventView::Eos(_) => {
-                    if let Some(ring) = &state.ring {
-                        ring.read().unwrap().publish_eos();
-                    }
-                }
-                _ => {}
-            }
-        }
-        self.parent_event(event)
-    }
-
-    fn render(&self, buffer: &gst::Buffer) -> FlowResult {
-        let result = self.take(self.state.lock().unwrap(), buffer);
-        // In this order: who changes a property afterwards takes it back.
-        self.flowing.store(result.is_ok(), Ordering::Release);
-        if self.base_is_needed() {
-            self.flowing.store(false, Ordering::Release);
-        }
-        result
     }
 }

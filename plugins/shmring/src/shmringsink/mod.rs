@@ -10,13 +10,16 @@
 //! gst-launch-1.0 videotestsrc is-live=true ! video/x-raw,width=640,height=360 ! shmringsink socket-path=/tmp/front.sock
 //! ```
 
+mod gate;
 mod imp;
+mod negotiate;
 mod pool;
 mod publish;
 mod ring;
 mod settings;
 mod stats;
 
+pub(crate) use imp::ShmRingSink as SinkImp;
 pub(crate) use pool::imp::SlotAllocator as SlotAllocatorImp;
 pub(crate) use pool::{SlotAllocator, Slots};
 
@@ -46,7 +49,7 @@ pub enum Backing {
 glib::wrapper! {
     /// The element `shmringsink`.
     pub struct ShmRingSink(ObjectSubclass<imp::ShmRingSink>)
-        @extends gst_base::BaseSink, gst::Element, gst::Object;
+        @extends gst::Element, gst::Object;
 }
 
 /// Registers the element.

@@ -5,7 +5,6 @@ use std::sync::atomic::Ordering;
 
 use gst::prelude::*;
 use gst::subclass::prelude::*;
-use gst_base::prelude::*;
 use shmring_core::{FrameHeader, PublishError, Purpose, Writer};
 
 use super::imp::{CAT, ShmRingSink, State};
@@ -200,7 +199,7 @@ impl ShmRingSink {
         }
         state.mapping = Some(Mapping::of(&*self.obj()));
         let mut query = gst::query::Latency::new();
-        if self.obj().sink_pad().peer_query(&mut query) {
+        if self.sinkpad.peer_query(&mut query) {
             let (_, min, _) = query.result();
             if min != state.min_latency {
                 state.min_latency = min;

@@ -17,6 +17,10 @@ pub(super) struct Settings {
     pub socket_mode: u32,
     pub socket_group: Option<String>,
     pub backing: Backing,
+    pub is_async: bool,
+    pub qos: bool,
+    /// Nanoseconds added to each due time with `sync=true`.
+    pub ts_offset: i64,
 }
 
 impl Default for Settings {
@@ -29,6 +33,9 @@ impl Default for Settings {
             socket_mode: 0o600,
             socket_group: None,
             backing: Backing::Memfd,
+            is_async: false,
+            qos: false,
+            ts_offset: 0,
         }
     }
 }
@@ -42,6 +49,9 @@ impl Settings {
             "max-lease" => self.max_lease = value.get().expect("type checked"),
             "socket-mode" => self.socket_mode = value.get().expect("type checked"),
             "socket-group" => self.socket_group = value.get().expect("type checked"),
+            "async" => self.is_async = value.get().expect("type checked"),
+            "qos" => self.qos = value.get().expect("type checked"),
+            "ts-offset" => self.ts_offset = value.get().expect("type checked"),
             "backing" => self.backing = value.get().expect("type checked"),
             _ => unreachable!("property {name} is not writable"),
         }
@@ -55,6 +65,9 @@ impl Settings {
             "max-lease" => self.max_lease.to_value(),
             "socket-mode" => self.socket_mode.to_value(),
             "socket-group" => self.socket_group.to_value(),
+            "async" => self.is_async.to_value(),
+            "qos" => self.qos.to_value(),
+            "ts-offset" => self.ts_offset.to_value(),
             "backing" => self.backing.to_value(),
             _ => unreachable!("unknown property {name}"),
         }
@@ -109,6 +122,41 @@ pub(super) static PROPERTIES: LazyLock<Vec<glib::ParamSpec>> = LazyLock::new(|| 
             .nick("Backing memory")
             .blurb("Where the frames lie. A segment in /dev/shm cannot be sealed: readers of the same user are trusted not to change frames")
             .mutable_ready()
+            .build(),
+        glib::ParamSpecBoolean::builder("sync")
+            .nick("Sync")
+            .blurb("Wait for the clock before a frame is published; off for live streams, which are published as they come")
+            .default_value(false)
+            .mutable_playing()
+            .build(),
+        glib::ParamSpecBoolean::builder("async")
+            .nick("Async")
+            .blurb("Wait for the first frame before the state change to PAUSED is complete")
+            .default_value(d.is_async)
+            .mutable_playing()
+            .build(),
+        glib::ParamSpecBoolean::builder("qos")
+            .nick("QoS")
+            .blurb("Send quality-of-service events upstream with sync=true")
+            .default_value(d.qos)
+            .mutable_playing()
+            .build(),
+        glib::ParamSpecInt64::builder("ts-offset")
+            .nick("Timestamp offset")
+            .blurb("Nanoseconds to publish later (or, negative, earlier) with sync=true")
+            .default_value(d.ts_offset)
+            .mutable_playing()
+            .build(),
+        glib::ParamSpecBoolean::builder("enable-last-sample")
+            .nick("Keep last sample")
+            .blurb("Keep the last frame for the property last-sample; such a frame has to be copied into the ring")
+            .default_value(false)
+            .mutable_playing()
+            .build(),
+        glib::ParamSpecBoxed::builder::<gst::Sample>("last-sample")
+            .nick("Last sample")
+            .blurb("The last frame published, with enable-last-sample=true")
+            .read_only()
             .build(),
         glib::ParamSpecUInt::builder("stats-interval")
             .nick("Interval of statistics")

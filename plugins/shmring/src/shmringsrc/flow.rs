@@ -6,47 +6,108 @@ use std::time::Duration;
 
 use gst::prelude::*;
 use gst::subclass::prelude::*;
-use gst_base::prelude::*;
-use gst_video::VideoInfo;
+use gst_video::{VideoInfo, VideoMeta};
 use shmring_core::{ConnectError, Event, WaitError};
 
 use super::Reconnect;
+use super::frame::Made;
 use super::imp::{CAT, ShmRingSrc, State};
 use crate::{report, wire};
 
-/// How long to try before saying again why there is no writer.
+/// How long to try before the reason why there is no writer is looked at again.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 impl ShmRingSrc {
-    /// Pushes frames until the base class is needed, which gets the next one. Its way from here to the pad is longer
-    /// than all the rest from the writer's to downstream: for each frame it looks at what only changes with an event,
-    /// a property or a state, and that is told here ([`Self::base_is_due`]).
-    pub(super) fn flow(&self, state: &mut State) -> Result<gst::Buffer, gst::FlowError> {
-        let obj = self.obj();
-        let pad = obj.src_pad();
-        let live = obj.is_live();
-        // It counts buffers, or stamps them.
-        let in_its_hands = obj.property::<i32>("num-buffers") >= 0 || obj.does_timestamp();
-        self.eos_sent.store(false, Ordering::Relaxed);
-        loop {
-            let buffer = self.next_buffer(state)?;
-            let is_due = self.base_is_due.take();
-            if in_its_hands || is_due || !state.flowing || pad.needs_reconfigure() {
-                state.flowing = true;
-                return Ok(buffer);
+    /// Runs until the pad flushes, the stream ends or an error stops it.
+    pub(super) fn task(&self) {
+        let Some(mut state) = self.state.lock().unwrap().take() else {
+            let _ = self.srcpad.pause_task();
+            return;
+        };
+        let Err(error) = self.flow(&mut state);
+        *self.state.lock().unwrap() = Some(state);
+        gst::debug!(CAT, imp = self, "pausing: {error:?}");
+        let _ = self.srcpad.pause_task();
+        match error {
+            gst::FlowError::Flushing => {}
+            gst::FlowError::Eos => self.push_eos(),
+            error => {
+                // Posts nothing beside an error that says more.
+                if !self.failed.load(Ordering::Relaxed) {
+                    gst::element_imp_error!(
+                        self,
+                        gst::StreamError::Failed,
+                        ("Internal data stream error."),
+                        ["streaming stopped, reason {error:?}"]
+                    );
+                }
+                self.push_eos();
             }
-            if live && !self.playing.load(Ordering::Acquire) {
-                obj.wait_playing()?;
+        }
+    }
+
+    fn push_eos(&self) {
+        let event = match self.gate.lock().unwrap().eos.take() {
+            Some(seqnum) => gst::event::Eos::builder().seqnum(seqnum).build(),
+            None => gst::event::Eos::new(),
+        };
+        self.srcpad.push_event(event);
+    }
+
+    fn flow(&self, state: &mut State) -> Result<std::convert::Infallible, gst::FlowError> {
+        self.failed.store(false, Ordering::Relaxed);
+        if !std::mem::replace(&mut state.stream_started, true) {
+            let id = self.srcpad.create_stream_id(&*self.obj(), None);
+            let event = gst::event::StreamStart::builder(&id).group_id(gst::GroupId::next());
+            self.srcpad.push_event(event.build());
+        }
+        loop {
+            self.wait_playing()?;
+            if self.buffers_left.load(Ordering::Relaxed) == 0 {
+                return Err(gst::FlowError::Eos);
+            }
+            let buffer = self.next_buffer(state)?;
+            self.wait_playing()?;
+            if self.segment_due.take() {
+                let segment = gst::FormattedSegment::<gst::ClockTime>::new();
+                self.srcpad.push_event(gst::event::Segment::new(&segment));
+            }
+            if self.srcpad.check_reconfigure() {
+                self.query_allocation(state);
             }
             let position = buffer.pts().map_or(u64::MAX, |pts| pts.nseconds());
             self.position.store(position, Ordering::Relaxed);
-            pad.push(buffer)?;
-            if self.eos_sent.load(Ordering::Relaxed) {
-                return Err(gst::FlowError::Flushing); // which it takes for the end that it was told of
+            self.srcpad.push(buffer)?;
+            let left = self.buffers_left.load(Ordering::Relaxed);
+            if left > 0 {
+                self.buffers_left.store(left - 1, Ordering::Relaxed);
             }
-            if live && !self.playing.load(Ordering::Acquire) {
-                obj.wait_playing()?;
+        }
+    }
+
+    /// Passes on what the application has sent, and waits for PLAYING where the source is live.
+    fn wait_playing(&self) -> Result<(), gst::FlowError> {
+        let mut gate = self.gate.lock().unwrap();
+        loop {
+            if gate.flushing {
+                return Err(gst::FlowError::Flushing);
             }
+            if !gate.events.is_empty() {
+                let events = std::mem::take(&mut gate.events);
+                drop(gate);
+                for event in events {
+                    self.srcpad.push_event(event);
+                }
+                gate = self.gate.lock().unwrap();
+                continue;
+            }
+            if gate.eos.is_some() {
+                return Err(gst::FlowError::Eos);
+            }
+            if gate.playing || !gate.live {
+                return Ok(());
+            }
+            gate = self.gate_changed.wait(gate).unwrap();
         }
     }
 
@@ -61,15 +122,34 @@ impl ShmRingSrc {
                 self.connect(state)?;
             }
             state.prepare(); // now: the next frame may be there when this wakes up
-            match state.reader.next(None) {
-                Ok(Event::Frame(frame)) => return self.buffer(state, frame),
+            if let Some(buffer) = state.next.take() {
+                return Ok(buffer);
+            }
+            let limit = match &state.held {
+                None => None,
+                Some(held) => match held.until.checked_sub(self.running_now(state)) {
+                    Some(left @ 1..) => Some(Duration::from_nanos(left.cast_unsigned())),
+                    _ => return Ok(state.release_held().expect("it was just seen")),
+                },
+            };
+            match state.reader.next(limit) {
+                Ok(Event::Frame(frame)) => match self.buffer(state, frame)? {
+                    Made::Buffer(buffer) => match state.release_held() {
+                        Some(held) => {
+                            state.next = Some(buffer);
+                            return Ok(held);
+                        }
+                        None => return Ok(buffer),
+                    },
+                    Made::Later => {}
+                },
                 Ok(Event::Stream { bytes, .. }) => self.new_stream(state, &bytes)?,
                 Ok(Event::Coming) => {}
                 Ok(Event::Gap { pts, duration }) => self.gap(state, pts, duration),
                 Ok(Event::Eos) => {
                     gst::info!(CAT, imp = self, "end of stream");
                     if self.settings.lock().unwrap().reconnect != Reconnect::Always {
-                        return Err(gst::FlowError::Eos);
+                        return self.last_buffer(state);
                     }
                     state.discont = true;
                 }
@@ -85,30 +165,51 @@ impl ShmRingSrc {
                     gst::info!(CAT, imp = self, "the writer is gone");
                     self.shared.lock().unwrap().connected = false;
                     if self.settings.lock().unwrap().reconnect == Reconnect::Never {
-                        return Err(gst::FlowError::Eos);
+                        return self.last_buffer(state);
                     }
-                    self.tell("shmringsrc-writer-lost");
+                    self.post("shmringsrc-writer-lost");
                     state.discont = true;
                 }
-                Err(WaitError::Cancelled) => return Err(gst::FlowError::Flushing),
+                Err(WaitError::Cancelled) => self.interrupted()?,
                 Err(WaitError::Timeout | WaitError::NotConnected) => {}
             }
         }
     }
 
+    /// The frame held back, then the end.
+    fn last_buffer(&self, state: &mut State) -> Result<gst::Buffer, gst::FlowError> {
+        let held = state.release_held().ok_or(gst::FlowError::Eos)?;
+        self.buffers_left.store(1, Ordering::Relaxed);
+        Ok(held)
+    }
+
+    /// A wait was interrupted: to flush, or for something the application has sent.
+    fn interrupted(&self) -> Result<(), gst::FlowError> {
+        if let Some(canceller) = &*self.canceller.lock().unwrap() {
+            let gate = self.gate.lock().unwrap();
+            if !gate.flushing {
+                canceller.reset();
+            }
+        }
+        self.wait_playing()
+    }
+
     /// Waits until there is a writer.
     fn connect(&self, state: &mut State) -> Result<(), gst::FlowError> {
         let never = self.settings.lock().unwrap().reconnect == Reconnect::Never;
-        let mut told = false;
+        let mut reason = String::new();
         loop {
-            let result = if never {
+            let result = if never || reason.is_empty() {
                 state.reader.try_connect()
             } else {
                 state.reader.reconnect(Some(PATIENCE))
             };
             let error = match result {
                 Ok(()) => break,
-                Err(ConnectError::Cancelled) => return Err(gst::FlowError::Flushing),
+                Err(ConnectError::Cancelled) => {
+                    self.interrupted()?;
+                    continue;
+                }
                 Err(error) => error,
             };
             let hopeless = |source: &io::Error| {
@@ -124,31 +225,38 @@ impl ShmRingSrc {
                         | ConnectError::TooManyReaders(_)
                 );
             if never || !may_pass {
+                self.failed.store(true, Ordering::Relaxed);
                 gst::element_imp_error!(self, gst::ResourceError::OpenRead, ("{error}"));
                 return Err(gst::FlowError::Error);
             }
-            gst::info!(CAT, imp = self, "waiting: {error}");
-            if !std::mem::replace(&mut told, true)
-                && !matches!(error, ConnectError::NoWriter { .. })
-            {
-                gst::element_imp_warning!(self, gst::ResourceError::Busy, ("{error}"));
+            let text = error.to_string();
+            if text == reason {
+                continue;
             }
+            gst::warning!(CAT, imp = self, "waiting: {text}");
+            let waiting = gst::Structure::builder("shmringsrc-waiting").field("reason", &text);
+            report::post(self.obj().upcast_ref(), waiting.build());
+            if !matches!(error, ConnectError::NoWriter { .. }) {
+                gst::element_imp_warning!(self, gst::ResourceError::Busy, ("{text}"));
+            }
+            reason = text;
         }
         gst::info!(CAT, imp = self, "connected");
         self.shared.lock().unwrap().connected = true;
         state.discont = true;
         if std::mem::replace(&mut state.was_connected, true) {
-            self.tell("shmringsrc-writer-back");
+            self.post("shmringsrc-writer-back");
         }
         Ok(())
     }
 
     fn new_stream(&self, state: &mut State, bytes: &[u8]) -> Result<(), gst::FlowError> {
         let info = wire::StreamInfo::decode(bytes).map_err(|err| {
+            self.failed.store(true, Ordering::Relaxed);
             gst::element_imp_error!(
                 self,
                 gst::StreamError::Format,
-                ("what the writer says of its stream is unusable: {err}")
+                ("the writer's stream information is unusable: {err}")
             );
             gst::FlowError::Error
         })?;
@@ -156,6 +264,7 @@ impl ShmRingSrc {
             let mut shared = self.shared.lock().unwrap();
             std::mem::replace(&mut shared.min_latency, info.min_latency) != info.min_latency
         };
+        state.latency = info.min_latency;
         if latency_changed {
             let _ = self
                 .obj()
@@ -170,6 +279,7 @@ impl ShmRingSrc {
         state.video = structure
             .filter(|s| s.name() == "video/x-raw")
             .and_then(|_| VideoInfo::from_caps(&info.caps).ok());
+        state.encoded = !structure.is_some_and(|s| s.name().ends_with("/x-raw"));
         let rate = structure
             .and_then(|s| s.get::<gst::Fraction>("framerate").ok())
             .filter(|r| r.numer() > 0);
@@ -177,11 +287,11 @@ impl ShmRingSrc {
             gst::ClockTime::SECOND.mul_div_floor(rate.denom() as u64, rate.numer() as u64)
         });
         // Caps that are not taken are no error of the event, and that of the first buffer names none.
-        let pad = self.obj().src_pad().clone();
+        let pad = &self.srcpad;
         if !pad.peer_query_accept_caps(&info.caps) {
             let peer = pad.peer();
             // The pipeline stops, from its end on.
-            if [Some(pad), peer.clone()]
+            if [Some(pad.clone()), peer.clone()]
                 .iter()
                 .flatten()
                 .any(|pad| pad.pad_flags().contains(gst::PadFlags::FLUSHING))
@@ -189,7 +299,8 @@ impl ShmRingSrc {
                 return Err(gst::FlowError::Flushing);
             }
             let next = peer.and_then(|peer| peer.parent_element());
-            let next = next.map_or("what follows".into(), |next| next.name());
+            let next = next.map_or("the next element".into(), |next| next.name());
+            self.failed.store(true, Ordering::Relaxed);
             gst::element_imp_error!(
                 self,
                 gst::StreamError::Format,
@@ -201,25 +312,49 @@ impl ShmRingSrc {
             );
             return Err(gst::FlowError::NotNegotiated);
         }
-        self.obj()
-            .set_caps(&info.caps)
-            .map_err(|_| gst::FlowError::NotNegotiated)?;
+        // A frame held back is of the old caps.
+        if let Some(held) = state.held.take() {
+            gst::debug!(
+                CAT,
+                imp = self,
+                "dropping {:?}, which is older than the caps",
+                held.buffer
+            );
+        }
+        if !pad.push_event(gst::event::Caps::new(&info.caps)) {
+            let flushing = pad.pad_flags().contains(gst::PadFlags::FLUSHING);
+            return Err(match flushing {
+                true => gst::FlowError::Flushing,
+                false => gst::FlowError::NotNegotiated,
+            });
+        }
         state.caps = Some(info.caps);
-        self.obj().negotiate(); // for the allocation query; there is nothing else to agree on
+        pad.check_reconfigure();
+        self.query_allocation(state);
         Ok(())
+    }
+
+    /// Memory comes from the writer; what downstream is asked is only whether it understands strides.
+    fn query_allocation(&self, state: &State) {
+        let mut query = gst::query::Allocation::new(state.caps.as_ref(), false);
+        let takes = self.srcpad.peer_query(&mut query)
+            && query.find_allocation_meta::<VideoMeta>().is_some();
+        self.peer_takes_video_meta.store(takes, Ordering::Release);
     }
 
     fn gap(&self, state: &mut State, pts: Option<u64>, duration: Option<u64>) {
         let Some(pts) = pts.filter(|_| state.pushed) else {
             return;
         };
-        let at = self.running_time(state, pts);
-        let event = gst::event::Gap::builder(at);
+        let Ok(at) = u64::try_from(self.running_time(state, pts)) else {
+            return; // before the start
+        };
+        let event = gst::event::Gap::builder(gst::ClockTime::from_nseconds(at));
         let event = event.duration(duration.and_then(|d| gst::ClockTime::try_from(d).ok()));
-        self.obj().src_pad().push_event(event.build());
+        self.srcpad.push_event(event.build());
     }
 
-    fn tell(&self, what: &str) {
-        report::post(self.obj().upcast_ref(), gst::Structure::new_empty(what));
+    fn post(&self, name: &str) {
+        report::post(self.obj().upcast_ref(), gst::Structure::new_empty(name));
     }
 }

@@ -2,17 +2,39 @@
 
 use std::sync::atomic::Ordering;
 
+use gst::prelude::*;
 use gst::subclass::prelude::*;
-use gst_base::prelude::*;
 use shmring_core::Frame;
 
 use super::imp::{CAT, ShmRingSrc, State};
 use super::memory;
+use super::stamps::Stamp;
 use crate::raw::Shell;
-use crate::time::Mapping;
+use crate::time::{self, Mapping};
 use crate::{report, wire};
 
+/// What became of a frame.
+pub(super) enum Made {
+    Buffer(gst::Buffer),
+    /// It is kept for later or left out.
+    Later,
+}
+
+/// A frame from before the start, kept until a newer one comes or none can.
+pub(super) struct Held {
+    pub buffer: gst::Buffer,
+    /// Running time until which a newer one may come.
+    pub until: i64,
+}
+
 impl State {
+    /// The frame that was held back, now to be passed on.
+    pub fn release_held(&mut self) -> Option<gst::Buffer> {
+        let held = self.held.take()?;
+        self.stamps.stamp(0, 0, 0); // it is the one from before the start
+        Some(held.buffer)
+    }
+
     /// Makes the buffer for the next frame, if there is none.
     pub fn prepare(&mut self) {
         let info = self.video.as_ref().filter(|_| self.usual);
@@ -22,12 +44,24 @@ impl State {
 }
 
 impl ShmRingSrc {
-    pub(super) fn buffer(
-        &self,
-        state: &mut State,
-        frame: Frame,
-    ) -> Result<gst::Buffer, gst::FlowError> {
+    pub(super) fn buffer(&self, state: &mut State, frame: Frame) -> Result<Made, gst::FlowError> {
         let header = *frame.header();
+        let at = header
+            .capture_ns
+            .map(|capture| self.running_time(state, capture));
+        let mut hold = None;
+        if let Some(at) = at.filter(|at| *at <= 0 && !state.encoded) {
+            let latency = i64::try_from(state.latency.nseconds()).unwrap_or(i64::MAX);
+            let now = self.running_now(state);
+            match state.stamps.stamp(at, now, latency) {
+                Stamp::At(_) => {}
+                Stamp::Hold { until } => hold = Some(until),
+                Stamp::Drop => {
+                    self.shared.lock().unwrap().before_start += 1;
+                    return Ok(Made::Later);
+                }
+            }
+        }
         let discont = std::mem::take(&mut state.discont) || frame.skipped() > 0;
         let mut metas = std::mem::take(&mut state.metas);
         metas.clear();
@@ -53,16 +87,25 @@ impl ShmRingSrc {
         let (mut repacked, mut invalid) = (0, 0);
         {
             let b = buffer.make_mut();
-            if let Some(capture) = header.capture_ns {
-                let at = self.running_time(state, capture);
-                b.set_pts(header.pts.map(|_| at));
-                b.set_dts(header.dts.and_then(|dts| match header.pts {
-                    Some(pts) => {
-                        let dts = at.nseconds().saturating_add(dts).saturating_sub(pts);
-                        gst::ClockTime::try_from(dts).ok()
-                    }
-                    None => Some(at),
-                }));
+            if let Some(at) = at {
+                let dts = match (header.pts, header.dts) {
+                    (Some(pts), Some(dts)) => at
+                        .checked_add_unsigned(dts)
+                        .and_then(|dts| dts.checked_sub_unsigned(pts)),
+                    (None, Some(_)) => Some(at),
+                    (_, None) => None,
+                };
+                let mut map = |at: i64| match state.encoded {
+                    true => state.catch_up.map(at),
+                    false => at.max(0),
+                };
+                // The earlier one first: it is where the catch-up begins.
+                let dts = dts.map(&mut map);
+                let at = map(at);
+                b.set_pts(header.pts.and_then(|_| running_clock_time(at)));
+                b.set_dts(dts.and_then(running_clock_time));
+            } else if self.do_timestamp.load(Ordering::Relaxed) {
+                b.set_dts(self.obj().current_running_time());
             }
             b.set_duration(
                 header
@@ -106,22 +149,45 @@ impl ShmRingSrc {
         if state.reported.is_due(interval) {
             report::post(self.obj().upcast_ref(), Self::stats(&stats));
         }
-        Ok(buffer)
+        if let Some(until) = hold {
+            if state.held.replace(Held { buffer, until }).is_some() {
+                self.shared.lock().unwrap().before_start += 1;
+            }
+            return Ok(Made::Later);
+        }
+        Ok(Made::Buffer(buffer))
     }
 
-    /// Running time here of a monotonic time. What is older than this pipeline happened at its start.
-    pub(super) fn running_time(&self, state: &mut State, monotonic: u64) -> gst::ClockTime {
+    /// Running time here of a monotonic time; negative for what is older than this pipeline's start.
+    pub(super) fn running_time(&self, state: &mut State, monotonic: u64) -> i64 {
+        let offset = match self.offset(state) {
+            Some(offset) => offset,
+            None => *state.first_ns.get_or_insert(monotonic) as i64,
+        };
+        (monotonic as i64).saturating_sub(offset)
+    }
+
+    /// Running time now; the end of all waiting where there is no clock.
+    pub(super) fn running_now(&self, state: &mut State) -> i64 {
+        match self.offset(state) {
+            Some(offset) => (time::monotonic_ns() as i64).saturating_sub(offset),
+            None => i64::MAX,
+        }
+    }
+
+    fn offset(&self, state: &mut State) -> Option<i64> {
         if self.stale.take() || state.mapping.is_none() {
-            state.mapping = Some(if self.obj().is_live() {
+            state.mapping = Some(if self.gate.lock().unwrap().live {
                 Mapping::of(&*self.obj())
             } else {
                 Mapping::None
             });
         }
-        let offset = match state.mapping.as_ref().and_then(Mapping::offset) {
-            Some(offset) => offset,
-            None => *state.first_ns.get_or_insert(monotonic) as i64,
-        };
-        gst::ClockTime::from_nseconds((monotonic as i64).saturating_sub(offset).max(0) as u64)
+        state.mapping.as_ref().and_then(Mapping::offset)
     }
+}
+
+/// `None` for what no clock can hold.
+fn running_clock_time(at: i64) -> Option<gst::ClockTime> {
+    gst::ClockTime::try_from(u64::try_from(at).ok()?).ok()
 }

@@ -1,21 +1,20 @@
-//! The element: its states, events and queries. What its streaming thread does is in [`super::flow`].
+//! The element: its pad, states, events and queries. Its streaming thread is in [`super::flow`].
 
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{LazyLock, Mutex};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Condvar, LazyLock, Mutex};
 
 use gst::prelude::*;
 use gst::subclass::prelude::*;
-use gst_base::prelude::*;
-use gst_base::subclass::base_src::CreateSuccess;
-use gst_base::subclass::prelude::*;
-use gst_video::{VideoInfo, VideoMeta};
+use gst_video::VideoInfo;
 use shmring_core::{Canceller, Reader, ReaderOptions};
 
 use super::Policy;
+use super::frame::Held;
 use super::settings::{PROPERTIES, Settings};
+use super::stamps::{CatchUp, Stamps};
 use super::stats::Shared;
 use crate::flag::Flag;
-use crate::raw::Shell;
+use crate::raw::{self, Shell};
 use crate::report::Reported;
 use crate::shmringsink::{SlotAllocator, Slots};
 use crate::time::Mapping;
@@ -37,10 +36,17 @@ pub(super) struct State {
     /// Of a source that is not live: the monotonic time of its first frame.
     pub first_ns: Option<u64>,
     pub discont: bool,
-    /// Something has been pushed since the start, so that events may be.
+    pub stream_started: bool,
+    /// Something has been pushed since the start, so that gaps may be.
     pub pushed: bool,
-    /// The base class has pushed a frame since it last had something else to do.
-    pub flowing: bool,
+    /// The stream is encoded: no frame may be left out.
+    pub encoded: bool,
+    pub latency: gst::ClockTime,
+    pub stamps: Stamps,
+    pub catch_up: CatchUp,
+    pub held: Option<Held>,
+    /// To be pushed next.
+    pub next: Option<gst::Buffer>,
     pub was_connected: bool,
     pub metas: Vec<u8>,
     pub allocator: SlotAllocator,
@@ -51,32 +57,224 @@ pub(super) struct State {
     pub reported: Reported,
 }
 
+/// What the application's threads say to the streaming thread. [`ShmRingSrc::gate_changed`] follows each change.
 #[derive(Default)]
+pub(super) struct Gate {
+    pub flushing: bool,
+    pub playing: bool,
+    pub live: bool,
+    /// Events to be pushed before the next buffer.
+    pub events: Vec<gst::Event>,
+    /// An end of stream that the application has sent.
+    pub eos: Option<gst::Seqnum>,
+}
+
 pub struct ShmRingSrc {
+    pub(super) srcpad: gst::Pad,
     pub(super) settings: Mutex<Settings>,
-    state: Mutex<Option<Box<State>>>,
+    pub(super) state: Mutex<Option<Box<State>>>,
+    pub(super) gate: Mutex<Gate>,
+    pub(super) gate_changed: Condvar,
     pub(super) shared: Mutex<Shared>,
-    canceller: Mutex<Option<Canceller>>,
-    /// Clock and base time are to be looked at again.
+    pub(super) canceller: Mutex<Option<Canceller>>,
+    /// Clock and base time are to be read again.
     pub(super) stale: Flag,
     /// The policy has been changed while running.
     pub(super) policy_changed: Flag,
-    /// The base class has something to do between two frames.
-    pub(super) base_is_due: Flag,
-    /// The application has sent an end of stream.
-    pub(super) eos_sent: AtomicBool,
-    pub(super) playing: AtomicBool,
-    /// Timestamp of the last frame pushed here, `u64::MAX` without one.
+    pub(super) segment_due: Flag,
+    /// An error that says why the stream stopped has been posted.
+    pub(super) failed: AtomicBool,
+    /// Buffers to push before the end of the stream; negative for no end.
+    pub(super) buffers_left: AtomicI32,
+    /// Timestamp of the last buffer, `u64::MAX` without one.
     pub(super) position: AtomicU64,
     pub(super) peer_takes_video_meta: AtomicBool,
+    pub(super) do_timestamp: AtomicBool,
     pub(super) stats_interval: AtomicU32,
+}
+
+impl ShmRingSrc {
+    fn start(&self) -> Result<(), gst::ErrorMessage> {
+        let settings = self.settings.lock().unwrap().clone();
+        let path = settings
+            .socket_path
+            .clone()
+            .filter(|p| !p.is_empty())
+            .ok_or_else(|| {
+                gst::error_msg!(
+                    gst::ResourceError::Settings,
+                    ("no socket-path is set; name the writer's")
+                )
+            })?;
+        let options = ReaderOptions {
+            leases: settings.max_lease,
+            policy: settings.policy(),
+            history: (settings.history > 0).then_some(settings.history),
+            early: settings.early_wake,
+            ..ReaderOptions::default()
+        };
+        let reader = Reader::new(path, options)
+            .map_err(|err| gst::error_msg!(gst::ResourceError::OpenRead, ("{err}")))?;
+        *self.canceller.lock().unwrap() = Some(reader.canceller());
+        *self.shared.lock().unwrap() = Shared::default();
+        *self.gate.lock().unwrap() = Gate {
+            live: settings.is_live,
+            ..Gate::default()
+        };
+        self.buffers_left
+            .store(settings.num_buffers, Ordering::Relaxed);
+        self.stale.set();
+        self.segment_due.set();
+        self.peer_takes_video_meta.store(false, Ordering::Release);
+        self.position.store(u64::MAX, Ordering::Relaxed);
+        *self.state.lock().unwrap() = Some(Box::new(State {
+            reader,
+            caps: None,
+            video: None,
+            mapping: None,
+            first_ns: None,
+            discont: true,
+            stream_started: false,
+            pushed: false,
+            encoded: false,
+            latency: gst::ClockTime::ZERO,
+            stamps: Stamps::default(),
+            catch_up: CatchUp::default(),
+            held: None,
+            next: None,
+            was_connected: false,
+            metas: Vec::new(),
+            allocator: SlotAllocator::new(&Slots::default()),
+            shell: None,
+            usual: false,
+            reported: Reported::default(),
+        }));
+        Ok(())
+    }
+
+    fn stop(&self) {
+        *self.canceller.lock().unwrap() = None;
+        let state = self.state.lock().unwrap().take();
+        drop(state);
+        self.shared.lock().unwrap().connected = false;
+    }
+
+    /// Makes every wait of the streaming thread return.
+    fn interrupt(&self, change: impl FnOnce(&mut Gate)) {
+        let canceller = self.canceller.lock().unwrap();
+        change(&mut self.gate.lock().unwrap());
+        self.gate_changed.notify_all();
+        if let Some(canceller) = &*canceller {
+            canceller.cancel();
+        }
+    }
+
+    fn start_task(&self) -> bool {
+        let element = self.obj().downgrade();
+        let started = self.srcpad.start_task(move || {
+            if let Some(element) = element.upgrade() {
+                element.imp().task();
+            }
+        });
+        if started.is_err() {
+            gst::error!(CAT, imp = self, "cannot start the streaming thread");
+        }
+        started.is_ok()
+    }
+
+    pub(crate) fn activate(&self, active: bool) -> bool {
+        if active {
+            return self.start_task();
+        }
+        self.interrupt(|gate| gate.flushing = true);
+        self.srcpad.stop_task().is_ok()
+    }
+
+    pub(crate) fn src_event(&self, pad: &gst::Pad, event: gst::Event) -> bool {
+        match event.type_() {
+            gst::EventType::Seek | gst::EventType::Step => false,
+            gst::EventType::Qos | gst::EventType::Latency | gst::EventType::Reconfigure => true,
+            _ => gst::Pad::event_default(pad, Some(&*self.obj()), event),
+        }
+    }
+
+    pub(crate) fn src_query(&self, pad: &gst::Pad, query: &mut gst::QueryRef) -> bool {
+        match query.view_mut() {
+            gst::QueryViewMut::Latency(q) => {
+                let shared = *self.shared.lock().unwrap();
+                let settings = self.settings.lock().unwrap();
+                if !settings.is_live {
+                    q.set(false, gst::ClockTime::ZERO, gst::ClockTime::NONE);
+                    return true;
+                }
+                let frames = match settings.policy {
+                    Policy::EveryFrame => settings.max_lag,
+                    Policy::Newest => 1,
+                };
+                // What does not fit into a time is no limit.
+                let max = shared
+                    .frame_duration
+                    .and_then(|d| d.checked_mul(u64::from(frames)))
+                    .and_then(|lag| lag.checked_add(shared.min_latency));
+                q.set(true, shared.min_latency, max);
+                true
+            }
+            gst::QueryViewMut::Position(q) if q.format() == gst::Format::Time => {
+                let position = self.position.load(Ordering::Relaxed);
+                if position == u64::MAX {
+                    return false;
+                }
+                q.set(gst::ClockTime::from_nseconds(position));
+                true
+            }
+            gst::QueryViewMut::Seeking(q) => {
+                let (format, none) = (q.format(), gst::ClockTime::NONE);
+                match format {
+                    gst::Format::Time => q.set(false, gst::ClockTime::ZERO, none),
+                    _ => return false,
+                }
+                true
+            }
+            gst::QueryViewMut::Scheduling(q) => {
+                q.set(gst::SchedulingFlags::SEQUENTIAL, 1, -1, 0);
+                q.add_scheduling_modes([gst::PadMode::Push]);
+                true
+            }
+            _ => gst::Pad::query_default(pad, Some(&*self.obj()), query),
+        }
+    }
 }
 
 #[glib::object_subclass]
 impl ObjectSubclass for ShmRingSrc {
     const NAME: &'static str = "GstShmRingSrc";
     type Type = super::ShmRingSrc;
-    type ParentType = gst_base::PushSrc;
+    type ParentType = gst::Element;
+
+    fn with_class(class: &Self::Class) -> Self {
+        let template = class.pad_template("src").expect("it was added");
+        let srcpad = gst::Pad::from_template(&template);
+        srcpad.use_fixed_caps();
+        raw::set_src_functions(&srcpad);
+        Self {
+            srcpad,
+            settings: Mutex::default(),
+            state: Mutex::default(),
+            gate: Mutex::default(),
+            gate_changed: Condvar::new(),
+            shared: Mutex::default(),
+            canceller: Mutex::default(),
+            stale: Flag::default(),
+            policy_changed: Flag::default(),
+            segment_due: Flag::default(),
+            failed: AtomicBool::default(),
+            buffers_left: AtomicI32::new(-1),
+            position: AtomicU64::new(u64::MAX),
+            peer_takes_video_meta: AtomicBool::default(),
+            do_timestamp: AtomicBool::default(),
+            stats_interval: AtomicU32::default(),
+        }
+    }
 }
 
 impl ObjectImpl for ShmRingSrc {
@@ -90,10 +288,11 @@ impl ObjectImpl for ShmRingSrc {
                 let interval = value.get().expect("type checked");
                 self.stats_interval.store(interval, Ordering::Relaxed);
             }
+            "do-timestamp" => {
+                let stamp = value.get().expect("type checked");
+                self.do_timestamp.store(stamp, Ordering::Relaxed);
+            }
             name => self.settings.lock().unwrap().set(name, value),
-        }
-        if pspec.name() == "is-live" {
-            self.obj().set_live(value.get().expect("type checked"));
         }
         self.policy_changed.set();
     }
@@ -102,21 +301,16 @@ impl ObjectImpl for ShmRingSrc {
         match pspec.name() {
             "stats" => Self::stats(&self.shared.lock().unwrap()).to_value(),
             "stats-interval" => self.stats_interval.load(Ordering::Relaxed).to_value(),
+            "do-timestamp" => self.do_timestamp.load(Ordering::Relaxed).to_value(),
             name => self.settings.lock().unwrap().get(name),
         }
-    }
-
-    fn notify(&self, property: &glib::ParamSpec) {
-        self.base_is_due.set();
-        self.parent_notify(property);
     }
 
     fn constructed(&self) {
         self.parent_constructed();
         let obj = self.obj();
-        obj.set_live(Settings::default().is_live);
-        obj.set_format(gst::Format::Time);
-        obj.set_do_timestamp(false);
+        obj.add_pad(&self.srcpad).expect("it has no other pad");
+        obj.set_element_flags(gst::ElementFlags::SOURCE);
     }
 }
 
@@ -155,161 +349,66 @@ impl ElementImpl for ShmRingSrc {
         &self,
         transition: gst::StateChange,
     ) -> Result<gst::StateChangeSuccess, gst::StateChangeError> {
-        if transition == gst::StateChange::PausedToPlaying {
-            self.stale.set();
-        }
-        if transition == gst::StateChange::PlayingToPaused {
-            self.playing.store(false, Ordering::Release);
+        match transition {
+            gst::StateChange::ReadyToPaused => self.start().map_err(|err| {
+                self.post_error_message(err);
+                gst::StateChangeError
+            })?,
+            gst::StateChange::PausedToPlaying => self.stale.set(),
+            gst::StateChange::PlayingToPaused => self.gate.lock().unwrap().playing = false,
+            _ => {}
         }
         let result = self.parent_change_state(transition);
-        if transition == gst::StateChange::PausedToPlaying {
-            self.playing.store(result.is_ok(), Ordering::Release);
+        match transition {
+            gst::StateChange::PausedToPlaying if result.is_ok() => {
+                self.gate.lock().unwrap().playing = true;
+                self.gate_changed.notify_all();
+            }
+            gst::StateChange::ReadyToPaused if result.is_err() => self.stop(),
+            gst::StateChange::PausedToReady => self.stop(),
+            _ => {}
         }
-        result
+        let live = self.settings.lock().unwrap().is_live;
+        match (transition, result) {
+            (
+                gst::StateChange::ReadyToPaused | gst::StateChange::PlayingToPaused,
+                Ok(gst::StateChangeSuccess::Success),
+            ) if live => Ok(gst::StateChangeSuccess::NoPreroll),
+            (_, result) => result,
+        }
     }
 
     fn send_event(&self, event: gst::Event) -> bool {
-        let is_eos = event.type_() == gst::EventType::Eos;
-        self.eos_sent.fetch_or(is_eos, Ordering::Relaxed);
-        self.base_is_due.set();
-        let sent = self.parent_send_event(event);
-        self.base_is_due.set();
-        sent
-    }
-}
-
-impl BaseSrcImpl for ShmRingSrc {
-    fn start(&self) -> Result<(), gst::ErrorMessage> {
-        let settings = self.settings.lock().unwrap().clone();
-        let path = settings
-            .socket_path
-            .clone()
-            .filter(|p| !p.is_empty())
-            .ok_or_else(|| {
-                gst::error_msg!(
-                    gst::ResourceError::Settings,
-                    ("no socket-path is set; name the writer's")
-                )
-            })?;
-        let options = ReaderOptions {
-            leases: settings.max_lease,
-            policy: settings.policy(),
-            history: (settings.history > 0).then_some(settings.history),
-            early: settings.early_wake,
-            ..ReaderOptions::default()
-        };
-        let reader = Reader::new(path, options)
-            .map_err(|err| gst::error_msg!(gst::ResourceError::OpenRead, ("{err}")))?;
-        *self.canceller.lock().unwrap() = Some(reader.canceller());
-        *self.shared.lock().unwrap() = Shared::default();
-        self.stale.set();
-        self.peer_takes_video_meta.store(false, Ordering::Release);
-        self.position.store(u64::MAX, Ordering::Relaxed);
-        *self.state.lock().unwrap() = Some(Box::new(State {
-            reader,
-            caps: None,
-            video: None,
-            mapping: None,
-            first_ns: None,
-            discont: true,
-            pushed: false,
-            flowing: false,
-            was_connected: false,
-            metas: Vec::new(),
-            allocator: SlotAllocator::new(&Slots::default()),
-            shell: None,
-            usual: false,
-            reported: Reported::default(),
-        }));
-        Ok(())
-    }
-
-    fn stop(&self) -> Result<(), gst::ErrorMessage> {
-        *self.canceller.lock().unwrap() = None;
-        *self.state.lock().unwrap() = None;
-        self.shared.lock().unwrap().connected = false;
-        Ok(())
-    }
-
-    fn is_seekable(&self) -> bool {
-        false
-    }
-
-    fn unlock(&self) -> Result<(), gst::ErrorMessage> {
-        if let Some(canceller) = &*self.canceller.lock().unwrap() {
-            canceller.cancel();
+        match event.view() {
+            gst::EventView::FlushStart(_) => {
+                self.interrupt(|gate| gate.flushing = true);
+                self.srcpad.push_event(event)
+            }
+            gst::EventView::FlushStop(_) => {
+                // The streaming thread has left its waits: the pad is free when it is paused.
+                drop(self.srcpad.stream_lock());
+                if let Some(canceller) = &*self.canceller.lock().unwrap() {
+                    let mut gate = self.gate.lock().unwrap();
+                    gate.flushing = false;
+                    gate.events.clear();
+                    canceller.reset();
+                }
+                self.segment_due.set();
+                let pushed = self.srcpad.push_event(event);
+                let is_active = self.srcpad.mode() == gst::PadMode::Push;
+                pushed && (!is_active || self.start_task())
+            }
+            gst::EventView::Eos(e) => {
+                let seqnum = e.seqnum();
+                self.interrupt(|gate| gate.eos = Some(seqnum));
+                true
+            }
+            _ if event.is_downstream() && event.is_serialized() => {
+                self.interrupt(|gate| gate.events.push(event));
+                true
+            }
+            _ if event.is_downstream() => self.srcpad.push_event(event),
+            _ => self.srcpad.send_event(event),
         }
-        Ok(())
-    }
-
-    fn unlock_stop(&self) -> Result<(), gst::ErrorMessage> {
-        if let Some(canceller) = &*self.canceller.lock().unwrap() {
-            canceller.reset();
-        }
-        Ok(())
-    }
-
-    /// Caps come from the writer, whenever it says so.
-    fn negotiate(&self) -> Result<(), gst::LoggableError> {
-        Ok(())
-    }
-
-    /// Memory comes from the writer too; all there is to know is whether downstream understands strides.
-    fn decide_allocation(
-        &self,
-        query: &mut gst::query::Allocation,
-    ) -> Result<(), gst::LoggableError> {
-        let takes = query.find_allocation_meta::<VideoMeta>().is_some();
-        self.peer_takes_video_meta.store(takes, Ordering::Release);
-        while query.allocation_pools().next().is_some() {
-            query.remove_nth_allocation_pool(0);
-        }
-        Ok(())
-    }
-
-    fn query(&self, query: &mut gst::QueryRef) -> bool {
-        if let gst::QueryViewMut::Latency(q) = query.view_mut()
-            && self.obj().is_live()
-        {
-            let shared = *self.shared.lock().unwrap();
-            let settings = self.settings.lock().unwrap();
-            let frames = match settings.policy {
-                Policy::EveryFrame => settings.max_lag,
-                Policy::Newest => 1,
-            };
-            // What does not fit into a time is no limit.
-            let max = shared
-                .frame_duration
-                .and_then(|d| d.checked_mul(u64::from(frames)))
-                .and_then(|lag| lag.checked_add(shared.min_latency));
-            q.set(true, shared.min_latency, max);
-            return true;
-        }
-        if let gst::QueryViewMut::Position(q) = query.view_mut()
-            && q.format() == gst::Format::Time
-            && let position = self.position.load(Ordering::Relaxed)
-            && position != u64::MAX
-        {
-            q.set(gst::ClockTime::from_nseconds(position));
-            return true;
-        }
-        BaseSrcImplExt::parent_query(self, query)
-    }
-}
-
-impl PushSrcImpl for ShmRingSrc {
-    fn create(
-        &self,
-        _buffer: Option<&mut gst::BufferRef>,
-    ) -> Result<CreateSuccess, gst::FlowError> {
-        let mut state = self
-            .state
-            .lock()
-            .unwrap()
-            .take()
-            .ok_or(gst::FlowError::Flushing)?;
-        let result = self.flow(&mut state);
-        *self.state.lock().unwrap() = Some(state);
-        result.map(CreateSuccess::NewBuffer)
     }
 }

@@ -14,7 +14,10 @@ mod frame;
 mod imp;
 mod memory;
 mod settings;
+mod stamps;
 mod stats;
+
+pub(crate) use imp::ShmRingSrc as SrcImp;
 
 use gst::glib;
 use gst::prelude::*;
@@ -65,7 +68,7 @@ pub enum Reconnect {
 glib::wrapper! {
     /// The element `shmringsrc`.
     pub struct ShmRingSrc(ObjectSubclass<imp::ShmRingSrc>)
-        @extends gst_base::PushSrc, gst_base::BaseSrc, gst::Element, gst::Object;
+        @extends gst::Element, gst::Object;
 }
 
 /// Registers the element.

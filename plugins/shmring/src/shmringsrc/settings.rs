@@ -18,6 +18,7 @@ pub(super) struct Settings {
     pub max_lease: u32,
     pub reconnect: Reconnect,
     pub early_wake: bool,
+    pub num_buffers: i32,
 }
 
 impl Default for Settings {
@@ -31,6 +32,7 @@ impl Default for Settings {
             max_lease: 0,
             reconnect: Reconnect::default(),
             early_wake: true,
+            num_buffers: -1,
         }
     }
 }
@@ -55,6 +57,7 @@ impl Settings {
             "max-lease" => self.max_lease = value.get().expect("type checked"),
             "reconnect" => self.reconnect = value.get().expect("type checked"),
             "early-wake" => self.early_wake = value.get().expect("type checked"),
+            "num-buffers" => self.num_buffers = value.get().expect("type checked"),
             _ => unreachable!("property {name} is not writable"),
         }
     }
@@ -69,6 +72,7 @@ impl Settings {
             "max-lease" => self.max_lease.to_value(),
             "reconnect" => self.reconnect.to_value(),
             "early-wake" => self.early_wake.to_value(),
+            "num-buffers" => self.num_buffers.to_value(),
             _ => unreachable!("unknown property {name}"),
         }
     }
@@ -126,6 +130,19 @@ pub(super) static PROPERTIES: LazyLock<Vec<glib::ParamSpec>> = LazyLock::new(|| 
             .blurb("Wake up already when upstream of the writer has written a frame, and wait awake, at most 60 us, until it is published: less latency, about as much processor time. Gives it up for a while where it leads to nothing")
             .default_value(d.early_wake)
             .mutable_ready()
+            .build(),
+        glib::ParamSpecInt::builder("num-buffers")
+            .nick("Number of buffers")
+            .blurb("Buffers to push before the end of the stream; -1: no end")
+            .minimum(-1)
+            .default_value(d.num_buffers)
+            .mutable_ready()
+            .build(),
+        glib::ParamSpecBoolean::builder("do-timestamp")
+            .nick("Do timestamp")
+            .blurb("Stamp frames that the writer sends without a timestamp with the current time")
+            .default_value(false)
+            .mutable_playing()
             .build(),
         glib::ParamSpecUInt::builder("stats-interval")
             .nick("Interval of statistics")

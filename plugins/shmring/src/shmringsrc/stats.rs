@@ -10,6 +10,8 @@ pub(super) struct Shared {
     pub stats: ReaderStats,
     pub repacked: u64,
     pub metas_invalid: u64,
+    /// Frames from before the start that a newer one replaced.
+    pub before_start: u64,
     pub connected: bool,
     pub min_latency: gst::ClockTime,
     pub frame_duration: Option<gst::ClockTime>,
@@ -26,6 +28,7 @@ impl ShmRingSrc {
             .field("repacked", shared.repacked)
             .field("invalid", s.invalid)
             .field("metas-invalid", shared.metas_invalid)
+            .field("before-start", shared.before_start)
             .field("age", s.age_ns)
             .field("max-age", s.max_age_ns)
             .field("connections", s.connections)

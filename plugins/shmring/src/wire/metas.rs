@@ -213,8 +213,10 @@ fn add_video(from: &mut Get, buffer: &mut gst::BufferRef) -> Result<(), WireErro
         *v = from.u32()?;
     }
     let n = usize::from(from.u8()?);
-    let finfo = gst_video::VideoFormatInfo::from_format(format);
-    if n != finfo.n_planes() as usize {
+    let usual = VideoInfo::builder(format, width, height)
+        .build()
+        .map_err(|_| WireError::Value)?;
+    if n != usual.n_planes() as usize {
         return Err(WireError::Value);
     }
     let (mut offsets, mut strides) = (
@@ -224,14 +226,7 @@ fn add_video(from: &mut Get, buffer: &mut gst::BufferRef) -> Result<(), WireErro
     for plane in 0..n {
         offsets[plane] = usize::try_from(from.u64()?).map_err(|_| WireError::Plane)?;
         strides[plane] = from.i32()?;
-        check_plane(
-            &finfo,
-            plane,
-            (width, height),
-            offsets[plane],
-            strides[plane],
-            buffer.size(),
-        )?;
+        check_plane(&usual, plane, offsets[plane], strides[plane], buffer.size())?;
     }
     let mut meta = VideoMeta::add_full(
         buffer,
@@ -265,40 +260,37 @@ fn add_video(from: &mut Get, buffer: &mut gst::BufferRef) -> Result<(), WireErro
     Ok(())
 }
 
-/// A plane's last byte must lie inside the buffer: whoever maps the frame trusts offset and stride.
+/// A plane's last byte must lie inside the buffer: whoever maps the frame trusts offset and stride. The length of a row
+/// follows from the caps' layout, never from the stride, which is what has to be checked.
 fn check_plane(
-    finfo: &gst_video::VideoFormatInfo,
+    usual: &VideoInfo,
     plane: usize,
-    (width, height): (u32, u32),
     offset: usize,
     stride: i32,
     size: usize,
 ) -> Result<(), WireError> {
-    let stride = u64::try_from(stride).map_err(|_| WireError::Plane)?;
-    if finfo.has_palette() && plane == 1 {
-        return if offset.checked_add(1024).is_some_and(|end| end <= size) {
-            Ok(())
-        } else {
-            Err(WireError::Plane)
-        };
-    }
+    let finfo = usual.format_info();
     let component = finfo.plane().iter().position(|p| *p as usize == plane);
-    let (rows, row_bytes) = match component {
-        // The stride of a tiled format counts tiles: only the start can be told.
-        None => (1, 0),
-        Some(_) if finfo.tile_mode() != gst_video::VideoTileMode::Unknown => (1, 0),
-        Some(c) => {
-            let scale = |v: u32, sub: u32| u64::from(v.div_ceil(1 << sub));
-            let rows = scale(height, finfo.h_sub()[c]);
-            let pixel = finfo.pixel_stride()[c].unsigned_abs();
-            // Several pixels share bytes in the complex formats: there a row is what the stride says.
-            let row = if finfo.is_complex() || pixel == 0 {
-                stride
-            } else {
-                scale(width, finfo.w_sub()[c]) * u64::from(pixel)
-            };
-            (rows, row)
-        }
+    let stated = (usual.offset()[plane], usual.stride()[plane]);
+    let tiled = finfo.tile_mode() != gst_video::VideoTileMode::Unknown;
+    if finfo.has_palette() && plane == 1 {
+        let fits = offset.checked_add(1024).is_some_and(|end| end <= size);
+        return if fits { Ok(()) } else { Err(WireError::Plane) };
+    }
+    let Some(c) = component.filter(|_| !tiled) else {
+        // Strides of tiled formats count tiles: only the usual layout is known to fit.
+        let fits = (offset, stride) == stated && usual.size() <= size;
+        return if fits { Ok(()) } else { Err(WireError::Plane) };
+    };
+    let stride = u64::try_from(stride).map_err(|_| WireError::Plane)?;
+    let scale = |v: u32, sub: u32| u64::from(v.div_ceil(1 << sub));
+    let rows = scale(usual.height(), finfo.h_sub()[c]);
+    let pixel = finfo.pixel_stride()[c].unsigned_abs();
+    // Several pixels share bytes in the complex formats: there a row is as long as in the usual layout.
+    let row_bytes = if finfo.is_complex() || pixel == 0 {
+        u64::try_from(stated.1).map_err(|_| WireError::Plane)?
+    } else {
+        scale(usual.width(), finfo.w_sub()[c]) * u64::from(pixel)
     };
     if row_bytes > stride {
         return Err(WireError::Plane);

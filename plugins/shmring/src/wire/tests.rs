@@ -150,6 +150,55 @@ fn a_plane_outside_the_frame_is_refused() {
 }
 
 #[test]
+fn layouts_that_cannot_be_computed_are_refused_where_they_differ_from_the_usual_one() {
+    init();
+    let mut tried = 0;
+    for format in VideoFormat::iter_raw() {
+        let Ok(info) = VideoInfo::builder(format, 1280, 64).build() else {
+            continue;
+        };
+        let finfo = info.format_info();
+        let tiled = finfo.tile_mode() != gst_video::VideoTileMode::Unknown;
+        if !tiled && !finfo.is_complex() {
+            continue;
+        }
+        let n = info.n_planes() as usize;
+        let lies: [(usize, i32); 4] = [
+            (0, i32::MAX),
+            (0, 1),
+            (info.size() - 64, 1),
+            (info.size() - 1, info.stride()[0]),
+        ];
+        for (offset, stride) in lies {
+            let mut offsets = info.offset().to_vec();
+            let mut strides = info.stride().to_vec();
+            (offsets[0], strides[0]) = (offset, stride);
+            let mut buffer = gst::Buffer::with_size(info.size()).unwrap();
+            let added = VideoMeta::add_full(
+                buffer.make_mut(),
+                VideoFrameFlags::empty(),
+                format,
+                1280,
+                64,
+                &offsets[..n],
+                &strides[..n],
+            );
+            if added.is_err() {
+                continue;
+            }
+            drop(added);
+            tried += 1;
+            let mut block = Vec::new();
+            let (flags, _) = encode(&mut block, &buffer, Some(&info));
+            let mut out = gst::Buffer::with_size(info.size()).unwrap();
+            let read = apply(flags, &block, out.make_mut(), Some(&info));
+            assert_eq!(read, Err(WireError::Plane), "{format} {offset} {stride}");
+        }
+    }
+    assert!(tried > 20, "{tried} lies were tried");
+}
+
+#[test]
 fn detections_keep_every_bit() {
     init();
     let mut buffer = gst::Buffer::with_size(64).unwrap();

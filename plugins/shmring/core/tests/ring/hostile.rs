@@ -241,7 +241,7 @@ fn impostor(
 
 fn memory(len: u64, seals: SealFlags) -> OwnedFd {
     let fd = rustix::fs::memfd_create("x", MemfdFlags::ALLOW_SEALING).expect("memfd");
-    rustix::fs::ftruncate(&fd, len).expect("size");
+    rustix::fs::fallocate(&fd, rustix::fs::FallocateFlags::empty(), 0, len).expect("size");
     rustix::fs::fcntl_add_seals(&fd, seals).expect("seals");
     fd
 }
@@ -281,11 +281,15 @@ fn a_reader_refuses_a_writer_whose_ring_is_not_safe() {
             .to_string()
     };
     let tiny = memory(64, sealed);
+    let sparse = rustix::fs::memfd_create("x", MemfdFlags::ALLOW_SEALING).expect("memfd");
+    rustix::fs::ftruncate(&sparse, len).expect("size");
+    rustix::fs::fcntl_add_seals(&sparse, sealed).expect("seals");
     for (fds, reason) in [
         (&[&open, &control][..], "not sealed"),
         (&[&good, &open], "not sealed"),
         (&[&short, &control], "shorter"),
         (&[&good, &tiny], "shorter"),
+        (&[&sparse, &control], "has not been reserved"),
         (&[&good], "missing"),
         (&[], "missing"),
         // All in order but the memory, whose head is zeros.
@@ -386,4 +390,67 @@ fn a_reader_survives_a_writer_that_fills_its_ring_with_noise() {
         }
     }
     assert!(events > 0, "the noise was never near enough to sense");
+}
+
+#[test]
+fn a_ring_whose_head_is_nonsense_costs_no_time_and_its_end_is_noticed() {
+    // Offset and value of a word of the head: a state that does not exist; stream information that is not there.
+    for (at, value) in [(104, 3_u64), (96, 5)] {
+        let place = place();
+        let geometry = shmring_core::Geometry::new(4, 4096, 64, 64).expect("geometry");
+        let welcome = wire::Welcome {
+            magic: MAGIC,
+            protocol: shmring_core::PROTOCOL,
+            status: wire::ACCEPTED,
+            instance: 1,
+            generation: 1,
+            base: 0,
+            slot_bytes: 4096,
+            slots: 4,
+            info_bytes: 64,
+            stream_bytes: 64,
+            granted: 1,
+            granted_all: 1,
+            readers: 1,
+            named: 0,
+            spare: 0,
+        };
+        let sealed = SealFlags::SHRINK | SealFlags::GROW;
+        let ring = memory(geometry.total_bytes(), sealed);
+        let control = memory(4096, sealed);
+        let mut head = vec![0; 112];
+        head[..8].copy_from_slice(&MAGIC.to_ne_bytes());
+        head[8..12].copy_from_slice(&shmring_core::PROTOCOL.to_ne_bytes());
+        head[12..16].copy_from_slice(&4_u32.to_ne_bytes());
+        head[16..24].copy_from_slice(&4096_u64.to_ne_bytes());
+        head[32..40].copy_from_slice(&1_u64.to_ne_bytes());
+        head[at..at + 8].copy_from_slice(&value.to_ne_bytes());
+        rustix::io::pwrite(&ring, &head, 0).expect("head");
+        let connect = || {
+            let mut reader = Reader::connect(&place.socket, ReaderOptions::default())?;
+            let before = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+            let limit = std::time::Duration::from_millis(300);
+            assert!(reader.next(Some(limit)).is_err(), "there is nothing");
+            let after = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+            let used = (after.tv_sec - before.tv_sec) * 1000
+                + (after.tv_nsec - before.tv_nsec) / 1_000_000;
+            assert!(used < 100, "{used} ms of processor time in 300 ms");
+            Ok(reader)
+        };
+        let fds = [&ring, &control];
+        let mut reader =
+            impostor(&place.socket, welcome.as_bytes(), &fds, connect).expect("reader");
+        assert!(matches!(reader.next(Some(LONG)), Ok(Event::WriterGone)));
+    }
+}
+
+#[test]
+fn a_path_that_is_not_a_socket_is_refused() {
+    let place = place();
+    std::fs::write(&place.socket, "x").expect("a file");
+    let error = Reader::connect(&place.socket, ReaderOptions::default()).err();
+    assert!(
+        matches!(error, Some(ConnectError::NotASocket(_))),
+        "{error:?}"
+    );
 }
