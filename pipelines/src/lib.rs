@@ -6,6 +6,7 @@
 pub mod analysis;
 pub mod camera;
 pub mod capture;
+pub mod encode;
 pub mod fault;
 pub mod gst;
 pub mod libcamera;

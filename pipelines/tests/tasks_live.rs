@@ -7,11 +7,13 @@ use std::time::Duration;
 
 use gst::prelude::*;
 use task_camera::{Camera, Log, PATIENCE, decode, folder};
-use watchpost_pipelines::camera::{LiveConfig, VideoConfig};
+use watchpost_pipelines::camera::LiveConfig;
+use watchpost_pipelines::capture::StreamId;
+use watchpost_pipelines::encode::{EncodedStream, EncoderSetup, Start};
 use watchpost_pipelines::tasks::task::{SeriesKind, SeriesParameters, VideoParameters};
 use watchpost_pipelines::tasks::{
-    EncoderSetup, LiveSetup, LiveTask, PhotoSetup, PhotoTask, RawSetup, SeriesSetup, SeriesTask,
-    Size, Stream, Transform, VideoSetup, VideoTask,
+    LiveSetup, LiveTask, PhotoSetup, PhotoTask, RawSetup, SeriesSetup, SeriesTask, Size, Stream,
+    Transform, VideoSetup, VideoTask,
 };
 
 fn camera(pattern: &str) -> Camera {
@@ -168,7 +170,11 @@ fn a_slow_task_and_a_failing_one_leave_the_others_alone() {
             .unwrap()
             .downcast::<gst_app::AppSrc>()
             .unwrap();
-        let link = taps.main.connect(&pipeline, &source, frames).unwrap();
+        let link = taps
+            .get(StreamId::Main)
+            .unwrap()
+            .connect(&pipeline, &source, frames)
+            .unwrap();
         pipeline.set_state(gst::State::Playing).unwrap();
         (pipeline, link)
     };
@@ -235,19 +241,19 @@ fn all_tasks_run_beside_each_other_on_one_camera() {
     let [live_log, video_log, series_log, photo_log] = &logs;
     let live = LiveTask::start(live_setup.clone(), Some(&taps), live_log.events()).unwrap();
     let viewer = Viewer::connect(&live_setup.socket);
-    let encoder = EncoderSetup {
-        config: VideoConfig::default(),
-        ..EncoderSetup::default()
-    };
+    let stream =
+        EncodedStream::start(&taps, &EncoderSetup::default(), &video_log.events()).unwrap();
     let video = VideoSetup {
         folder: folder(root.path()),
-        encoder,
+        fragment: Duration::from_secs(1),
+        start: Start::Next,
+        description: serde_json::Value::Null,
     };
     let parameters = VideoParameters {
         duration: Some(2.0),
         ..VideoParameters::default()
     };
-    let _video = VideoTask::start(&taps, video, &parameters, None, video_log.events()).unwrap();
+    let _video = VideoTask::start(stream, video, &parameters, video_log.events()).unwrap();
     let series = SeriesParameters {
         name: None,
         kind: SeriesKind::Jpg,

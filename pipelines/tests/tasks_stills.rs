@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use gst::prelude::*;
 use task_camera::{Camera, Log, PATIENCE, decode, folder, tree, wait_until};
+use watchpost_pipelines::capture::StreamId;
 use watchpost_pipelines::tasks::task::{SeriesKind, SeriesParameters};
 use watchpost_pipelines::tasks::{
     MediaFile, MediaFolder, PhotoSetup, PhotoTask, RawPhotoTask, RawSetup, SeriesPosition,
@@ -183,13 +184,9 @@ fn sensor(caps: &str, bytes_per_row: u32, height: u32) -> (gst::Pipeline, Taps) 
     bin.link(&sink).unwrap();
     pipeline.set_state(gst::State::Playing).unwrap();
     wait_until("a frame", || tap.caps().is_some());
-    let taps = Taps {
-        main: tap.clone(),
-        lores: None,
-        raw: Some(tap),
-        encoded: None,
-        description: serde_json::Value::Null,
-    };
+    let mut taps = Taps::new(serde_json::Value::Null);
+    taps.insert(StreamId::Main, tap.clone());
+    taps.insert(StreamId::Raw, tap);
     (pipeline, taps)
 }
 

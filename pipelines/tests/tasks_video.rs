@@ -9,9 +9,10 @@ use std::time::Duration;
 use gst::prelude::*;
 use task_camera::{Camera, Decoded, Log, decode, folder, wait_until};
 use watchpost_pipelines::camera::VideoConfig;
+use watchpost_pipelines::encode::{EncodedStream, EncoderSetup, Start};
 use watchpost_pipelines::tasks::task::VideoParameters;
 use watchpost_pipelines::tasks::{
-    EncoderSetup, MediaFile, MediaFolder, PreRecorder, Size, Task, TaskEvent, VideoSetup, VideoTask,
+    MediaFile, MediaFolder, Size, Task, TaskEvent, VideoSetup, VideoTask,
 };
 
 const RAW: &str = "videotestsrc is-live=true pattern=ball ! \
@@ -23,14 +24,24 @@ const ENCODED: &str = "videotestsrc is-live=true pattern=ball ! \
 fn setup(root: &Path) -> VideoSetup {
     VideoSetup {
         folder: folder(root),
-        encoder: EncoderSetup {
-            config: VideoConfig {
-                fragment: 0.5,
-                ..VideoConfig::default()
-            },
-            ..EncoderSetup::default()
-        },
+        fragment: Duration::from_millis(500),
+        start: Start::Next,
+        description: serde_json::json!({"test": true}),
     }
+}
+
+/// The stream of a camera's main pictures.
+fn stream(camera: &Camera, log: &Log) -> EncodedStream {
+    encoded(camera, &VideoConfig::default(), None, log)
+}
+
+fn encoded(camera: &Camera, config: &VideoConfig, size: Option<Size>, log: &Log) -> EncodedStream {
+    let setup = EncoderSetup {
+        config: config.clone(),
+        size,
+        ..EncoderSetup::default()
+    };
+    EncodedStream::start(&camera.taps(), &setup, &log.events()).unwrap()
 }
 
 fn lasting(seconds: f64) -> VideoParameters {
@@ -74,12 +85,13 @@ fn a_recording_of_raw_pictures_lasts_as_long_as_asked_and_has_a_thumbnail() {
     let root = tempfile::tempdir().unwrap();
     let camera = Camera::start(RAW);
     let log = Log::new();
-    let mut setup = setup(root.path());
-    setup.encoder.size = Some(Size {
+    let size = Size {
         width: 160,
         height: 121,
-    });
-    let _task = VideoTask::start(&camera.taps(), setup, &lasting(2.0), None, log.events()).unwrap();
+    };
+    let stream = encoded(&camera, &VideoConfig::default(), Some(size), &log);
+    let setup = setup(root.path());
+    let _task = VideoTask::start(stream, setup, &lasting(2.0), log.events()).unwrap();
     let file = log.file();
     log.ended();
     let warnings = log.warnings();
@@ -102,7 +114,7 @@ fn a_recording_of_raw_pictures_lasts_as_long_as_asked_and_has_a_thumbnail() {
 
 #[test]
 fn what_the_camera_encoded_is_recorded_as_it_is_from_a_key_frame_on() {
-    records_as_it_is(ENCODED, "avc1");
+    records_as_it_is(ENCODED, "avc3");
 }
 
 #[test]
@@ -114,7 +126,7 @@ fn h265_is_recorded_as_it_is_too() {
     }
     let encoder = "x265enc tune=zerolatency speed-preset=ultrafast key-int-max=15";
     let line = RAW.replace("width=320,height=240", "width=160,height=120");
-    records_as_it_is(&format!("{line} ! {encoder}"), "hvc1");
+    records_as_it_is(&format!("{line} ! {encoder}"), "hev1");
 }
 
 fn records_as_it_is(line: &str, codec: &str) {
@@ -122,10 +134,9 @@ fn records_as_it_is(line: &str, codec: &str) {
     let camera = Camera::start(line);
     let log = Log::new();
     let task = VideoTask::start(
-        &camera.taps(),
+        stream(&camera, &log),
         setup(root.path()),
         &VideoParameters::default(),
-        None,
         log.events(),
     )
     .unwrap();
@@ -144,35 +155,28 @@ fn records_as_it_is(line: &str, codec: &str) {
 fn a_recording_begins_before_it_was_asked_for() {
     let root = tempfile::tempdir().unwrap();
     let camera = Camera::start(ENCODED);
-    let mut setup = setup(root.path());
-    setup.encoder.config.pre_record = 1.0;
-    let buffer_log = Log::new();
-    let buffer = PreRecorder::start(&camera.taps(), &setup.encoder, buffer_log.events()).unwrap();
-    wait_until("the buffer is full", || {
-        buffer.held() >= Duration::from_secs(1)
-    });
+    let config = VideoConfig {
+        pre_record: 1.0,
+        ..VideoConfig::default()
+    };
     let log = Log::new();
-    let _task = VideoTask::start(
-        &camera.taps(),
-        setup,
-        &lasting(0.5),
-        Some(&buffer),
-        log.events(),
-    )
-    .unwrap();
+    let stream = encoded(&camera, &config, None, &log);
+    wait_until("the history is long enough", || {
+        stream.covers() >= Duration::from_secs(1)
+    });
+    let setup = VideoSetup {
+        start: Start::OldestKey,
+        ..setup(root.path())
+    };
+    let _task = VideoTask::start(stream.clone(), setup, &lasting(0.5), log.events()).unwrap();
     let file = log.file();
     log.ended();
     // A group of pictures lasts half a second here.
     let film = check(root.path(), &file);
     let lasts = film.times.last().unwrap();
     assert!((1.3..2.2).contains(lasts), "{lasts}");
-    assert!(
-        buffer.held() < Duration::from_secs(2),
-        "{:?}",
-        buffer.held()
-    );
-    buffer.stop();
-    buffer_log.ended();
+    let covers = stream.covers();
+    assert!(covers < Duration::from_secs(2), "{covers:?}");
 }
 
 #[test]
@@ -181,10 +185,9 @@ fn the_end_of_the_camera_ends_the_recording_and_the_file_is_whole() {
     let camera = Camera::start(RAW);
     let log = Log::new();
     let _task = VideoTask::start(
-        &camera.taps(),
+        stream(&camera, &log),
         setup(root.path()),
         &VideoParameters::default(),
-        None,
         log.events(),
     )
     .unwrap();
@@ -205,10 +208,9 @@ fn a_new_format_begins_a_new_file() {
     let camera = Camera::start(line);
     let log = Log::new();
     let task = VideoTask::start(
-        &camera.taps(),
+        stream(&camera, &log),
         setup(root.path()),
         &VideoParameters::default(),
-        None,
         log.events(),
     )
     .unwrap();
@@ -238,6 +240,42 @@ fn a_new_format_begins_a_new_file() {
     assert_eq!((first.width, second.width), (320, 160));
     check(root.path(), &first);
     check(root.path(), &second);
+}
+
+#[test]
+fn other_parameter_sets_of_the_same_size_go_on_in_the_same_file() {
+    let root = tempfile::tempdir().unwrap();
+    // The second half has other parameter sets: another entropy coding and profile.
+    let part = |cabac| {
+        format!(
+            "videotestsrc num-buffers=60 pattern=ball ! video/x-raw,format=I420,width=320,height=240,framerate=30/1 ! \
+             x264enc tune=zerolatency speed-preset=ultrafast key-int-max=15 {cabac}"
+        )
+    };
+    let (first, second) = (part("cabac=false"), part("cabac=true dct8x8=true"));
+    let camera = Camera::start(&format!("{first} ! c. {second} ! c. concat name=c"));
+    let log = Log::new();
+    let config = VideoConfig {
+        pre_record: 8.0,
+        ..VideoConfig::default()
+    };
+    let stream = encoded(&camera, &config, None, &log);
+    let setup = VideoSetup {
+        start: Start::OldestKey,
+        ..setup(root.path())
+    };
+    let lasts = VideoParameters::default();
+    let _task = VideoTask::start(stream.clone(), setup, &lasts, log.events()).unwrap();
+    let reason = log.failed();
+    assert!(reason.contains("stream has ended"), "{reason}");
+    let [file] = &log.all_files()[..] else {
+        panic!("more than one file: {log:?}")
+    };
+    let film = check(root.path(), file);
+    assert!(film.times.len() > 75, "both halves: {film:?}");
+    let covers = stream.covers();
+    assert!(covers > Duration::from_millis(2_500), "{covers:?}");
+    assert_eq!(stream.status().version, 1);
 }
 
 /// A small disk, or none where this user may not mount one.
@@ -272,16 +310,13 @@ fn a_full_disk_ends_the_recording_and_what_is_there_plays() {
     };
     let camera = Camera::start(&RAW.replace("ball", "snow"));
     let log = Log::new();
-    let mut setup = setup(disk.0.path());
-    setup.encoder.config.bitrate = Some(4000);
-    let _task = VideoTask::start(
-        &camera.taps(),
-        setup,
-        &VideoParameters::default(),
-        None,
-        log.events(),
-    )
-    .unwrap();
+    let config = VideoConfig {
+        bitrate: Some(4000),
+        ..VideoConfig::default()
+    };
+    let stream = encoded(&camera, &config, None, &log);
+    let setup = setup(disk.0.path());
+    let _task = VideoTask::start(stream, setup, &VideoParameters::default(), log.events()).unwrap();
     let reason = log.failed();
     assert!(reason.contains("No space left"), "{reason}");
     assert!(reason.contains("make room"), "{reason}");
@@ -301,10 +336,9 @@ fn a_process_that_records() {
     let camera = Camera::start(RAW);
     let log = Log::new();
     let _task = VideoTask::start(
-        &camera.taps(),
+        stream(&camera, &log),
         setup(Path::new(&root)),
         &VideoParameters::default(),
-        None,
         log.events(),
     )
     .unwrap();

@@ -333,9 +333,8 @@ impl Worker {
                 self.tasks.end(task, Err(reason));
             }
         }
-        if let Some(taps) = Self::taps_of(self.running.as_ref(), &self.feeds, Task::Video) {
-            self.tasks.pre_record(&taps);
-        }
+        let taps = Self::taps_of(self.running.as_ref(), &self.feeds, Task::Video);
+        self.tasks.keep_encoded(taps.as_ref());
     }
 
     fn task_ended(&mut self, task: Task, result: Result<(), String>) {

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::mpsc::{Receiver, TryRecvError, channel};
 use std::time::{Duration, Instant};
 use watchpost_pipelines::camera::{CameraConfig, Role, Source};
-use watchpost_pipelines::capture::{self, Capture, CaptureEvent, Setup};
+use watchpost_pipelines::capture::{self, Capture, CaptureEvent, Setup, StreamId};
 use watchpost_pipelines::fault::{Fault, FaultKind};
 use watchpost_pipelines::secret::hide;
 use watchpost_pipelines::spec::CaptureSpec;
@@ -152,9 +152,11 @@ impl Feeds {
         let feed = self.feeds.get(&self.of(task)?)?;
         let taps = feed.capture.as_ref().map(|(capture, _)| capture.taps());
         Some(taps.filter(|taps| {
-            let of_pictures = taps.main.has_frames();
-            let of_camera = taps.encoded.as_ref().is_some_and(|tap| tap.has_frames());
-            of_pictures || (task == Task::Video && of_camera)
+            let needed = match task {
+                Task::Video => &[StreamId::Main, StreamId::Encoded][..],
+                _ => &[StreamId::Main],
+            };
+            needed.iter().any(|id| taps.has_frames(*id))
         }))
     }
 
@@ -192,7 +194,7 @@ impl Feeds {
                 // Recordings take what the camera encoded; nobody else looks.
                 capture.decode(pictures);
                 let taps = capture.taps();
-                if taps.main.has_frames() || taps.encoded.is_some_and(|tap| tap.has_frames()) {
+                if taps.has_frames(StreamId::Main) || taps.has_frames(StreamId::Encoded) {
                     feed.failure = None;
                 }
                 let mut failure = None;

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use watchpost_pipelines::camera::{CameraConfig, Source};
-use watchpost_pipelines::capture::{Capture, CaptureEvent};
+use watchpost_pipelines::capture::{Capture, CaptureEvent, StreamId};
 use watchpost_pipelines::fault::{Fault, FaultKind};
 use watchpost_pipelines::spec::CaptureSpec;
 use watchpost_pipelines::tasks::Taps;
@@ -130,7 +130,7 @@ impl Running {
     /// Where tasks take frames, once there are any.
     pub fn taps(&self) -> Option<Taps> {
         let taps = self.capture.taps();
-        taps.main.has_frames().then_some(taps)
+        taps.has_frames(StreamId::Main).then_some(taps)
     }
 
     /// Until figures are due.

@@ -11,10 +11,11 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 use watchpost_pipelines::camera::{CameraConfig, Source};
+use watchpost_pipelines::encode::{EncodedStream, EncoderSetup, OnDemand, Start};
 use watchpost_pipelines::tasks::{
-    EncoderSetup, Events, LiveSetup, LiveTask, MediaFolder, Parameters, PhotoSetup, PhotoTask,
-    PreRecorder, Profile, RawPhotoTask, RawSetup, SeriesSetup, SeriesTask, Stream, Taps, Task,
-    TaskEvent, TaskState, TaskStatus, VideoSetup, VideoTask, photo,
+    Events, LiveSetup, LiveTask, MediaFolder, Parameters, PhotoSetup, PhotoTask, Profile,
+    RawPhotoTask, RawSetup, SeriesSetup, SeriesTask, Stream, Taps, Task, TaskEvent, TaskState,
+    TaskStatus, VideoSetup, VideoTask, photo,
 };
 
 /// A task at work. Letting go of one ends it, but for photos, which end by themselves.
@@ -70,7 +71,8 @@ pub struct Tasks {
     live_socket: PathBuf,
     folder: MediaFolder,
     entries: BTreeMap<Task, Entry>,
-    pre_recorder: Option<PreRecorder>,
+    /// The stream that recordings and their pre-roll share.
+    encoded: OnDemand,
     next_run: u64,
     /// What becomes of tasks is not told any more.
     quiet: bool,
@@ -93,7 +95,7 @@ impl Tasks {
             live_socket,
             folder,
             entries: BTreeMap::new(),
-            pre_recorder: None,
+            encoded: OnDemand::default(),
             next_run: 0,
             quiet: false,
             news,
@@ -166,14 +168,27 @@ impl Tasks {
                     .map(Work::Series)
             }
             Parameters::Video(video) => {
+                let config = &self.camera.tasks.video;
                 let setup = VideoSetup {
                     folder: self.folder.clone(),
-                    encoder: self.encoder_setup(),
+                    fragment: Duration::from_secs_f64(config.fragment),
+                    start: match config.pre_record > 0.0 {
+                        true => Start::OldestKey,
+                        false => Start::Next,
+                    },
+                    description: taps.description.clone(),
                 };
                 let mut video = video.clone();
                 video.duration = video.until.map(|until| (until - now()).max(0.1));
-                let before = self.pre_recorder.as_ref().filter(|_| !exclusive);
-                VideoTask::start(taps, setup, &video, before, events).map(Work::Video)
+                let encoder = self.encoder_setup();
+                // A recording that has the camera to itself has its own stream of it.
+                let stream = match exclusive {
+                    true => EncodedStream::start(taps, &encoder, &events),
+                    false => self.encoded.get(taps, &encoder, &events, Instant::now()),
+                };
+                stream
+                    .and_then(|stream| VideoTask::start(stream, setup, &video, events))
+                    .map(Work::Video)
             }
             Parameters::Detect(_) => Err("detection is not a task of the capture worker".into()),
         }?;
@@ -264,7 +279,7 @@ impl Tasks {
     pub fn stop_all(&mut self) {
         // Nobody asked them to end: the next worker goes on with them.
         self.quiet = true;
-        self.pre_recorder = None;
+        self.encoded.stop();
         for task in Task::ALL {
             self.stop(task);
         }
@@ -335,25 +350,28 @@ impl Tasks {
         }
     }
 
-    /// The encoder that works before a recording is asked for.
-    pub fn pre_record(&mut self, taps: &Taps) {
-        if self.camera.tasks.video.pre_record <= 0.0 || self.pre_recorder.is_some() {
-            return;
+    /// Keeps the stream of recordings running where they begin before their start, and stops it when nothing has used
+    /// it for a while. `taps` is where a recording would take its pictures now.
+    pub fn keep_encoded(&mut self, taps: Option<&Taps>) {
+        let now = Instant::now();
+        let pre_record = self.camera.tasks.video.pre_record > 0.0;
+        if let Some(taps) = taps.filter(|_| pre_record && self.encoded.may_start(now)) {
+            let events: Events = Arc::new(|event| match event {
+                TaskEvent::Warning(text) => tracing::warn!("pre-recording: {text}"),
+                TaskEvent::Progress(text) => tracing::info!("pre-recording: {text}"),
+                _ => {}
+            });
+            let setup = self.encoder_setup();
+            if let Err(reason) = self.encoded.get(taps, &setup, &events, now) {
+                tracing::error!("pre-recording: {reason}");
+            }
         }
-        let events: Events = Arc::new(|event| match event {
-            TaskEvent::Warning(text) => tracing::warn!("pre-recording: {text}"),
-            TaskEvent::Failed(reason) => tracing::error!("pre-recording: {reason}"),
-            _ => {}
-        });
-        match PreRecorder::start(taps, &self.encoder_setup(), events) {
-            Ok(recorder) => self.pre_recorder = Some(recorder),
-            Err(reason) => tracing::error!("pre-recording: {reason}"),
-        }
+        self.encoded.release(pre_record, now);
     }
 
     /// Another task is to have the camera for itself: viewers see a notice, recordings end their file, series miss shots.
     pub fn detach(&mut self, but: Task) {
-        self.pre_recorder = None;
+        self.encoded.stop();
         for task in Task::ALL.into_iter().filter(|task| *task != but) {
             let Some(entry) = self.entries.get_mut(&task) else {
                 continue;

@@ -7,6 +7,7 @@
 mod detect;
 mod motion;
 mod objects;
+mod profile;
 mod source;
 mod tasks;
 
@@ -20,13 +21,13 @@ pub use detect::{DetectConfig, MaxFrames, StationaryConfig};
 pub use detection::{Area, Mask, Masks, ObjectFilter, Polygon, ZoneConfig};
 pub use motion::MotionConfig;
 pub use objects::ObjectsConfig;
+pub(crate) use profile::FRAME_DURATION;
+pub use profile::{ControlValue, Profile, Profiles, Size, Stream, Transform};
 pub use source::{
     Decoder, FileSource, LibcameraSource, Role, RtspSource, RtspTransport, Source, SourceEntry,
     TestSource, V4l2Source,
 };
 pub use tasks::{LiveConfig, PhotoConfig, TasksConfig, VideoConfig};
-
-use crate::tasks::Profiles;
 
 /// One camera: where its pictures come from and what is done with them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]

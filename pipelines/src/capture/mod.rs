@@ -14,8 +14,10 @@ mod decode;
 mod fault;
 mod rate;
 mod reach;
+mod rtp;
 mod setup;
 mod source;
+mod tap;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
@@ -28,12 +30,12 @@ pub use reach::why_not_connected;
 pub use setup::Setup;
 use source::Pace;
 pub use source::{check_source, split_credentials, split_port};
+pub use tap::{StreamId, Tap, TapLink, Taps};
 
-use crate::camera::{CameraConfig, Decoder, Source};
+use crate::camera::{CameraConfig, Decoder, Source, Stream};
 use crate::fault::{Fault, FaultKind};
 use crate::secret;
 use crate::spec::CaptureSpec;
-use crate::tasks::{Stream, Tap, Taps};
 
 /// A capture pipeline. Dropping it takes the pipeline down.
 pub struct Capture {
@@ -182,23 +184,22 @@ pub fn build_from(
     if source.repeat {
         repeat(&tee, &shared);
     }
-    let mut taps = Taps {
-        main: tap.clone(),
-        lores: None,
-        raw: (source.stream == Stream::Raw).then_some(tap),
-        encoded: None,
-        description: source.description,
-    };
+    let mut taps = Taps::new(source.description);
+    if source.stream == Stream::Raw {
+        taps.insert(StreamId::Raw, tap.clone());
+    }
+    taps.insert(StreamId::Main, tap);
     for (stream, element) in source.others {
         let (tap, sink) = Tap::new(&stream.to_string(), scarce);
         pipeline.add(&sink).map_err(internal)?;
         element.link(&sink).map_err(internal)?;
-        match stream {
-            // Detection looks at the small one.
-            Stream::Main => (taps.main, taps.lores) = (tap, Some(taps.main)),
-            Stream::Lores => taps.lores = Some(tap),
-            Stream::Raw => taps.raw = Some(tap),
+        // Detection uses the small stream; its tap was made first, as that of main.
+        if stream == Stream::Main
+            && let Some(small) = taps.get(StreamId::Main).cloned()
+        {
+            taps.insert(StreamId::Lores, small);
         }
+        taps.insert(stream.into(), tap);
     }
     follow(&source.output, &shared);
 
@@ -387,14 +388,32 @@ fn take(pad: &gst::Pad, caps: &gst::Caps, shared: &Weak<Shared>) {
     };
     if !is_video(caps) || shared.linked.swap(true, Ordering::SeqCst) {
         discard(pad);
-    } else if let Err(fault) = link(pad, caps, &shared, &pipeline, &tail) {
-        // `classify` makes the same kind of it again.
-        let error = match fault.kind {
-            FaultKind::Source => gst::StreamError::WrongType,
-            _ => gst::StreamError::CodecNotFound,
-        };
-        gst::element_error!(pipeline, error, ("{}", fault.reason));
+        return;
     }
+    if let Err(fault) = link(pad, caps, &shared, &pipeline, &tail) {
+        post(&pipeline, &fault);
+    } else if comes_by_rtsp(pad) {
+        let pipeline = pipeline.downgrade();
+        rtp::watch(pad, caps, move |fault| {
+            if let Some(pipeline) = pipeline.upgrade() {
+                post(&pipeline, &fault);
+            }
+        });
+    }
+}
+
+/// Puts a fault on the pipeline's bus; `classify` makes the same kind of it again.
+fn post(pipeline: &gst::Pipeline, fault: &Fault) {
+    let error = match fault.kind {
+        FaultKind::Source => gst::StreamError::WrongType,
+        _ => gst::StreamError::CodecNotFound,
+    };
+    gst::element_error!(pipeline, error, ("{}", fault.reason));
+}
+
+fn comes_by_rtsp(pad: &gst::Pad) -> bool {
+    let factory = pad.parent_element().and_then(|element| element.factory());
+    factory.is_some_and(|factory| factory.name() == "rtspsrc")
 }
 
 fn is_video(caps: &gst::Caps) -> bool {
@@ -506,11 +525,12 @@ impl Capture {
 
     /// Where tasks take their frames. What the camera encoded is among them once it has said what it sends.
     pub fn taps(&self) -> Taps {
+        let mut taps = self.taps.clone();
         let encoded = self.shared.encoded.lock().expect("no panic while held");
-        Taps {
-            encoded: encoded.clone(),
-            ..self.taps.clone()
+        if let Some(tap) = &*encoded {
+            taps.insert(StreamId::Encoded, tap.clone());
         }
+        taps
     }
 
     /// The decoder at work, by the name of its factory; `None` before the source said what it sends, and for a source

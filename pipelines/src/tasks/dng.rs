@@ -14,7 +14,7 @@ use tiff::{TiffError, TiffResult};
 
 use super::bayer::Bayer;
 use super::name::{date_of, since_epoch};
-use super::profile::Transform;
+use crate::camera::Transform;
 
 /// Sensors and their value for black, of 16 bits.
 const BLACK: [(&str, u16); 11] = [

@@ -14,11 +14,11 @@ use super::event::Events;
 use super::file::{FileError, MediaFolder, MediaName, PartFile, media_type};
 use super::mp4;
 use super::name::since_epoch;
-use super::packet::Packet;
 use super::photo::thumbnail;
 use super::pipe::{self, Running, element, internal, lock};
 use super::still::{self, Jpeg};
 use super::task::{MediaFile, Task};
+use crate::encode::Packet;
 
 /// Bytes that may wait for the disk.
 const WAITING: u64 = 64 << 20;
@@ -118,7 +118,7 @@ impl Film {
 
     /// Whether a picture can be part of it.
     pub fn takes(&self, packet: &Packet) -> bool {
-        self.first.goes_with(packet)
+        self.first.version == packet.version
     }
 
     /// Appends a picture; the first one has time 0.

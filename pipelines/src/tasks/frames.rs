@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use gst::prelude::*;
 
 use super::pipe::{Running, line};
-use super::tap::{Tap, TapLink};
+use crate::capture::{Tap, TapLink};
 
 /// A frame whose timestamp is further from the camera's clock than this has one that means nothing; its time then is
 /// when it came.

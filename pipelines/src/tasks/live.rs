@@ -17,11 +17,11 @@ use gst::prelude::*;
 
 use super::event::{Events, TaskEvent, Worker};
 use super::pipe::{Running, element, line, lock, reason, reason_of};
-use super::profile::{Size, Stream};
 use super::still::{self, Jpeg, scaled_caps};
-use super::tap::{TapLink, Taps};
 use crate::camera::LiveConfig;
+use crate::camera::{Size, Stream};
 use crate::capture::RateLimiter;
+use crate::capture::{TapLink, Taps};
 
 /// Pictures the ring has room for: each viewer reads one at a time, and reads the newest.
 const SLOTS: u32 = 8;

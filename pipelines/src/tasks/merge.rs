@@ -6,7 +6,7 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::profile::{ControlValue, FRAME_DURATION, Profile, Profiles, Size, Stream, Transform};
+use crate::camera::{ControlValue, FRAME_DURATION, Profile, Profiles, Size, Stream, Transform};
 
 /// A use of the camera: one of the four profiles, or detection, which reads a stream of them.
 #[derive(

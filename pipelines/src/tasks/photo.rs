@@ -6,10 +6,10 @@ use super::event::{Events, TaskEvent, Worker};
 use super::file::{MediaFolder, MediaName, media_type};
 use super::frames::{Frame, Frames};
 use super::name::since_epoch;
-use super::profile::{Size, Stream};
 use super::still;
-use super::tap::Taps;
 use super::task::{MediaFile, Task};
+use crate::camera::{Size, Stream};
+use crate::capture::Taps;
 
 /// From the request until it fails for want of a frame.
 pub const PATIENCE: Duration = Duration::from_secs(10);

@@ -5,8 +5,8 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::merge::{Conflict, Merged, MergedStream, Use, merge};
-use super::profile::{ControlValue, FRAME_DURATION, Profile, Profiles, Size, Stream};
 use crate::camera::{CameraConfig, LibcameraSource, Source, V4l2Source};
+use crate::camera::{ControlValue, FRAME_DURATION, Profile, Profiles, Size, Stream};
 
 /// What a camera runs with as long as no task has it to itself: as many uses as go together, so that none of them has to
 /// restart it.

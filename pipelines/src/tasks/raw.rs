@@ -11,10 +11,10 @@ use super::file::{MediaFolder, MediaName, PartFile, media_type};
 use super::frames::{Frame, Frames};
 use super::name::since_epoch;
 use super::photo::{thumbnail, wall_time};
-use super::profile::Transform;
 use super::still;
-use super::tap::Taps;
 use super::task::{MediaFile, Task};
+use crate::camera::Transform;
+use crate::capture::{StreamId, Taps};
 
 /// How long [`RawPhotoTask::stop`] waits at most.
 const STOP_PATIENCE: Duration = Duration::from_secs(3);
@@ -46,7 +46,10 @@ impl RawPhotoTask {
         let requested = Instant::now();
         let taps = taps.clone();
         let worker = Worker::spawn("raw-photo", events, move |_, events| {
-            let tap = taps.raw.as_ref().unwrap_or(&taps.main);
+            let tap = taps
+                .get(StreamId::Raw)
+                .or(taps.get(StreamId::Main))
+                .ok_or("the camera has no stream of pictures")?;
             let frame = {
                 let frames = Frames::connect(tap, 1)?;
                 frames.next_since(requested, requested + setup.patience)?

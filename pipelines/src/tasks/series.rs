@@ -11,11 +11,11 @@ use super::event::{Events, TaskEvent, Worker};
 use super::frames::{Frame, Frames, Next};
 use super::name::since_epoch;
 use super::photo::{self, PhotoSetup};
-use super::profile::Stream;
 use super::raw::{self, RawSetup};
 use super::schedule::{Schedule, Shot};
-use super::tap::Taps;
 use super::task::{SeriesKind, SeriesParameters, Task};
+use crate::camera::Stream;
+use crate::capture::{StreamId, Taps};
 
 /// Name of a series without one.
 const UNNAMED: &str = "series";
@@ -285,7 +285,7 @@ impl<'a> Series<'a> {
             .ok_or_else(|| format!("the camera has no stream {stream}"))?;
         let main = Frames::connect(main, 2)?;
         // Without a raw stream of its own the raw photo is the frame the jpg is made of.
-        let raw = match &taps.raw {
+        let raw = match taps.get(StreamId::Raw) {
             Some(raw) if self.with_raw => Some(Frames::connect(raw, 2)?),
             _ => None,
         };

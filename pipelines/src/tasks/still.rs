@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use gst::prelude::*;
 
 use super::pipe::{Running, element, internal, line, reason};
-use super::profile::Size;
+use crate::camera::Size;
 
 /// Width of thumbnails.
 const THUMBNAIL_WIDTH: u32 = 320;

@@ -1,22 +1,21 @@
 //! A recording: encoded pictures of a camera into MP4 files that survive whatever happens.
 
-use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
+use std::sync::mpsc::{Receiver, TryRecvError};
 use std::time::{Duration, Instant};
 
 use super::event::{Events, TaskEvent, Worker};
 use super::file::MediaFolder;
 use super::film::Film;
-use super::packet::{Feed, Packet};
 use super::photo::wall_time;
-use super::prerecord::{EncoderSetup, Feeder, PreRecorder};
-use super::tap::Taps;
 use super::task::VideoParameters;
+use crate::encode::{Consumer, EncodedStream, Packet, Received, Start};
 
 /// How long a recording waits for its first picture.
 const FIRST_PICTURE: Duration = Duration::from_secs(15);
-/// How long pictures may still come out of the encoder after the end.
+/// How long pictures from before the end may still come out of the encoder.
 const DRAIN: Duration = Duration::from_secs(2);
+/// The same where a recording is stopped: the process may be about to exit.
+const STOP_DRAIN: Duration = Duration::from_millis(400);
 /// How often to look for commands.
 const LOOK: Duration = Duration::from_millis(50);
 /// How long [`VideoTask::stop`] waits for the end of the file.
@@ -27,8 +26,12 @@ const STOP_PATIENCE: Duration = Duration::from_secs(10);
 pub struct VideoSetup {
     /// Where they go.
     pub folder: MediaFolder,
-    /// How pictures are encoded, where the camera does not.
-    pub encoder: EncoderSetup,
+    /// Time per fragment of the file.
+    pub fragment: Duration,
+    /// The first picture of the recording.
+    pub start: Start,
+    /// The configuration the camera runs with, for the record of each file.
+    pub description: serde_json::Value,
 }
 
 /// A recording under way.
@@ -40,52 +43,40 @@ pub struct VideoTask {
 struct Stop;
 
 impl VideoTask {
-    /// Starts one. With a [`PreRecorder`] it begins as many seconds ago as that holds, and its encoder is used; otherwise
-    /// it has its own. Events: a warning with the cost where the processor encodes, progress each second, each file, the
-    /// end.
+    /// Records `stream`. Events: progress each second, each file, the end.
     pub fn start(
-        taps: &Taps,
+        stream: EncodedStream,
         setup: VideoSetup,
         parameters: &VideoParameters,
-        before: Option<&PreRecorder>,
         events: Events,
     ) -> Result<Self, String> {
         let requested = Instant::now();
-        let taps = taps.clone();
-        let before = before.map(PreRecorder::feeder);
         let duration = parameters.duration.map(Duration::from_secs_f64);
+        let consumer = stream.subscribe(setup.start)?;
         let worker = Worker::spawn("video", events, move |inbox, events| {
-            // A pre-recorder that failed is no reason to record nothing.
-            let before = before.filter(|feeder| !feeder.is_over());
-            let (feeder, own) = match before {
-                Some(feeder) => (feeder, false),
-                None => {
-                    let feeder = Feeder::start(&taps, &setup.encoder, 0.0, events, None)?;
-                    (Arc::new(feeder), true)
-                }
-            };
-            let lost_before = feeder.lost();
+            let lost_before = stream.lost();
             let mut recording = Recording {
                 setup: &setup,
                 requested,
                 duration,
-                feeder,
-                own,
-                lost_before,
-                camera_config: &taps.description,
+                stream,
+                consumer,
                 film: None,
                 told: Instant::now(),
                 events,
             };
             let result = recording.run(&inbox);
-            let lost = recording
-                .feeder
-                .lost()
-                .saturating_sub(recording.lost_before);
+            let lost = recording.stream.lost().saturating_sub(lost_before);
             if lost > 0 {
                 events(TaskEvent::Warning(format!(
                     "{lost} frames are not in the recording: the encoder is slower than the camera; a smaller size or \
                      fewer frames per second help"
+                )));
+            }
+            let dropped = recording.consumer.dropped();
+            if dropped > 0 {
+                events(TaskEvent::Warning(format!(
+                    "{dropped} frames are not in the recording: the disk does not keep up; a lower bit rate helps"
                 )));
             }
             // What kept the file from being closed in order says what is left of it too.
@@ -116,12 +107,8 @@ struct Recording<'a> {
     setup: &'a VideoSetup,
     requested: Instant,
     duration: Option<Duration>,
-    feeder: Arc<Feeder>,
-    /// Whether the encoder works for this recording alone.
-    own: bool,
-    /// Frames the encoder had lost before.
-    lost_before: u64,
-    camera_config: &'a serde_json::Value,
+    stream: EncodedStream,
+    consumer: Consumer,
     film: Option<Film>,
     told: Instant,
     events: &'a Events,
@@ -129,12 +116,11 @@ struct Recording<'a> {
 
 impl Recording<'_> {
     fn run(&mut self, inbox: &Receiver<Stop>) -> Result<(), String> {
-        let feed = self.feeder.listen()?;
-        let (clock, running) = (Instant::now(), self.feeder.running_time());
+        let (clock, running) = (Instant::now(), self.stream.running_time());
         let running = running.ok_or("the camera is not running")?;
-        // When a picture was taken, on this process's clock.
-        let taken = |packet: &Packet| {
-            let age = running.nseconds() as i128 - packet.pts.nseconds() as i128;
+        // A running time of the camera's pipeline, on this process's clock.
+        let on_clock = |time: gst::ClockTime| {
+            let age = running.nseconds() as i128 - time.nseconds() as i128;
             let distance = Duration::from_nanos(age.unsigned_abs() as u64);
             if age >= 0 {
                 clock.checked_sub(distance).unwrap_or(clock)
@@ -142,53 +128,46 @@ impl Recording<'_> {
                 clock + distance
             }
         };
-        let end = self.duration.map(|duration| self.requested + duration);
-        let mut last_call: Option<Instant> = None;
+        let mut end = self.duration.map(|duration| self.requested + duration);
+        // Pictures from before the end are waited for up to then.
+        let mut last_call = end.map(|end| end + DRAIN);
+        let mut stopped = false;
         let mut any = false;
         loop {
             let now = Instant::now();
-            let stop = match inbox.try_recv() {
-                Ok(Stop) | Err(TryRecvError::Disconnected) => true,
-                Err(TryRecvError::Empty) => end.is_some_and(|end| now >= end + DRAIN),
-            };
-            if stop && last_call.is_none() {
-                last_call = Some(now + DRAIN);
-                if self.own {
-                    self.feeder.drain();
-                } else {
-                    return self.ended(any);
-                }
+            let stop = matches!(inbox.try_recv(), Ok(Stop) | Err(TryRecvError::Disconnected));
+            if stop && !stopped {
+                stopped = true;
+                end = Some(end.map_or(now, |end| end.min(now)));
+                last_call = Some(now + STOP_DRAIN);
             }
             if last_call.is_some_and(|until| now >= until) {
                 return self.ended(any);
             }
-            match feed.recv_timeout(LOOK) {
-                Ok(Feed::Packet(packet)) => {
-                    let taken = taken(&packet);
-                    if end.is_some_and(|end| taken >= end) {
+            match self.consumer.receive(LOOK) {
+                Received::Packet(packet) => {
+                    // By decoding time: where pictures are reordered, those before the end may still follow one after it.
+                    if end.is_some_and(|end| on_clock(packet.dts) >= end) {
                         return self.ended(any);
                     }
                     any = true;
-                    self.write(&packet, taken)?;
+                    self.write(&packet, on_clock(packet.pts))?;
                 }
-                Ok(Feed::End) if last_call.is_some() => return self.ended(any),
-                Ok(Feed::End) => {
+                Received::Ended if stopped => return self.ended(any),
+                Received::Ended => {
                     return Err(
                         "the camera's stream has ended; the recording is complete up to then"
                             .into(),
                     );
                 }
-                Ok(Feed::Failed(reason)) => return Err(reason),
-                Err(RecvTimeoutError::Disconnected) => {
-                    return Err("the disk does not keep up with the recording".into());
-                }
-                Err(RecvTimeoutError::Timeout) if !any && now - self.requested > FIRST_PICTURE => {
+                Received::Failed(reason) => return Err(reason),
+                Received::Nothing if !any && now - self.requested > FIRST_PICTURE => {
                     return Err(format!(
                         "no picture came from the camera within {} s",
                         FIRST_PICTURE.as_secs()
                     ));
                 }
-                Err(RecvTimeoutError::Timeout) => {}
+                Received::Nothing => {}
             }
         }
     }
@@ -203,13 +182,13 @@ impl Recording<'_> {
 
     fn write(&mut self, packet: &Packet, taken: Instant) -> Result<(), String> {
         if self.film.as_ref().is_some_and(|film| !film.takes(packet)) {
-            // The camera now sends another format: that is another film.
+            // Another codec, size or clock: that is another file.
             self.close()?;
         }
         let film = match &mut self.film {
             Some(film) => film,
             None if packet.is_key => {
-                let fragment = Duration::from_secs_f64(self.setup.encoder.config.fragment);
+                let fragment = self.setup.fragment;
                 let folder = &self.setup.folder;
                 let film = Film::begin(folder, packet, wall_time(taken), fragment)?;
                 self.film.insert(film)
@@ -235,7 +214,7 @@ impl Recording<'_> {
             return Ok(());
         };
         let folder = &self.setup.folder;
-        let (file, problem) = film.finish(self.camera_config, folder, self.events);
+        let (file, problem) = film.finish(&self.setup.description, folder, self.events);
         let kept = file.as_ref().and_then(|file| file.duration);
         if let Some(file) = file {
             (self.events)(TaskEvent::File(file));

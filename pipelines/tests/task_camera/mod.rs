@@ -9,7 +9,7 @@ use std::time::Instant;
 use gst::prelude::*;
 use testkit::find_within;
 use watchpost_pipelines::camera::{CameraConfig, Source};
-use watchpost_pipelines::capture::{self, Capture, CaptureEvent};
+use watchpost_pipelines::capture::{self, Capture, CaptureEvent, StreamId};
 use watchpost_pipelines::tasks::{Events, MediaFile, MediaFolder, Taps, TaskEvent};
 
 pub use testkit::{PATIENCE, eventually as wait_until};
@@ -27,23 +27,29 @@ pub struct Camera {
 impl Camera {
     /// Starts one with a launch line, and waits for its first frame.
     pub fn start(line: &str) -> Self {
+        Self::connect(Source::Launch(line.to_owned()))
+    }
+
+    /// Starts one with any source, and waits for its first frame.
+    pub fn connect(source: Source) -> Self {
         gst::init().unwrap();
-        let camera = CameraConfig::from_source(Source::Launch(line.to_owned()));
+        let camera = CameraConfig::from_source(source);
         let source = camera.primary_source().unwrap();
         let setup = capture::Setup::standing(&camera);
         let capture = capture::build_from(source, &setup, &camera, &[], None).unwrap();
         capture.start().unwrap();
         let camera = Self { capture };
-        let frame = find_within(PATIENCE, || camera.taps().main.caps());
+        let frame = find_within(PATIENCE, || {
+            camera.taps().has_frames(StreamId::Main).then_some(())
+        });
         assert!(frame.is_some(), "no frame: {:?}", camera.trouble());
         camera
     }
 
     pub fn taps(&self) -> Taps {
-        Taps {
-            description: serde_json::json!({"test": true}),
-            ..self.capture.taps()
-        }
+        let mut taps = self.capture.taps();
+        taps.description = serde_json::json!({"test": true});
+        taps
     }
 
     pub fn pipeline(&self) -> &gst::Pipeline {

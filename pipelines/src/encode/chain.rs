@@ -5,21 +5,21 @@ use std::sync::{Arc, Mutex};
 
 use gst::prelude::*;
 
-use super::event::{Events, TaskEvent};
-use super::h264;
-use super::pipe::{element, lock};
-use super::profile::{Size, Stream};
+use super::encoder;
 use crate::camera::VideoConfig;
+use crate::camera::{Size, Stream};
+use crate::tasks::event::{Events, TaskEvent};
+use crate::tasks::pipe::{element, lock};
 
 /// Frames that wait between camera and encoder.
 const RAW_FRAMES: u32 = 30;
 /// A key frame at least this often.
 const KEY_FRAMES: gst::ClockTime = gst::ClockTime::SECOND;
 
-/// How pictures are encoded.
+/// How a stream is encoded and how much of it is kept.
 #[derive(Debug, Clone, Default)]
 pub struct EncoderSetup {
-    /// Bitrate and pre-record time.
+    /// Bit rate and pre-record time.
     pub config: VideoConfig,
     /// The stream that is recorded.
     pub stream: Option<Stream>,
@@ -37,22 +37,29 @@ pub(crate) fn parser_of(media_type: &str) -> Option<[&'static str; 2]> {
 }
 
 pub(crate) fn parse_chain([parser, timestamper]: [&str; 2]) -> Result<Vec<gst::Element>, String> {
-    let mut chain = vec![element(parser)?];
+    let mut chain = vec![parser_with_sets(parser)?];
     // Without it pictures that are sent in another order than they are shown get wrong times.
     if let Ok(timestamper) = gst::ElementFactory::make(timestamper).build() {
         chain.push(timestamper);
-        chain.push(element(parser)?);
+        chain.push(parser_with_sets(parser)?);
     }
     Ok(chain)
 }
 
-/// Elements that encode pictures with these caps; `lost` counts those for which the encoder has no time.
+/// A parser that puts the parameter sets before each key frame.
+fn parser_with_sets(factory: &str) -> Result<gst::Element, String> {
+    let parser = element(factory)?;
+    parser.set_property("config-interval", -1);
+    Ok(parser)
+}
+
+/// Elements that encode pictures with these caps, and the name of the encoder; `lost` counts those for which the encoder has no time.
 pub(crate) fn encode_chain(
     caps: &gst::Caps,
     setup: &EncoderSetup,
     events: &Events,
     lost: &Arc<AtomicU64>,
-) -> Result<Vec<gst::Element>, String> {
+) -> Result<(Vec<gst::Element>, &'static str), String> {
     let info = gst_video::VideoInfo::from_caps(caps)
         .map_err(|_| format!("{caps} cannot be encoded, expected raw pictures"))?;
     let size = setup.size.unwrap_or(Size {
@@ -66,7 +73,7 @@ pub(crate) fn encode_chain(
     };
     let rate = info.fps();
     let fps = (rate.numer() > 0).then(|| f64::from(rate.numer()) / f64::from(rate.denom()));
-    let encoder = h264::encoder(size, fps, setup.config.bitrate)?;
+    let encoder = encoder::encoder(size, fps, setup.config.bitrate)?;
     events(TaskEvent::Progress(format!("encoder {}", encoder.name)));
     if let Some(warning) = encoder.warning {
         events(TaskEvent::Warning(warning));
@@ -96,9 +103,10 @@ pub(crate) fn encode_chain(
         ask_for_key_frames(first);
     }
     let mut chain = vec![copy, queue, convert, filter];
+    let name = encoder.name;
     chain.extend(encoder.elements);
     chain.extend(parse_chain(["h264parse", ""])?);
-    Ok(chain)
+    Ok((chain, name))
 }
 
 /// Frames in memory of a camera or decoder, of which there are few, are copied before they wait: they would be missing

@@ -4,6 +4,7 @@
 //! A tap never holds the camera up: each pipeline that is connected has a short queue of its own, and loses frames (which
 //! are counted) where it is too slow. A pipeline that fails ends alone.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -11,7 +12,7 @@ use gst::prelude::*;
 use gstreamer_utils::streamproducer::{ConsumerSettings, ProducerSettings};
 use gstreamer_utils::{ConsumptionLink, StreamProducer};
 
-use super::profile::Stream;
+use crate::camera::Stream;
 use crate::strides;
 
 /// A tap. Clones are the same tap.
@@ -166,29 +167,69 @@ impl Tap {
     }
 }
 
+/// The streams of a camera's pipeline, each with a tap of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum StreamId {
+    /// Pictures: the main stream of a libcamera camera, the decoded one of any other.
+    Main,
+    /// The small stream of a libcamera camera.
+    Lores,
+    /// The sensor's own values.
+    Raw,
+    /// The video as the camera encoded it.
+    Encoded,
+    /// The sound as the camera encoded it.
+    Audio,
+}
+
+impl From<Stream> for StreamId {
+    fn from(stream: Stream) -> Self {
+        match stream {
+            Stream::Main => Self::Main,
+            Stream::Lores => Self::Lores,
+            Stream::Raw => Self::Raw,
+        }
+    }
+}
+
 /// The taps of a running camera.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Taps {
-    /// Its pictures: the main stream of a libcamera camera, the decoded one of any other.
-    pub main: Tap,
-    /// The small stream, where there is one beside main.
-    pub lores: Option<Tap>,
-    /// The sensor's own values, where the camera gives them.
-    pub raw: Option<Tap>,
-    /// What a camera sends that encodes by itself.
-    pub encoded: Option<Tap>,
+    taps: BTreeMap<StreamId, Tap>,
     /// The configuration the camera runs with, for the record of each file.
     pub description: serde_json::Value,
 }
 
 impl Taps {
-    /// The tap of a stream. A camera with one stream gives it for main and lores.
+    /// No tap yet.
+    pub fn new(description: serde_json::Value) -> Self {
+        Self {
+            taps: BTreeMap::new(),
+            description,
+        }
+    }
+
+    /// Adds the tap of a stream, in place of an earlier one.
+    pub fn insert(&mut self, id: StreamId, tap: Tap) {
+        self.taps.insert(id, tap);
+    }
+
+    /// The tap of exactly this stream.
+    pub fn get(&self, id: StreamId) -> Option<&Tap> {
+        self.taps.get(&id)
+    }
+
+    /// The tap for a profile's stream. A camera with one stream of pictures gives it for main and lores.
     pub fn stream(&self, stream: Stream) -> Option<&Tap> {
         match stream {
-            Stream::Main => Some(&self.main),
-            Stream::Lores => Some(self.lores.as_ref().unwrap_or(&self.main)),
-            Stream::Raw => self.raw.as_ref(),
+            Stream::Lores => self.get(StreamId::Lores).or(self.get(StreamId::Main)),
+            other => self.get(other.into()),
         }
+    }
+
+    /// Whether a frame of this stream has come.
+    pub fn has_frames(&self, id: StreamId) -> bool {
+        self.get(id).is_some_and(Tap::has_frames)
     }
 }
 

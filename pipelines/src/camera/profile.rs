@@ -174,7 +174,7 @@ fn over<'de, D: Deserializer<'de>>(default: Profile, given: D) -> Result<Profile
 }
 
 /// The control for which not equality counts but what all uses allow.
-pub(super) const FRAME_DURATION: &str = "FrameDurationLimits";
+pub(crate) const FRAME_DURATION: &str = "FrameDurationLimits";
 
 /// One frame every 33,333 microseconds: 30 a second.
 const THIRTY_FPS: i64 = 33_333;

@@ -2,7 +2,7 @@
 
 use gst::prelude::*;
 
-use super::profile::Size;
+use crate::camera::Size;
 
 /// How an encoder is told its bitrate, and what else it needs for a recording.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -103,7 +103,7 @@ fn choose(
                 tried.join(", ")
             )
         });
-        let filter = super::pipe::element("capsfilter")?;
+        let filter = crate::tasks::pipe::element("capsfilter")?;
         filter.set_property("caps", output(kind, size, fps));
         return Ok(Encoder {
             elements: vec![encoder, filter],
