@@ -134,13 +134,34 @@ fn is_other_file(path: &Path) -> bool {
         .is_ok_and(|stat| !rustix::fs::FileType::from_raw_mode(stat.st_mode).is_socket())
 }
 
-/// Waits for the writer's answer and checks it. Says no in the writer's words.
-pub(crate) fn answer(
+/// Waits for the writer's answer to a reader or monitor of slots, and checks it.
+pub(crate) fn welcome(
     path: &Path,
     socket: &OwnedFd,
     canceller: Option<&Canceller>,
     deadline: Instant,
 ) -> Result<(Welcome, Geometry, Vec<OwnedFd>), ConnectError> {
+    let (bytes, fds) = answer(path, socket, canceller, deadline)?;
+    let (welcome, geometry) = wire::parse_welcome(&bytes)?;
+    match (welcome.status, geometry) {
+        (_, Some(geometry)) => Ok((welcome, geometry, fds)),
+        (wire::REFUSED_FULL, _) => Err(ConnectError::RingFull {
+            slots: welcome.slots,
+            granted: welcome.granted_all,
+            readers: welcome.readers,
+        }),
+        (wire::REFUSED_READERS, _) => Err(ConnectError::TooManyReaders(welcome.readers)),
+        (status, _) => Err(ConnectError::Refused(status)),
+    }
+}
+
+/// Waits for one message of the writer.
+pub(crate) fn answer(
+    path: &Path,
+    socket: &OwnedFd,
+    canceller: Option<&Canceller>,
+    deadline: Instant,
+) -> Result<(Vec<u8>, Vec<OwnedFd>), ConnectError> {
     let mut buffer = [0; 256];
     loop {
         if canceller.is_some_and(Canceller::is_cancelled) {
@@ -153,21 +174,7 @@ pub(crate) fn answer(
                     source: std::io::ErrorKind::ConnectionReset.into(),
                 });
             }
-            Ok((len, fds)) => {
-                let (welcome, geometry) = wire::parse_welcome(&buffer[..len.min(buffer.len())])?;
-                return match (welcome.status, geometry) {
-                    (_, Some(geometry)) => Ok((welcome, geometry, fds)),
-                    (wire::REFUSED_FULL, _) => Err(ConnectError::RingFull {
-                        slots: welcome.slots,
-                        granted: welcome.granted_all,
-                        readers: welcome.readers,
-                    }),
-                    (wire::REFUSED_READERS, _) => {
-                        Err(ConnectError::TooManyReaders(welcome.readers))
-                    }
-                    (status, _) => Err(ConnectError::Refused(status)),
-                };
-            }
+            Ok((len, fds)) => return Ok((buffer[..len.min(buffer.len())].to_vec(), fds)),
             Err(Errno::AGAIN | Errno::INTR) => {
                 let left = deadline.saturating_duration_since(Instant::now());
                 if left.is_zero() {

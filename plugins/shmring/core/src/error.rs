@@ -126,6 +126,14 @@ pub enum ConnectError {
         /// Readers connected.
         readers: u32,
     },
+    /// The memory for a ring that is made for its first reader is not there.
+    #[error("the writer cannot reserve {needed} bytes for its packets, {free} bytes are free")]
+    NoMemory {
+        /// Bytes needed.
+        needed: u64,
+        /// Bytes free.
+        free: u64,
+    },
     /// The most readers there can be.
     #[error("the ring has {0} readers already, which is the most there can be")]
     TooManyReaders(u32),
@@ -152,6 +160,25 @@ pub enum ConnectError {
         /// Why not.
         source: io::Error,
     },
+}
+
+impl ConnectError {
+    /// Whether waiting may help: there is no writer yet, or no place for this reader.
+    pub fn may_pass(&self) -> bool {
+        match self {
+            Self::NoWriter { .. }
+            | Self::NoAnswer(_)
+            | Self::RingFull { .. }
+            | Self::NoMemory { .. }
+            | Self::TooManyReaders(_) => true,
+            Self::NotASocket(_)
+            | Self::Refused(_)
+            | Self::Wire(_)
+            | Self::Unsafe(_)
+            | Self::Cancelled
+            | Self::System { .. } => false,
+        }
+    }
 }
 
 /// Why [`crate::Reader::next`] came back without an event.

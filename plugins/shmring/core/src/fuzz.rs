@@ -3,6 +3,7 @@
 use crate::consumer::{Consumer, LeaseTable, Policy, Poll};
 use crate::header::Header;
 use crate::layout::{Control, Geometry, HEADER_WORDS, HeapRing};
+use crate::packet::{HeapPacketRing, PacketConsumer, PacketPoll, Start};
 use crate::sync::Ordering;
 use crate::wire::{self, Hello, Welcome};
 use zerocopy::IntoBytes;
@@ -106,6 +107,32 @@ pub fn ring(bytes: &[u8]) {
         assert_eq!(leases.held(), 0);
         for version in 0..3 {
             let _ = ring.view().get_stream(version);
+        }
+    }
+}
+
+/// A ring of packets, as a hostile writer may leave it, and the messages of its handshake.
+pub fn packets(bytes: &[u8]) {
+    let _ = crate::wire::parse_packet_hello(bytes);
+    let _ = crate::wire::parse_packet_request(bytes);
+    if let Ok((_, Some(geometry))) = crate::wire::parse_packet_welcome(bytes) {
+        assert!(geometry.arena_at() % 4096 == 0 && geometry.streams_at() < geometry.arena_at());
+    }
+    let ring = HeapPacketRing::new(4096, 64);
+    ring.overwrite(words(bytes));
+    let mut payload = Vec::new();
+    for start in [
+        Start::NewestKey,
+        Start::OldestKey,
+        Start::Next,
+        Start::Capture(words(bytes).next().unwrap_or(0)),
+    ] {
+        let mut consumer = PacketConsumer::new(ring.view(), start);
+        for _ in 0..8 {
+            match consumer.poll(ring.view(), &mut payload) {
+                PacketPoll::Packet { .. } => assert!(payload.len() <= 4096),
+                PacketPoll::Empty | PacketPoll::Moved | PacketPoll::Closed => break,
+            }
         }
     }
 }

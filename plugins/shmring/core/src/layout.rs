@@ -179,6 +179,12 @@ pub enum GeometryError {
     /// Slot size of nothing or beyond reason.
     #[error("slots of {0} bytes: 1 byte to 4 GiB each and 1 TiB together are possible")]
     SlotBytes(u64),
+    /// Arena size.
+    #[error("arena of {0} bytes: a power of two from 4 KiB to 1 GiB is possible")]
+    Arena(u64),
+    /// Index size.
+    #[error("index of {0} entries: a power of two from 64 to 65536 is possible")]
+    Entries(u32),
     /// Metadata or stream area too large.
     #[error("metadata area of {0} bytes: at most {MAX_AREA} bytes are possible")]
     Area(u32),
@@ -319,15 +325,40 @@ impl<'a> View<'a> {
         &self.entries[(seq % self.entries.len() as u64) as usize]
     }
 
-    fn stream_area(&self, version: u64) -> &'a [AtomicU64] {
-        let words = self.streams.len() / STREAMS;
-        let start = (version % STREAMS as u64) as usize * words;
-        &self.streams[start..start + words]
+    fn stream_areas(&self) -> StreamAreas<'a> {
+        StreamAreas {
+            newest: &self.head.stream_version,
+            words: self.streams,
+        }
     }
 
     /// Writes stream information under its version. Only the writer's thread may call this.
     pub fn put_stream(&self, version: u64, bytes: &[u8]) {
-        let area = self.stream_area(version);
+        self.stream_areas().put(version, bytes);
+    }
+
+    /// Copies the stream information of this version out, unless it has been overwritten.
+    pub fn get_stream(&self, version: u64) -> Option<Vec<u8>> {
+        self.stream_areas().get(version)
+    }
+}
+
+/// The newest [`STREAMS`] stream informations of a ring, in areas of equal length: version, length, bytes.
+#[derive(Clone, Copy)]
+pub(crate) struct StreamAreas<'a> {
+    pub(crate) newest: &'a AtomicU64,
+    pub(crate) words: &'a [AtomicU64],
+}
+
+impl<'a> StreamAreas<'a> {
+    fn area(&self, version: u64) -> &'a [AtomicU64] {
+        let words = self.words.len() / STREAMS;
+        let start = (version % STREAMS as u64) as usize * words;
+        &self.words[start..start + words]
+    }
+
+    pub(crate) fn put(&self, version: u64, bytes: &[u8]) {
+        let area = self.area(version);
         area[0].store(0, Ordering::Relaxed);
         fence(Ordering::Release); // PAIR stream-seqlock
         area[1].store(bytes.len() as u64, Ordering::Relaxed);
@@ -337,12 +368,11 @@ impl<'a> View<'a> {
             word.store(u64::from_ne_bytes(padded), Ordering::Relaxed);
         }
         area[0].store(version, Ordering::Release); // PAIR stream-seqlock
-        self.head.stream_version.store(version, Ordering::Release); // PAIR stream-version
+        self.newest.store(version, Ordering::Release); // PAIR stream-version
     }
 
-    /// Copies the stream information of this version out, unless it has been overwritten.
-    pub fn get_stream(&self, version: u64) -> Option<Vec<u8>> {
-        let area = self.stream_area(version);
+    pub(crate) fn get(&self, version: u64) -> Option<Vec<u8>> {
+        let area = self.area(version);
         if version == 0 || area[0].load(Ordering::Acquire) != version {
             return None; // PAIR stream-seqlock
         }

@@ -46,6 +46,7 @@
 mod consumer;
 mod header;
 mod layout;
+pub mod packet;
 mod producer;
 mod shm;
 mod sync;
@@ -111,13 +112,16 @@ pub use writer::{Writer, WriterConfig, monotonic_ns};
 pub mod protocol {
     #[cfg(not(loom))]
     pub mod fuzz {
-        pub use crate::fuzz::{example, handshake, header, ring};
+        pub use crate::fuzz::{example, handshake, header, packets, ring};
     }
     pub use crate::consumer::{Call, Consumer, LeaseTable, Poll, StreamSeen};
     pub use crate::header::{Header, HeaderError};
     pub use crate::layout::{
         CLOSED, Control, HEADER_WORDS, HeapRing, Kind, LEASES, MAGIC, MOVED, RawHeader, STREAMS,
         View,
+    };
+    pub use crate::packet::{
+        HeapPacketRing, PacketConsumer, PacketPoll, PacketProducer, PacketView,
     };
     pub use crate::producer::{Link, Producer};
     #[cfg(not(loom))]

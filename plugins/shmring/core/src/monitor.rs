@@ -1,6 +1,6 @@
 //! Watching a ring without reading frames: what a supervisor needs to see a stall, even if the worker is stuck.
 
-use crate::attach::{Canceller, answer, call, check_segment};
+use crate::attach::{self, Canceller, call, check_segment};
 use crate::error::ConnectError;
 use crate::layout::{CLOSED, Geometry};
 use crate::shm::Map;
@@ -63,7 +63,7 @@ impl Monitor {
         let socket = call(path, &canceller, deadline)?;
         let hello = Hello::new(wire::ROLE_MONITOR, 0, 0);
         let _ = socket::send(socket.as_fd(), hello.as_bytes(), &[]);
-        let (welcome, geometry, fds) = answer(path, &socket, None, deadline)?;
+        let (welcome, geometry, fds) = attach::welcome(path, &socket, None, deadline)?;
         let map = map_head(&welcome, geometry, fds, &socket)?;
         Ok(Self {
             path: path.to_path_buf(),
@@ -80,7 +80,7 @@ impl Monitor {
     pub fn head(&mut self) -> Option<Head> {
         // Notices of new generations wait in the socket; it is read to the end, so that it never fills up.
         while !self.gone {
-            let next = answer(&self.path, &self.socket, None, Instant::now());
+            let next = attach::welcome(&self.path, &self.socket, None, Instant::now());
             match next {
                 Ok((welcome, geometry, fds)) => {
                     match map_head(&welcome, geometry, fds, &self.socket) {

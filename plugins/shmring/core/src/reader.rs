@@ -1,6 +1,6 @@
 //! The reader: connects, waits, leases frames, follows the ring when it changes size or its writer restarts.
 
-use crate::attach::{Attachment, Canceller, answer, attach, call};
+use crate::attach::{self, Attachment, Canceller, attach, call};
 use crate::consumer::{Call, Consumer, Policy, Poll, StreamSeen};
 use crate::error::{ConnectError, WaitError};
 use crate::frame::{Frame, Hold, Spare};
@@ -222,7 +222,7 @@ impl Reader {
             greeted.map_err(crate::attach::system("greet the writer"))?;
         }
         let (welcome, geometry, fds) =
-            answer(&self.path, &socket, Some(&self.canceller), deadline)?;
+            attach::welcome(&self.path, &socket, Some(&self.canceller), deadline)?;
         let attachment = attach(&welcome, geometry, fds, Arc::new(socket))?;
         self.consumer = Consumer::new(attachment.view(), attachment.control(), self.options.policy);
         self.adopt(attachment);
@@ -241,12 +241,7 @@ impl Reader {
         loop {
             let error = match self.try_connect() {
                 Ok(()) => return Ok(()),
-                Err(
-                    error @ (ConnectError::NoWriter { .. }
-                    | ConnectError::NoAnswer(_)
-                    | ConnectError::RingFull { .. }
-                    | ConnectError::TooManyReaders(_)),
-                ) => error,
+                Err(error) if error.may_pass() => error,
                 Err(error) => return Err(error),
             };
             let now = Instant::now();
@@ -469,7 +464,7 @@ impl Reader {
     fn follow(&mut self, attachment: &Arc<Attachment>) -> Result<Event, WaitError> {
         let deadline = Instant::now() + self.options.timeout;
         let socket = &attachment.socket;
-        let next = answer(&self.path, socket, Some(&self.canceller), deadline).and_then(
+        let next = attach::welcome(&self.path, socket, Some(&self.canceller), deadline).and_then(
             |(welcome, geometry, fds)| {
                 attach(&welcome, geometry, fds, socket.clone()).map(|next| (welcome, next))
             },

@@ -43,14 +43,28 @@ impl Drop for Server {
     }
 }
 
-pub(crate) fn start(listener: Listener, core: Arc<Core>) -> io::Result<Server> {
+/// Decides about the connections of a ring. Called by the server's thread only.
+pub(crate) trait Service: Send + Sync + 'static {
+    /// Answers the first message of a connection. Whether it stays.
+    fn greet(&self, id: u64, socket: &Arc<OwnedFd>, hello: &[u8]) -> bool;
+    /// A connection that stays has something to receive, or has closed. Whether it stays.
+    fn receive(&self, _id: u64, _socket: &OwnedFd) -> bool {
+        false
+    }
+    /// A connection that stayed is gone.
+    fn disconnect(&self, id: u64);
+    /// So many connections ended without a greeting.
+    fn misbehaved(&self, count: u64);
+}
+
+pub(crate) fn start<S: Service>(listener: Listener, service: Arc<S>) -> io::Result<Server> {
     let stop = Arc::new(rustix::event::eventfd(
         0,
         rustix::event::EventfdFlags::CLOEXEC,
     )?);
     let mut work = Work {
         listener,
-        core,
+        service,
         stop: stop.clone(),
         pending: Vec::new(),
         connected: Vec::new(),
@@ -66,9 +80,9 @@ pub(crate) fn start(listener: Listener, core: Arc<Core>) -> io::Result<Server> {
     })
 }
 
-struct Work {
+struct Work<S> {
     listener: Listener,
-    core: Arc<Core>,
+    service: Arc<S>,
     stop: Arc<OwnedFd>,
     pending: Vec<(OwnedFd, Instant)>,
     connected: Vec<(u64, Arc<OwnedFd>)>,
@@ -77,7 +91,7 @@ struct Work {
     accept_paused: Option<Instant>,
 }
 
-impl Work {
+impl<S: Service> Work<S> {
     fn run(&mut self) {
         loop {
             let (stop, accept, greeted, spoke) = self.wait();
@@ -86,7 +100,11 @@ impl Work {
             }
             // Those that are gone first, so that their leases and places are free for those that come.
             for id in spoke {
-                self.disconnect(id);
+                let socket = self.connected.iter().find(|(other, _)| *other == id);
+                if socket.is_some_and(|(_, socket)| !self.service.receive(id, socket)) {
+                    self.connected.retain(|(other, _)| *other != id);
+                    self.service.disconnect(id);
+                }
             }
             for index in greeted.into_iter().rev() {
                 let (socket, _) = self.pending.remove(index);
@@ -95,7 +113,10 @@ impl Work {
             let now = Instant::now();
             let before = self.pending.len();
             self.pending.retain(|(_, deadline)| now < *deadline);
-            self.core.lock().stats.misbehaved += (before - self.pending.len()) as u64;
+            let ended = before - self.pending.len();
+            if ended > 0 {
+                self.service.misbehaved(ended as u64);
+            }
             if accept {
                 self.accept();
             }
@@ -164,7 +185,7 @@ impl Work {
                 Ok(socket) => {
                     if self.pending.len() == MAX_PENDING {
                         self.pending.remove(0);
-                        self.core.lock().stats.misbehaved += 1;
+                        self.service.misbehaved(1);
                     }
                     self.pending.push((socket, Instant::now() + HANDSHAKE));
                 }
@@ -189,59 +210,89 @@ impl Work {
             Err(_) => return,
         };
         if len == 0 {
-            self.core.lock().stats.misbehaved += 1;
+            self.service.misbehaved(1);
             return;
         }
         let socket = Arc::new(socket);
-        let status = match wire::parse_hello(&buffer[..len.min(buffer.len())]) {
-            Ok(hello) => self.admit(&socket, &hello),
-            Err(WireError::Version(_)) => Err(wire::REFUSED_VERSION),
+        let id = self.next_id;
+        self.next_id += 1;
+        if self
+            .service
+            .greet(id, &socket, &buffer[..len.min(buffer.len())])
+        {
+            self.connected.push((id, socket));
+        }
+    }
+}
+
+impl Service for Core {
+    fn greet(&self, id: u64, socket: &Arc<OwnedFd>, hello: &[u8]) -> bool {
+        let status = match wire::parse_hello(hello) {
+            Ok(hello) => self.admit(id, socket, &hello),
+            Err(WireError::Version { .. }) => Err(wire::REFUSED_VERSION),
             Err(_) => Err(wire::REFUSED_GREETING),
         };
-        if let Err(status) = status {
-            let mut inner = self.core.lock();
-            inner.stats.refused += 1;
-            let welcome = inner.welcome(self.core.instance, status, 0);
-            drop(inner);
-            let _ = socket::send(socket.as_fd(), welcome.as_bytes(), &[]);
+        match status {
+            Ok(stays) => stays,
+            Err(status) => {
+                let mut inner = self.lock();
+                inner.stats.refused += 1;
+                let welcome = inner.welcome(self.instance, status, 0);
+                drop(inner);
+                let _ = socket::send(socket.as_fd(), welcome.as_bytes(), &[]);
+                false
+            }
         }
     }
 
-    /// Lets a reader or monitor in, or says why not.
-    fn admit(&mut self, socket: &Arc<OwnedFd>, hello: &Hello) -> Result<(), u32> {
+    fn disconnect(&self, id: u64) {
+        let mut inner = self.lock();
+        if let Some(index) = inner.peers.iter().position(|peer| peer.id == id) {
+            inner.peers.remove(index);
+            inner.links.remove(index);
+        }
+        inner.monitors.retain(|monitor| monitor.id != id);
+        inner.note_readers();
+    }
+
+    fn misbehaved(&self, count: u64) {
+        self.lock().stats.misbehaved += count;
+    }
+}
+
+impl Core {
+    /// Lets a reader or monitor in, or says why not. Whether it could be reached.
+    fn admit(&self, id: u64, socket: &Arc<OwnedFd>, hello: &Hello) -> Result<bool, u32> {
         let pid = rustix::net::sockopt::socket_peercred(socket)
             .map_or(0, |peer| peer.pid.as_raw_nonzero().get());
         let peer = Peer {
-            id: self.next_id,
+            id,
             pid,
             socket: socket.clone(),
         };
-        self.next_id += 1;
-        let id = peer.id;
         // Made before the lock is taken: publishing must not wait for a memfd.
         let page = (hello.role == wire::ROLE_READER).then(control_page);
-        let mut guard = self.core.lock();
+        let mut guard = self.lock();
         let inner = &mut *guard;
         if hello.role == wire::ROLE_MONITOR {
             if inner.monitors.len() == MAX_MONITORS {
                 return Err(wire::REFUSED_READERS);
             }
-            let welcome = inner.welcome(self.core.instance, wire::ACCEPTED, 0);
+            let welcome = inner.welcome(self.instance, wire::ACCEPTED, 0);
             let fds = [inner.generation.fd.as_fd()];
-            if socket::send(socket.as_fd(), welcome.as_bytes(), &fds).is_ok() {
+            let sent = socket::send(socket.as_fd(), welcome.as_bytes(), &fds).is_ok();
+            if sent {
                 inner.monitors.push(peer);
                 inner.stats.accepted += 1;
-                drop(guard);
-                self.connected.push((id, socket.clone()));
             }
-            return Ok(());
+            return Ok(sent);
         }
         if inner.links.len() == MAX_READERS {
             return Err(wire::REFUSED_READERS);
         }
         let wanted = match hello.leases {
-            0 => self.core.max_lease,
-            leases => leases.min(self.core.max_lease),
+            0 => self.max_lease,
+            leases => leases.min(self.max_lease),
         };
         let granted = inner.producer.grant(&inner.links, wanted);
         if granted == 0 {
@@ -260,28 +311,15 @@ impl Work {
             history: hello.history.min(slots - 2),
         });
         inner.peers.push(peer);
-        let welcome = inner.welcome(self.core.instance, wire::ACCEPTED, granted);
+        let welcome = inner.welcome(self.instance, wire::ACCEPTED, granted);
         let fds = [inner.generation.fd.as_fd(), fd.as_fd()];
         if socket::send(socket.as_fd(), welcome.as_bytes(), &fds).is_err() {
             inner.links.pop();
             inner.peers.pop();
-            return Ok(());
+            return Ok(false);
         }
         inner.stats.accepted += 1;
         inner.note_readers();
-        drop(guard);
-        self.connected.push((id, socket.clone()));
-        Ok(())
-    }
-
-    fn disconnect(&mut self, id: u64) {
-        self.connected.retain(|(other, _)| *other != id);
-        let mut inner = self.core.lock();
-        if let Some(index) = inner.peers.iter().position(|peer| peer.id == id) {
-            inner.peers.remove(index);
-            inner.links.remove(index);
-        }
-        inner.monitors.retain(|monitor| monitor.id != id);
-        inner.note_readers();
+        Ok(true)
     }
 }

@@ -52,6 +52,7 @@ mod mapped {
     use crate::layout::{
         CONTROL_BYTES, Control, ENTRIES, Entry, Geometry, Head, MAX_SLOTS, STREAMS, SlotMeta, View,
     };
+    use crate::packet::{PacketGeometry, PacketHead, PacketView};
     use crate::sync::{AtomicBool, AtomicU64, Ordering};
     use rustix::fd::{AsFd, OwnedFd};
     use rustix::fs::{FallocateFlags, MemfdFlags, OFlags, SealFlags};
@@ -232,6 +233,21 @@ mod mapped {
                     geometry.streams_at(),
                     STREAMS * geometry.stream_words(),
                 ),
+            }
+        }
+
+        /// The first page of a ring of packets.
+        pub(crate) fn packet_head(&self) -> &PacketHead {
+            &self.structures(0, 1)[0]
+        }
+
+        /// A ring of packets of this geometry.
+        pub(crate) fn packet_view(&self, geometry: &PacketGeometry) -> PacketView<'_> {
+            PacketView {
+                head: self.packet_head(),
+                entries: self.structures(geometry.entries_at(), geometry.entries() as usize),
+                streams: self.structures(geometry.streams_at(), geometry.stream_words()),
+                arena: self.structures(geometry.arena_at(), geometry.arena_bytes() as usize / 8),
             }
         }
 

@@ -1,6 +1,7 @@
 //! Handshake messages: fixed layouts, native byte order (both sides are on one machine), one per SEQPACKET record.
 
 use crate::layout::{Geometry, MAGIC, PROTOCOL};
+use crate::packet::{PACKET_PROTOCOL, PacketGeometry};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// First message, from whoever connects.
@@ -98,8 +99,16 @@ pub enum WireError {
     #[error("this is not a shmring socket (first bytes {0:#x})")]
     Magic(u64),
     /// Another version of it.
-    #[error("the other side speaks version {0} of the ring protocol, this side {PROTOCOL}")]
-    Version(u32),
+    #[error(
+        "the other side speaks version {theirs} of the ring protocol ({}), this side {ours} ({})",
+        mode(*theirs), mode(*ours)
+    )]
+    Version {
+        /// The other side's version.
+        theirs: u32,
+        /// The version asked for.
+        ours: u32,
+    },
     /// Neither reader nor monitor.
     #[error("unknown role {0} in handshake")]
     Role(u32),
@@ -108,12 +117,20 @@ pub enum WireError {
     Geometry(#[from] crate::layout::GeometryError),
 }
 
+fn mode(protocol: u32) -> &'static str {
+    match protocol {
+        PROTOCOL => "frames in slots",
+        PACKET_PROTOCOL => "encoded packets",
+        _ => "unknown here",
+    }
+}
+
 fn parse<T: FromBytes + KnownLayout + Immutable>(bytes: &[u8]) -> Result<T, WireError> {
     T::read_from_bytes(bytes).map_err(|_| WireError::Length(bytes.len(), size_of::<T>()))
 }
 
 /// The two fields every version begins with: a later one may be longer, so what it is comes before how long it is.
-fn check(bytes: &[u8]) -> Result<(), WireError> {
+fn check(bytes: &[u8], ours: u32) -> Result<(), WireError> {
     let Some((magic, rest)) = bytes.split_first_chunk() else {
         return Ok(()); // too short for anything: the length is the error
     };
@@ -125,15 +142,18 @@ fn check(bytes: &[u8]) -> Result<(), WireError> {
     if magic != MAGIC {
         return Err(WireError::Magic(magic));
     }
-    if protocol != PROTOCOL {
-        return Err(WireError::Version(protocol));
+    if protocol != ours {
+        return Err(WireError::Version {
+            theirs: protocol,
+            ours,
+        });
     }
     Ok(())
 }
 
 /// Reads and checks a greeting.
 pub fn parse_hello(bytes: &[u8]) -> Result<Hello, WireError> {
-    check(bytes)?;
+    check(bytes, PROTOCOL)?;
     let hello: Hello = parse(bytes)?;
     if !matches!(hello.role, ROLE_READER | ROLE_MONITOR) {
         return Err(WireError::Role(hello.role));
@@ -143,7 +163,7 @@ pub fn parse_hello(bytes: &[u8]) -> Result<Hello, WireError> {
 
 /// Reads and checks an answer. The geometry is only there if the answer is a yes.
 pub fn parse_welcome(bytes: &[u8]) -> Result<(Welcome, Option<Geometry>), WireError> {
-    check(bytes)?;
+    check(bytes, PROTOCOL)?;
     let welcome: Welcome = parse(bytes)?;
     if welcome.status != ACCEPTED {
         return Ok((welcome, None));
@@ -155,4 +175,108 @@ pub fn parse_welcome(bytes: &[u8]) -> Result<(Welcome, Option<Geometry>), WireEr
         welcome.stream_bytes,
     )?;
     Ok((welcome, Some(geometry)))
+}
+
+/// First message of a reader or monitor of packets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct PacketHello {
+    /// [`MAGIC`].
+    pub magic: u64,
+    /// [`PACKET_PROTOCOL`].
+    pub protocol: u32,
+    /// [`ROLE_READER`] or [`ROLE_MONITOR`].
+    pub role: u32,
+    /// Zero.
+    pub spare: [u32; 4],
+}
+
+impl PacketHello {
+    /// A greeting of the packet protocol.
+    pub fn new(role: u32) -> Self {
+        Self {
+            magic: MAGIC,
+            protocol: PACKET_PROTOCOL,
+            role,
+            spare: [0; 4],
+        }
+    }
+}
+
+/// The writer's answer to [`PacketHello`], and its notice of a new generation; with the ring's descriptor and, in the
+/// first answer to a reader, the descriptor of the eventfd that becomes readable with each packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct PacketWelcome {
+    /// [`MAGIC`].
+    pub magic: u64,
+    /// [`PACKET_PROTOCOL`].
+    pub protocol: u32,
+    /// 0, or why not, as in [`Welcome`].
+    pub status: u32,
+    /// Random number of this writer's life.
+    pub instance: u64,
+    /// 1 for a writer's first ring, one more for each ring of another size.
+    pub generation: u64,
+    /// Bytes of the arena.
+    pub arena_bytes: u64,
+    /// Bytes an arena of this writer may have at most.
+    pub max_bytes: u64,
+    /// Bytes that were free when memory was refused.
+    pub free_bytes: u64,
+    /// Entries of the index.
+    pub entries: u32,
+    /// Bytes of a stream information.
+    pub stream_bytes: u32,
+    /// Readers connected.
+    pub readers: u32,
+    /// Zero.
+    pub spare: u32,
+}
+
+/// [`PacketWelcome::status`]: the memory for the ring is not there.
+pub const REFUSED_MEMORY: u32 = 5;
+
+/// A message of a connected reader of packets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct PacketRequest {
+    /// [`MAGIC`].
+    pub magic: u64,
+    /// [`PACKET_PROTOCOL`].
+    pub protocol: u32,
+    /// [`REQUEST_KEY`].
+    pub kind: u32,
+}
+
+/// [`PacketRequest::kind`]: a key frame, please.
+pub const REQUEST_KEY: u32 = 1;
+
+/// Reads and checks a greeting of the packet protocol.
+pub fn parse_packet_hello(bytes: &[u8]) -> Result<PacketHello, WireError> {
+    check(bytes, PACKET_PROTOCOL)?;
+    let hello: PacketHello = parse(bytes)?;
+    if !matches!(hello.role, ROLE_READER | ROLE_MONITOR) {
+        return Err(WireError::Role(hello.role));
+    }
+    Ok(hello)
+}
+
+/// Reads and checks an answer of the packet protocol. The geometry is only there if the answer is a yes.
+pub fn parse_packet_welcome(
+    bytes: &[u8],
+) -> Result<(PacketWelcome, Option<PacketGeometry>), WireError> {
+    check(bytes, PACKET_PROTOCOL)?;
+    let welcome: PacketWelcome = parse(bytes)?;
+    if welcome.status != ACCEPTED {
+        return Ok((welcome, None));
+    }
+    let geometry = PacketGeometry::new(welcome.arena_bytes, welcome.entries, welcome.stream_bytes)?;
+    Ok((welcome, Some(geometry)))
+}
+
+/// Reads and checks a reader's request.
+pub fn parse_packet_request(bytes: &[u8]) -> Result<PacketRequest, WireError> {
+    check(bytes, PACKET_PROTOCOL)?;
+    parse(bytes)
 }

@@ -405,3 +405,171 @@ fn a_gap_and_a_stream_information_are_never_torn() {
         writer.join().unwrap();
     });
 }
+
+mod packets {
+    use super::*;
+    use shmring_core::packet::{
+        HeapPacketRing, PacketConsumer, PacketMeta, PacketPoll, PacketProducer, Start,
+    };
+
+    const ARENA: u64 = 32;
+    const ENTRIES: u32 = 4;
+
+    fn meta(number: u64, key: bool) -> PacketMeta {
+        PacketMeta {
+            pts: Some(number),
+            key,
+            ..PacketMeta::default()
+        }
+    }
+
+    /// Two words that only this packet has.
+    fn payload(number: u64) -> [u8; 16] {
+        let mut payload = [0; 16];
+        payload[..8].copy_from_slice(&number.to_ne_bytes());
+        payload[8..].copy_from_slice(&(!number).to_ne_bytes());
+        payload
+    }
+
+    fn write(ring: &HeapPacketRing, producer: &mut PacketProducer, key: bool) {
+        let number = producer.newest() + 1;
+        producer.write(ring.view(), &meta(number, key), (0, 0), &payload(number));
+    }
+
+    /// Polls once; the number of a packet, which must be whole.
+    fn read(ring: &HeapPacketRing, consumer: &mut PacketConsumer) -> Option<u64> {
+        let mut bytes = Vec::new();
+        match consumer.poll(ring.view(), &mut bytes) {
+            PacketPoll::Packet { number, meta, .. } => {
+                assert_eq!(meta.pts, Some(number), "torn entry");
+                assert_eq!(bytes, payload(number), "torn packet");
+                Some(number)
+            }
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn a_packet_that_is_overwritten_while_it_is_copied_is_never_taken_for_whole() {
+        explore(2, || {
+            let ring = Arc::new(HeapPacketRing::new(ARENA, ENTRIES));
+            let mut producer = PacketProducer::new(0);
+            write(&ring, &mut producer, true);
+            let reader = {
+                let ring = ring.clone();
+                thread::spawn(move || {
+                    let mut consumer = PacketConsumer::new(ring.view(), Start::NewestKey);
+                    let mut last = 0;
+                    for _ in 0..2 {
+                        if let Some(number) = read(&ring, &mut consumer) {
+                            assert!(number > last, "went back");
+                            last = number;
+                        }
+                    }
+                })
+            };
+            // The third overwrites the first.
+            write(&ring, &mut producer, false);
+            write(&ring, &mut producer, true);
+            reader.join().unwrap();
+        });
+    }
+
+    #[test]
+    fn a_late_reader_begins_at_a_key_packet() {
+        explore(2, || {
+            let ring = Arc::new(HeapPacketRing::new(ARENA, ENTRIES));
+            let mut producer = PacketProducer::new(0);
+            write(&ring, &mut producer, true);
+            let reader = {
+                let ring = ring.clone();
+                thread::spawn(move || {
+                    let mut consumer = PacketConsumer::new(ring.view(), Start::NewestKey);
+                    // 1 and 3 are the key packets.
+                    if let Some(number) = read(&ring, &mut consumer) {
+                        assert!(number == 1 || number == 3, "began at {number}");
+                    }
+                })
+            };
+            write(&ring, &mut producer, false);
+            write(&ring, &mut producer, true);
+            reader.join().unwrap();
+        });
+    }
+
+    /// An eventfd: what is stored before it is written to is seen by who reads it.
+    struct Event {
+        count: Mutex<u64>,
+        ready: loom::sync::Condvar,
+    }
+
+    #[test]
+    fn a_wake_up_is_never_lost() {
+        explore(2, || {
+            let ring = Arc::new(HeapPacketRing::new(ARENA, ENTRIES));
+            let event = Arc::new(Event {
+                count: Mutex::new(0),
+                ready: loom::sync::Condvar::new(),
+            });
+            let reader = {
+                let (ring, event) = (ring.clone(), event.clone());
+                thread::spawn(move || {
+                    let mut consumer = PacketConsumer::new(ring.view(), Start::NewestKey);
+                    loop {
+                        // As PacketReader::try_next: looks, clears, looks again, waits.
+                        if read(&ring, &mut consumer).is_some() {
+                            return;
+                        }
+                        *event.count.lock().unwrap() = 0;
+                        if read(&ring, &mut consumer).is_some() {
+                            return;
+                        }
+                        let mut count = event.count.lock().unwrap();
+                        while *count == 0 {
+                            count = event.ready.wait(count).unwrap(); // for ever: a deadlock
+                        }
+                    }
+                })
+            };
+            let mut producer = PacketProducer::new(0);
+            write(&ring, &mut producer, true);
+            *event.count.lock().unwrap() += 1;
+            event.ready.notify_all();
+            reader.join().unwrap();
+        });
+    }
+
+    #[test]
+    fn a_reader_follows_a_growth_without_missing_a_packet() {
+        explore(2, || {
+            let old = Arc::new(HeapPacketRing::new(ARENA, ENTRIES));
+            let new = Arc::new(HeapPacketRing::new(2 * ARENA, ENTRIES));
+            let mut producer = PacketProducer::new(0);
+            write(&old, &mut producer, true);
+            write(&old, &mut producer, false);
+            let reader = {
+                let (old, new) = (old.clone(), new.clone());
+                thread::spawn(move || {
+                    let mut consumer = PacketConsumer::new(old.view(), Start::NewestKey);
+                    let (mut ring, mut next) = (&old, 1);
+                    for _ in 0..5 {
+                        let mut bytes = Vec::new();
+                        match consumer.poll(ring.view(), &mut bytes) {
+                            PacketPoll::Packet { number, .. } => {
+                                assert_eq!(number, next, "missed");
+                                assert_eq!(bytes, payload(number), "torn packet");
+                                next += 1;
+                            }
+                            PacketPoll::Moved => ring = &new,
+                            _ => thread::yield_now(),
+                        }
+                    }
+                })
+            };
+            let mut producer = producer.move_to(old.view(), new.view());
+            old.view().end(shmring_core::protocol::MOVED);
+            write(&new, &mut producer, false);
+            reader.join().unwrap();
+        });
+    }
+}

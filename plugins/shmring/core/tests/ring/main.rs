@@ -4,6 +4,7 @@
 mod arrival;
 mod hostile;
 mod independence;
+mod packets;
 mod properties;
 mod restart;
 mod sizing;

@@ -190,6 +190,7 @@ fn play_role() {
     let over = || ended.load(std::sync::atomic::Ordering::SeqCst);
     match role.as_str() {
         "write" | "write-named" => write_role(&place, role == "write-named", over),
+        "write-packets" => packet_role(&place, over),
         "hold" => hold_role(&place),
         "slow" => slow_role(&place, over),
         "sleep" => sleep_role(&place),
@@ -214,6 +215,30 @@ fn write_role(place: &Place, named: bool, over: impl Fn() -> bool) {
             say("writing");
         }
         std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// Writes packets of 2 KiB every ms, each tenth a key packet, until told to end.
+fn packet_role(place: &Place, over: impl Fn() -> bool) {
+    use shmring_core::packet::{PacketMeta, PacketWriter, PacketWriterConfig};
+    let mut writer = PacketWriter::create(PacketWriterConfig::new(&place.socket)).expect("writer");
+    writer.set_stream(b"caps").expect("stream");
+    let mut payload = vec![0; 2048];
+    for number in 1.. {
+        if over() {
+            break;
+        }
+        paint(&mut payload, number);
+        let meta = PacketMeta {
+            pts: Some(number),
+            key: number % 10 == 1,
+            ..PacketMeta::default()
+        };
+        writer.write(&meta, &payload);
+        if number == 1 {
+            say("writing");
+        }
+        std::thread::sleep(Duration::from_millis(1));
     }
 }
 
