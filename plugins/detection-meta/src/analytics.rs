@@ -1,7 +1,9 @@
 //! The same objects in `GstAnalyticsRelationMeta` (GStreamer 1.24 and later), for readers of that form.
 
 use gst_analytics::prelude::*;
-use gst_analytics::{AnalyticsODMtd, AnalyticsRelationMeta, RelTypes};
+use gst_analytics::{AnalyticsODMtd, AnalyticsRelationMeta, AnalyticsTrackingMtd, RelTypes};
+
+use crate::{Identity, MOTION_ROI};
 
 /// Adds an object entry and returns its id, which the ROI meta carries too: DL Streamer looks objects up by it.
 pub fn add_object(
@@ -28,11 +30,13 @@ pub fn add_object(
 
 /// Adds a tracking entry for the object entry `object`, related object -> tracking by RELATE_TO. Does nothing where the
 /// buffer has no such object entry: the detection was written by somebody who knows only ROI metas.
-pub fn add_tracking(buffer: &mut gst::BufferRef, object: i32, id: i32) {
-    let (Ok(object), Ok(tracking_id)) = (u32::try_from(object), u64::try_from(id)) else {
+pub fn add_tracking(buffer: &mut gst::BufferRef, object: i32, identity: Identity) {
+    let (Ok(object), Ok(tracking_id)) = (u32::try_from(object), u64::try_from(identity.id)) else {
         return;
     };
-    let seen = buffer.pts().unwrap_or_default();
+    let now = buffer.pts().unwrap_or_default();
+    let first_seen = identity.first_seen.unwrap_or(now);
+    let last_seen = identity.last_seen.unwrap_or(now);
     let known = |relations: gst::MetaRef<AnalyticsRelationMeta>| {
         relations.mtd::<AnalyticsODMtd>(object).is_some()
     };
@@ -43,11 +47,18 @@ pub fn add_tracking(buffer: &mut gst::BufferRef, object: i32, id: i32) {
         return;
     };
     let Ok(tracking) = relations
-        .add_tracking_mtd(tracking_id, seen)
+        .add_tracking_mtd(tracking_id, first_seen)
         .map(|t| t.id())
     else {
         return;
     };
+    if let Some(mut tracking) = relations.mtd_mut::<AnalyticsTrackingMtd>(tracking) {
+        // Both fail only for entries that are not there.
+        let _ = tracking.update_last_seen(last_seen);
+        if identity.is_lost {
+            let _ = tracking.set_lost();
+        }
+    }
     // Fails only for ids that are not there, and both were just seen.
     let _ = relations.set_relation(RelTypes::RELATE_TO, object, tracking);
 }
@@ -55,7 +66,8 @@ pub fn add_tracking(buffer: &mut gst::BufferRef, object: i32, id: i32) {
 /// An object entry as it was written: its id, label, rectangle in pixels, confidence.
 pub type Object = (u32, String, (u32, u32, u32, u32), f32);
 
-/// The object entries that no ROI meta on the buffer carries: their writer knows only this form.
+/// The object entries for which no ROI meta has a `detection` structure: their writer knows only this form, or an element
+/// in between has dropped the structure.
 pub fn objects_without_roi(buffer: &gst::BufferRef) -> Vec<Object> {
     let Some(relations) = buffer.meta::<AnalyticsRelationMeta>() else {
         return Vec::new();
@@ -66,7 +78,11 @@ pub fn objects_without_roi(buffer: &gst::BufferRef) -> Vec<Object> {
         .filter(|object| {
             !buffer
                 .iter_meta::<gst_video::VideoRegionOfInterestMeta>()
-                .any(|roi| u32::try_from(roi.id()) == Ok(object.id()))
+                .any(|roi| {
+                    u32::try_from(roi.id()) == Ok(object.id())
+                        && roi.roi_type() != MOTION_ROI
+                        && roi.param("detection").is_some()
+                })
         })
         .filter_map(|object| {
             let at = object.location().ok()?;

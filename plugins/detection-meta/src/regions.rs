@@ -6,17 +6,6 @@ use detection::BBox;
 /// An empty array says that nothing was looked at; no meta says that the whole frame was.
 pub const REGIONS_META: &str = "watchpost-regions";
 
-/// Registers the meta unless another library in this process has. Call it once before reading or writing.
-pub fn register_regions_meta() {
-    static ONCE: std::sync::Once = std::sync::Once::new();
-    ONCE.call_once(|| {
-        if !gst::meta::CustomMeta::is_registered(REGIONS_META) {
-            // No tags: the fractions hold for every copy of the buffer, whatever is done to its pixels.
-            gst::meta::CustomMeta::register(REGIONS_META, &[]);
-        }
-    });
-}
-
 /// Writes what was looked at, replacing what an upstream detector said.
 pub fn set_looked_at(buffer: &mut gst::BufferRef, regions: impl IntoIterator<Item = BBox>) {
     let regions = gst::Array::new(
@@ -24,13 +13,7 @@ pub fn set_looked_at(buffer: &mut gst::BufferRef, regions: impl IntoIterator<Ite
             .into_iter()
             .map(|r| gst::Array::new([r.x1, r.y1, r.width(), r.height()].map(f64::from))),
     );
-    if let Ok(mut meta) = gst::meta::CustomMeta::from_mut_buffer(buffer, REGIONS_META) {
-        meta.mut_structure().set("regions", regions);
-        return;
-    }
-    if let Ok(mut meta) = gst::meta::CustomMeta::add(buffer, REGIONS_META) {
-        meta.mut_structure().set("regions", regions);
-    }
+    crate::registry::set_field(buffer, REGIONS_META, "regions", regions);
 }
 
 /// What was looked at in this frame. `None`: the whole frame (there is no meta). Entries that are not four finite numbers

@@ -6,6 +6,9 @@ use gst_video::VideoRegionOfInterestMeta;
 /// `roi_type` of a motion box; such a meta has no `detection` structure.
 pub const MOTION_ROI: &str = "motion";
 
+/// `roi.id` of a ROI without an entry in analytics metadata. Those count from 0.
+const NO_ENTRY: i32 = -1;
+
 /// Size of the frames of a stream.
 pub fn frame_size(info: &gst_video::VideoInfo) -> FrameSize {
     FrameSize::new(info.width(), info.height())
@@ -26,41 +29,104 @@ pub struct DetectionRoi<'a> {
     pub object_id: Option<i32>,
 }
 
+/// What a tracker knows of an object beside its place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Identity {
+    /// Id of the track.
+    pub id: i32,
+    /// Timestamp of the first frame it was seen in; without it that of the buffer.
+    pub first_seen: Option<gst::ClockTime>,
+    /// Timestamp of the newest frame it was seen in; without it that of the buffer.
+    pub last_seen: Option<gst::ClockTime>,
+    /// It moves and was not seen in this frame: its box is a prediction.
+    pub is_lost: bool,
+}
+
+impl From<i32> for Identity {
+    fn from(id: i32) -> Self {
+        Self {
+            id,
+            first_seen: None,
+            last_seen: None,
+            is_lost: false,
+        }
+    }
+}
+
 /// Adds a detection: a ROI meta with `roi_type` = label and the structure `detection` {label_id int, confidence double,
 /// x_min, x_max, y_min, y_max double}, and under `v1_24` the matching entry of `GstAnalyticsRelationMeta`
 /// (`roi.id` is then its id). An `object_id` that is given is written as by [`assign_object_ids`].
 pub fn add_detection(buffer: &mut gst::BufferRef, frame: FrameSize, detection: &DetectionRoi) {
+    add(
+        buffer,
+        frame,
+        detection,
+        detection.object_id.map(Identity::from),
+    );
+}
+
+/// Adds the detection of an object that a tracker knows.
+pub fn add_tracked(
+    buffer: &mut gst::BufferRef,
+    frame: FrameSize,
+    detection: &DetectionRoi,
+    identity: Identity,
+) {
+    add(buffer, frame, detection, Some(identity));
+}
+
+fn add(
+    buffer: &mut gst::BufferRef,
+    frame: FrameSize,
+    detection: &DetectionRoi,
+    identity: Option<Identity>,
+) {
     let rect = to_pixels(&detection.bbox, frame);
     #[cfg(feature = "v1_24")]
     let od = crate::analytics::add_object(buffer, detection.label, rect, detection.confidence);
 
     let mut roi = VideoRegionOfInterestMeta::add(buffer, detection.label, rect);
-    roi.add_param(
-        gst::Structure::builder("detection")
-            .field("label_id", detection.label_id)
-            .field("confidence", detection.confidence)
-            .field("x_min", f64::from(detection.bbox.x1))
-            .field("x_max", f64::from(detection.bbox.x2))
-            .field("y_min", f64::from(detection.bbox.y1))
-            .field("y_max", f64::from(detection.bbox.y2))
-            .build(),
-    );
-    if let Some(id) = detection.object_id {
-        roi.add_param(object_id_structure(id));
-        roi.set_id(id);
+    roi.add_param(detection_structure(detection));
+    if let Some(identity) = identity {
+        roi.add_param(object_id_structure(identity.id));
+        roi.set_id(identity.id);
     }
     #[cfg(feature = "v1_24")]
     if let Some(od) = od {
         roi.set_id(od);
-        if let Some(id) = detection.object_id {
-            crate::analytics::add_tracking(buffer, od, id);
+        if let Some(identity) = identity {
+            crate::analytics::add_tracking(buffer, od, identity);
         }
     }
 }
 
-/// Adds a motion box: a ROI meta of type [`MOTION_ROI`] without a `detection` structure.
+/// Gives a ROI meta that has lost its structures those of this detection. Its `roi.id` stays: where analytics metadata is
+/// written, it is the id of the object's entry, which is not lost.
+pub(crate) fn complete_roi(
+    roi: &mut gst::MetaRefMut<'_, VideoRegionOfInterestMeta, gst::meta::Iterated>,
+    detection: &DetectionRoi,
+) {
+    roi.add_param(detection_structure(detection));
+    if let Some(id) = detection.object_id {
+        roi.add_param(object_id_structure(id));
+    }
+}
+
+fn detection_structure(detection: &DetectionRoi) -> gst::Structure {
+    gst::Structure::builder("detection")
+        .field("label_id", detection.label_id)
+        .field("confidence", detection.confidence)
+        .field("x_min", f64::from(detection.bbox.x1))
+        .field("x_max", f64::from(detection.bbox.x2))
+        .field("y_min", f64::from(detection.bbox.y1))
+        .field("y_max", f64::from(detection.bbox.y2))
+        .build()
+}
+
+/// Adds a motion box: a ROI meta of type [`MOTION_ROI`] without a `detection` structure. Its `roi.id` is one that no entry
+/// of analytics metadata has: readers look ROIs up by the id of an object's entry.
 pub fn add_motion(buffer: &mut gst::BufferRef, frame: FrameSize, bbox: &BBox) {
-    VideoRegionOfInterestMeta::add(buffer, MOTION_ROI, to_pixels(bbox, frame));
+    VideoRegionOfInterestMeta::add(buffer, MOTION_ROI, to_pixels(bbox, frame)).set_id(NO_ENTRY);
 }
 
 /// The motion boxes on a buffer, in fractions of the frame.
@@ -82,35 +148,41 @@ pub fn detections(
         .filter_map(move |roi| read_detection(&roi, frame))
 }
 
-/// Gives every object entry of `GstAnalyticsRelationMeta` that has no ROI meta one with a `detection` structure, so that
+/// Gives every object entry of `GstAnalyticsRelationMeta` without a `detection` structure on a ROI meta one, so that
 /// detections of elements that write only analytics metadata are read like all others.
 #[cfg(feature = "v1_24")]
 pub fn adopt_analytics_objects(buffer: &mut gst::BufferRef, frame: FrameSize) {
     for (od, label, rect, confidence) in crate::analytics::objects_without_roi(buffer) {
         let Ok(od) = i32::try_from(od) else { continue };
-        let bbox = from_pixels(rect, frame);
+        let detection = DetectionRoi {
+            label: &label,
+            label_id: -1,
+            confidence: f64::from(confidence),
+            bbox: from_pixels(rect, frame),
+            object_id: None,
+        };
+        // Its own ROI may still be there, without the structure: an element in between has dropped that.
+        let mut own = buffer
+            .iter_meta_mut::<VideoRegionOfInterestMeta>()
+            .find(|roi| roi.id() == od && roi.roi_type() == label);
+        if let Some(roi) = &mut own {
+            complete_roi(roi, &detection);
+            continue;
+        }
+        drop(own);
         let mut roi = VideoRegionOfInterestMeta::add(buffer, &label, rect);
         roi.set_id(od);
-        roi.add_param(
-            gst::Structure::builder("detection")
-                .field("label_id", -1i32)
-                .field("confidence", f64::from(confidence))
-                .field("x_min", f64::from(bbox.x1))
-                .field("x_max", f64::from(bbox.x2))
-                .field("y_min", f64::from(bbox.y1))
-                .field("y_max", f64::from(bbox.y2))
-                .build(),
-        );
+        roi.add_param(detection_structure(&detection));
     }
 }
 
 /// Gives ids to detections: `id_for` sees each detection in the order of [`detections`] with its index and answers with
 /// the id, or `None` to leave it without. Written as structure `object_id` {id int} and in `roi.id`; under `v1_24` as a
 /// tracking entry related to the object's (`roi.id` then stays the id of that entry, as readers of it expect).
-pub fn assign_object_ids(
+pub fn assign_object_ids<I: Into<Identity>>(
     buffer: &mut gst::BufferRef,
     frame: FrameSize,
-    mut id_for: impl FnMut(usize, &DetectionRoi) -> Option<i32>,
+    mut id_for: impl FnMut(usize, &DetectionRoi) -> Option<I>,
 ) {
     let mut index = 0;
     #[cfg(feature = "v1_24")]
@@ -119,18 +191,18 @@ pub fn assign_object_ids(
         let Some(detection) = read_detection(&roi, frame) else {
             continue;
         };
-        let id = id_for(index, &detection);
+        let identity = id_for(index, &detection).map(Into::into);
         index += 1;
-        let Some(id) = id else { continue };
-        roi.add_param(object_id_structure(id));
+        let Some(identity) = identity else { continue };
+        roi.add_param(object_id_structure(identity.id));
         #[cfg(feature = "v1_24")]
-        tracked.push((roi.id(), id));
+        tracked.push((roi.id(), identity));
         #[cfg(not(feature = "v1_24"))]
-        roi.set_id(id);
+        roi.set_id(identity.id);
     }
     #[cfg(feature = "v1_24")]
-    for (od, id) in tracked {
-        crate::analytics::add_tracking(buffer, od, id);
+    for (od, identity) in tracked {
+        crate::analytics::add_tracking(buffer, od, identity);
     }
 }
 
@@ -185,6 +257,6 @@ fn to_pixels(bbox: &BBox, frame: FrameSize) -> (u32, u32, u32, u32) {
     (x, y, w, h)
 }
 
-fn from_pixels((x, y, w, h): (u32, u32, u32, u32), frame: FrameSize) -> BBox {
+pub(crate) fn from_pixels((x, y, w, h): (u32, u32, u32, u32), frame: FrameSize) -> BBox {
     frame.to_fractions(&BBox::from_xywh(x as f32, y as f32, w as f32, h as f32))
 }

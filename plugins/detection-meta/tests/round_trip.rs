@@ -10,7 +10,7 @@ const FRAME: FrameSize = FrameSize {
 
 fn init() {
     gst::init().unwrap();
-    register_regions_meta();
+    register_metas();
 }
 
 fn person(object_id: Option<i32>) -> DetectionRoi<'static> {
@@ -223,4 +223,125 @@ fn messages_read_back() {
         Some(track.clone())
     );
     assert_eq!(MotionMessage::parse(&track.to_structure()), None);
+}
+
+fn strip_rois(buffer: &mut gst::BufferRef) {
+    buffer.foreach_meta_mut(|meta| {
+        use gst::MetaAPI;
+        use std::ops::ControlFlow::Continue;
+        let is_roi = meta.api() == gst_video::VideoRegionOfInterestMeta::meta_api();
+        Continue(match is_roi {
+            true => gst::buffer::BufferMetaForeachAction::Remove,
+            false => gst::buffer::BufferMetaForeachAction::Keep,
+        })
+    });
+}
+
+#[test]
+fn detections_whose_metas_are_gone_come_back_in_a_frame_of_the_same_size_only() {
+    init();
+    let mut buffer = gst::Buffer::new();
+    let buffer = buffer.get_mut().unwrap();
+    add_detection(buffer, FRAME, &person(Some(7)));
+    keep_detections(buffer, FRAME);
+    assert_eq!(restore_detections(buffer, FRAME), Restored::default());
+    strip_rois(buffer);
+    let cropped = FrameSize::new(320, 360);
+    let lost = Restored {
+        lost: 1,
+        ..Restored::default()
+    };
+    assert_eq!(restore_detections(buffer, cropped), lost);
+    assert_eq!(detections(buffer, cropped).count(), 0);
+    assert_eq!(restore_detections(buffer, FRAME).restored, 1);
+    assert_eq!(
+        detections(buffer, FRAME).collect::<Vec<_>>(),
+        [person(Some(7))]
+    );
+    assert_eq!(restore_detections(buffer, FRAME), Restored::default());
+}
+
+#[test]
+fn a_motion_box_has_no_id_of_an_analytics_entry() {
+    init();
+    let mut buffer = gst::Buffer::new();
+    let buffer = buffer.get_mut().unwrap();
+    add_motion(buffer, FRAME, &BBox::new(0.0, 0.0, 0.5, 0.5));
+    let roi = buffer
+        .meta::<gst_video::VideoRegionOfInterestMeta>()
+        .unwrap();
+    assert_eq!(roi.id(), -1);
+}
+
+#[test]
+fn a_motion_state_reads_back_and_is_replaced() {
+    init();
+    let mut buffer = gst::Buffer::new();
+    let buffer = buffer.get_mut().unwrap();
+    assert_eq!(motion_state(buffer), None);
+    for calibrating in [true, false] {
+        set_motion_state(buffer, MotionState { calibrating });
+        assert_eq!(motion_state(buffer), Some(MotionState { calibrating }));
+    }
+}
+
+#[cfg(feature = "v1_24")]
+#[test]
+fn a_tracking_entry_has_the_times_and_the_state_of_its_track() {
+    use gst_analytics::prelude::*;
+    use gst_analytics::*;
+    init();
+    let mut buffer = gst::Buffer::new();
+    let buffer = buffer.get_mut().unwrap();
+    buffer.set_pts(gst::ClockTime::from_seconds(9));
+    add_motion(buffer, FRAME, &BBox::new(0.0, 0.0, 0.5, 0.5));
+    let identity = Identity {
+        id: 41,
+        first_seen: Some(gst::ClockTime::from_seconds(3)),
+        last_seen: Some(gst::ClockTime::from_seconds(8)),
+        is_lost: true,
+    };
+    add_tracked(buffer, FRAME, &person(Some(41)), identity);
+    let relations = buffer.meta::<AnalyticsRelationMeta>().unwrap();
+    let tracking = relations.iter::<AnalyticsTrackingMtd>().next().unwrap();
+    let expected = (
+        41,
+        gst::ClockTime::from_seconds(3),
+        gst::ClockTime::from_seconds(8),
+        true,
+    );
+    assert_eq!(tracking.info(), expected);
+}
+
+#[cfg(feature = "v1_24")]
+#[test]
+fn an_object_behind_a_motion_box_is_adopted_and_one_with_a_bare_roi_is_completed() {
+    use gst_analytics::prelude::*;
+    use gst_analytics::*;
+    init();
+    let mut buffer = gst::Buffer::new();
+    let buffer = buffer.get_mut().unwrap();
+    add_motion(buffer, FRAME, &BBox::new(0.0, 0.0, 0.5, 0.5));
+    let ids: Vec<u32> = {
+        let mut relations = AnalyticsRelationMeta::add(buffer);
+        [("person", 10), ("car", 200)]
+            .map(|(label, x)| {
+                let label = gst::glib::Quark::from_str(label);
+                relations
+                    .add_od_mtd(label, x, 10, 50, 80, 0.8)
+                    .unwrap()
+                    .id()
+            })
+            .to_vec()
+    };
+    // What a converter leaves of a detection: the rectangle and the id.
+    gst_video::VideoRegionOfInterestMeta::add(buffer, "car", (200, 10, 50, 80))
+        .set_id(ids[1] as i32);
+    adopt_analytics_objects(buffer, FRAME);
+    let labels: Vec<_> = detections(buffer, FRAME).map(|d| d.label).collect();
+    assert_eq!(labels.len(), 2, "{labels:?}");
+    assert!(
+        labels.contains(&"person") && labels.contains(&"car"),
+        "{labels:?}"
+    );
 }

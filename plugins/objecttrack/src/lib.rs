@@ -8,7 +8,7 @@ pub mod objecttrack;
 mod rules;
 
 fn plugin_init(plugin: &gst::Plugin) -> Result<(), glib::BoolError> {
-    detection_meta::register_regions_meta();
+    detection_meta::register_metas();
     objecttrack::register(plugin)
 }
 

@@ -5,7 +5,6 @@
 use gst::glib;
 
 pub mod engine;
-mod motion_state;
 mod motiondetect;
 mod regiondetect;
 

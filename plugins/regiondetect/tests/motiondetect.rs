@@ -191,7 +191,10 @@ fn a_mask_that_cannot_be_read_is_refused_with_a_warning_and_the_old_one_stays() 
         panic!("{warning:?}");
     };
     assert!(
-        warning.error().message().contains("coordinate 4 is 'zero'"),
+        warning
+            .error()
+            .message()
+            .contains("`zero` is not a number (coordinate 4)"),
         "{}",
         warning.error()
     );
@@ -203,7 +206,7 @@ fn a_mask_that_is_wrong_from_the_start_is_told_of_when_the_element_starts() {
     let warnings =
         warnings_of("videotestsrc num-buffers=1 ! motiondetect mask=0,0,1,zero ! fakesink");
     assert!(
-        matches!(&warnings[..], [text] if text.contains("coordinate 4 is 'zero'")),
+        matches!(&warnings[..], [text] if text.contains("`zero` is not a number (coordinate 4)")),
         "{warnings:?}"
     );
 }

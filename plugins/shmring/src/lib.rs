@@ -17,7 +17,7 @@ mod time;
 pub mod wire;
 
 fn plugin_init(plugin: &gst::Plugin) -> Result<(), glib::BoolError> {
-    detection_meta::register_regions_meta();
+    detection_meta::register_metas();
     shmringsink::register(plugin)?;
     shmringsrc::register(plugin)?;
     Ok(())

@@ -1,7 +1,7 @@
 //! What a frame leads to, and how it is written onto the buffer.
 
 use detection::{BBox, FrameSize, TrackState};
-use detection_meta::{DetectionRoi, TrackMessage, TracksEvent};
+use detection_meta::{DetectionRoi, Identity, TrackMessage, TracksEvent};
 use gst_video::VideoRegionOfInterestMeta;
 use objecttrack_core::Evidence;
 
@@ -10,8 +10,8 @@ use objecttrack_core::Evidence;
 pub struct Outcome {
     pub messages: Vec<TrackMessage>,
     pub event: Option<TracksEvent>,
-    /// Index of the buffer's detection, id, state, evidence.
-    pub known: Vec<(usize, i32, &'static str, &'static str)>,
+    /// Index of the buffer's detection, and the object it belongs to.
+    pub known: Vec<(usize, Known)>,
     pub added: Vec<Added>,
 }
 
@@ -20,7 +20,13 @@ pub struct Added {
     pub label_id: i32,
     pub confidence: f64,
     pub bbox: BBox,
-    pub id: i32,
+    pub known: Known,
+}
+
+/// What is written about an object beside its box.
+#[derive(Clone, Copy)]
+pub struct Known {
+    pub identity: Identity,
     pub state: &'static str,
     pub evidence: &'static str,
 }
@@ -29,13 +35,11 @@ pub struct Added {
 pub fn annotate(buffer: &mut gst::BufferRef, frame: FrameSize, outcome: &Outcome) {
     let known = &outcome.known;
     let find = |i: usize| {
-        known
-            .binary_search_by_key(&i, |k| k.0)
-            .ok()
-            .map(|k| known[k])
+        let at = known.binary_search_by_key(&i, |k| k.0).ok()?;
+        Some(known[at].1.identity)
     };
     if !known.is_empty() {
-        detection_meta::assign_object_ids(buffer, frame, |i, _| find(i).map(|k| k.1));
+        detection_meta::assign_object_ids(buffer, frame, |i, _| find(i));
     }
     for a in outcome.added.iter().filter(|a| a.bbox.is_valid()) {
         let roi = DetectionRoi {
@@ -43,30 +47,28 @@ pub fn annotate(buffer: &mut gst::BufferRef, frame: FrameSize, outcome: &Outcome
             label_id: a.label_id,
             confidence: a.confidence,
             bbox: a.bbox,
-            object_id: Some(a.id),
+            object_id: Some(a.known.identity.id),
         };
-        detection_meta::add_detection(buffer, frame, &roi);
+        detection_meta::add_tracked(buffer, frame, &roi, a.known.identity);
     }
-    let states = known
-        .iter()
-        .map(|k| (k.1, k.2, k.3))
-        .chain(outcome.added.iter().map(|a| (a.id, a.state, a.evidence)));
-    let states: Vec<_> = states.collect();
+    let added = outcome.added.iter().map(|a| a.known);
+    let all: Vec<Known> = known.iter().map(|k| k.1).chain(added).collect();
     for mut roi in buffer.iter_meta_mut::<VideoRegionOfInterestMeta>() {
         let id = roi
             .params()
             .filter(|p| p.name() == "object_id")
             .filter_map(|p| p.get::<i32>("id").ok())
             .last();
-        if let Some((_, state, evidence)) = id.and_then(|id| states.iter().find(|s| s.0 == id)) {
+        if let Some(known) = id.and_then(|id| all.iter().find(|k| k.identity.id == id)) {
             roi.add_param(
                 gst::Structure::builder("track")
-                    .field("state", *state)
-                    .field("evidence", *evidence)
+                    .field("state", known.state)
+                    .field("evidence", known.evidence)
                     .build(),
             );
         }
     }
+    detection_meta::keep_detections(buffer, frame);
 }
 
 pub fn state_word(state: TrackState) -> &'static str {

@@ -1,7 +1,7 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{LazyLock, Mutex};
 
-use detection_meta::{TrackMessage, Warnings};
+use detection_meta::{Restored, TrackMessage, Warnings};
 use gst::glib;
 use gst::prelude::*;
 use gst_base::prelude::*;
@@ -50,6 +50,37 @@ impl ObjectTrack {
                 .build();
             // Nobody listening is no fault.
             let _ = self.obj().post_message(message);
+        }
+    }
+
+    /// Counts what elements between the detector and this one have lost, and warns once.
+    fn report_losses(&self, found: Restored) {
+        if found == Restored::default() {
+            return;
+        }
+        let is_first = {
+            let mut stats = self.lock_stats();
+            stats.restored += found.restored as u64;
+            let before = stats.lost;
+            stats.lost += (found.lost + found.bare) as u64;
+            before == 0 && stats.lost > 0
+        };
+        gst::debug!(CAT, imp = self, "{found:?}");
+        if is_first {
+            let what = if found.lost > 0 {
+                "detections"
+            } else {
+                "regions without a detection structure"
+            };
+            gst::element_imp_warning!(
+                self,
+                gst::StreamError::Failed,
+                (
+                    "{} {what} cannot be tracked: an element between the detector and this one drops or crops them; \
+                     convert, scale and crop before the detector (counted in stats as lost)",
+                    found.lost + found.bare
+                )
+            );
         }
     }
 
@@ -126,6 +157,8 @@ impl ObjectImpl for ObjectTrack {
                     .field("frames", s.frames)
                     .field("detections", s.detections)
                     .field("filtered", s.filtered)
+                    .field("restored", s.restored)
+                    .field("lost", s.lost)
                     .field("tracks", s.tracks)
                     .field("started", s.started)
                     .field("ended", s.ended)
@@ -252,8 +285,9 @@ impl BaseTransformImpl for ObjectTrack {
             let settings = self.lock_settings();
             (version != Some(settings.version)).then(|| settings.clone())
         };
-        #[cfg(feature = "v1_24")]
         if let Some(frame) = self.lock_state().as_ref().map(State::frame_size) {
+            self.report_losses(detection_meta::restore_detections(buffer, frame));
+            #[cfg(feature = "v1_24")]
             detection_meta::adopt_analytics_objects(buffer, frame);
         }
         let (outcome, frame) = {

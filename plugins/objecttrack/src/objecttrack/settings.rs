@@ -152,7 +152,7 @@ pub fn specs() -> Vec<glib::ParamSpec> {
             .build(),
         glib::ParamSpecBoxed::builder::<gst::Structure>("stats")
             .nick("Statistics")
-            .blurb("frames, detections, filtered, tracks, started, ended, jumps (uint64), step-time-avg, step-time-max (ns)")
+            .blurb("frames, detections, filtered, restored, lost, tracks, started, ended, jumps (uint64), step-time-avg, step-time-max (ns)")
             .read_only()
             .build(),
     ]

@@ -3,12 +3,12 @@
 use std::time::Instant;
 
 use detection::{Detection, FrameSize};
-use detection_meta::{TrackHint, TrackMessage, TracksEvent};
+use detection_meta::{Identity, TrackHint, TrackMessage, TracksEvent};
 use gst_video::prelude::*;
 use objecttrack_core::appearance::Luma;
-use objecttrack_core::{LookedAt, Report, Reporter, Rules, Tracker};
+use objecttrack_core::{Evidence, LookedAt, Report, Reporter, Rules, Tracker};
 
-use super::annotate::{Added, Outcome, clock_time, evidence_word, state_word};
+use super::annotate::{Added, Known, Outcome, clock_time, evidence_word, state_word};
 use super::settings::Settings;
 use crate::rules::{LabelTable, RuleSettings};
 
@@ -17,6 +17,9 @@ pub struct Stats {
     pub frames: u64,
     pub detections: u64,
     pub filtered: u64,
+    /// Detections that an element before this one had lost: restored, or not.
+    pub restored: u64,
+    pub lost: u64,
     pub tracks: u64,
     pub started: u64,
     pub ended: u64,
@@ -258,21 +261,24 @@ impl State {
             if !t.shown || !self.reporter.is_believed(t.track.id) {
                 continue;
             }
-            let (id, state, evidence) = (
-                t.track.id as i32,
-                state_word(t.track.state),
-                evidence_word(t.evidence),
-            );
+            let known = Known {
+                identity: Identity {
+                    id: t.track.id as i32,
+                    first_seen: clock_time(t.first_seen),
+                    last_seen: clock_time(t.last_seen),
+                    is_lost: t.evidence == Evidence::Coasting,
+                },
+                state: state_word(t.track.state),
+                evidence: evidence_word(t.evidence),
+            };
             match t.detection.and_then(|i| self.origin.get(i)) {
-                Some(i) => outcome.known.push((*i, id, state, evidence)),
+                Some(i) => outcome.known.push((*i, known)),
                 None => outcome.added.push(Added {
                     label: self.labels.name(t.track.label).to_owned(),
                     label_id: -1,
                     confidence: f64::from(t.track.score),
                     bbox: t.track.bbox.clamped(w, h).scaled(1.0 / w, 1.0 / h),
-                    id,
-                    state,
-                    evidence,
+                    known,
                 }),
             }
         }

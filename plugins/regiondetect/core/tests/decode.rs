@@ -656,3 +656,22 @@ proptest! {
         prop_assert_eq!(result.is_ok(), fits);
     }
 }
+
+#[test]
+fn every_listed_name_is_known_and_every_family_has_one() {
+    let mut families = Vec::new();
+    for name in ModelType::names() {
+        families.extend(ModelType::named(&name.to_uppercase()).unwrap());
+    }
+    assert!(
+        ModelType::ALL
+            .iter()
+            .all(|family| families.contains(family))
+    );
+    assert!(ModelType::names().any(|name| name == "yolo-generic"));
+    let error = ModelType::named("yolo99").unwrap_err();
+    assert!(
+        error.contains("yolo99") && error.contains("yolov9"),
+        "{error}"
+    );
+}

@@ -99,7 +99,7 @@ pub fn init() -> Result<(), String> {
     gst::init().map_err(|e| e.to_string())?;
     gstregiondetect::plugin_register_static().map_err(|e| e.to_string())?;
     gstobjecttrack::plugin_register_static().map_err(|e| e.to_string())?;
-    detection_meta::register_regions_meta();
+    detection_meta::register_metas();
     Ok(())
 }
 

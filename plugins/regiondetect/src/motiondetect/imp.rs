@@ -3,7 +3,7 @@
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use detection_meta::{MotionMessage, Warnings, add_motion, frame_size};
+use detection_meta::{MotionMessage, MotionState, Warnings, add_motion, frame_size};
 use gst::glib;
 use gst::prelude::*;
 use gst::subclass::prelude::*;
@@ -12,7 +12,6 @@ use gst_video::prelude::*;
 use regiondetect_core::motion::{Luma, LumaLayout, MotionDetector, MotionStats};
 
 use super::settings::{PROPERTIES, Settings};
-use crate::motion_state::{self, MotionState};
 
 static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
     gst::DebugCategory::new(
@@ -140,7 +139,7 @@ impl MotionDetect {
         };
         state.unreadable = false;
         if motion_metas {
-            motion_state::set(buffer, MotionState { calibrating });
+            detection_meta::set_motion_state(buffer, MotionState { calibrating });
             for b in state.detector.boxes() {
                 add_motion(buffer, size, &size.to_fractions(&b.to_bbox()));
             }
@@ -305,7 +304,7 @@ impl BaseTransformImpl for MotionDetect {
     const TRANSFORM_IP_ON_PASSTHROUGH: bool = false;
 
     fn start(&self) -> Result<(), gst::ErrorMessage> {
-        motion_state::register();
+        detection_meta::register_metas();
         *lock(&self.stats) = Snapshot::default();
         self.warnings.tell_kept(self.obj().upcast_ref());
         gst::info!(CAT, imp = self, "started");

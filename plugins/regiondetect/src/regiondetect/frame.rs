@@ -16,7 +16,6 @@ use super::picture;
 use super::settings::Settings;
 use super::stats::Stats;
 use crate::engine::{Client, FrameTimes, RunError};
-use crate::motion_state;
 
 /// One frame's memory and the planner: taken out of its lock while a frame is worked on, so that no lock is held across
 /// inference.
@@ -98,7 +97,7 @@ impl State {
                 label: self.labels.name(detection.label),
                 label_id: i32::from(detection.label),
                 confidence: f64::from(detection.score),
-                bbox: detection.bbox.scaled(1.0 / width, 1.0 / height),
+                bbox: frame.to_fractions(&detection.bbox),
                 object_id: None,
             };
             detection_meta::add_detection(buffer, frame, &roi);
@@ -109,9 +108,10 @@ impl State {
         };
         let regions = placements.iter().map(|placement| {
             let seen = placement.source.to_bbox().clamped(width, height);
-            seen.scaled(1.0 / width, 1.0 / height)
+            frame.to_fractions(&seen)
         });
         detection_meta::set_looked_at(buffer, regions);
+        detection_meta::keep_detections(buffer, frame);
     }
 }
 
@@ -187,7 +187,7 @@ impl RegionDetect {
         );
         let size = state.planner.settings().frame;
         let (width, height) = (size.width as f32, size.height as f32);
-        let motion = motion_state::get(buffer);
+        let motion = detection_meta::motion_state(buffer);
         state.motion.clear();
         if motion.is_some() {
             let boxes = detection_meta::motion_boxes(buffer, state.frame_size());

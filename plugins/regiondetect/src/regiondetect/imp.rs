@@ -16,7 +16,6 @@ use super::picture;
 use super::settings::{PROPERTIES, Settings};
 use super::stats::Stats;
 use crate::engine::{Client, Engine};
-use crate::motion_state;
 
 static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
     gst::DebugCategory::new(
@@ -201,8 +200,7 @@ impl BaseTransformImpl for RegionDetect {
     const TRANSFORM_IP_ON_PASSTHROUGH: bool = false;
 
     fn start(&self) -> Result<(), gst::ErrorMessage> {
-        detection_meta::register_regions_meta();
-        motion_state::register();
+        detection_meta::register_metas();
         let settings = lock(&self.settings).clone();
         let options = settings
             .engine_options()

@@ -15,7 +15,7 @@ pub fn init() {
     INIT.call_once(|| {
         gst::init().expect("GStreamer starts");
         gstregiondetect::plugin_register_static().expect("the plugin registers");
-        detection_meta::register_regions_meta();
+        detection_meta::register_metas();
     });
 }
 

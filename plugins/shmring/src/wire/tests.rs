@@ -8,7 +8,7 @@ use crate::raw;
 
 fn init() {
     gst::init().expect("GStreamer starts");
-    detection_meta::register_regions_meta();
+    detection_meta::register_metas();
 }
 
 /// Encodes `buffer`, decodes into one of the same size.
