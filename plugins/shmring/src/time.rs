@@ -9,6 +9,16 @@ pub fn monotonic_ns() -> u64 {
     t.tv_sec as u64 * 1_000_000_000 + t.tv_nsec as u64
 }
 
+/// What to add to a monotonic time to get Unix time, in ns.
+pub fn unix_offset() -> i64 {
+    let unix = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
+    let unix = unix
+        .tv_sec
+        .saturating_mul(1_000_000_000)
+        .saturating_add(unix.tv_nsec);
+    unix.saturating_sub_unsigned(monotonic_ns())
+}
+
 /// How to get from an element's running time to the monotonic clock. Made anew whenever the element goes to PLAYING.
 #[derive(Debug, Clone)]
 pub enum Mapping {

@@ -105,6 +105,8 @@ pub use socket::{MAX_SOCKET_PATH, group_id};
 #[cfg(not(loom))]
 pub use stats::{ReaderReport, ReaderStats, WriterStats};
 #[cfg(not(loom))]
+pub use wire::WireError;
+#[cfg(not(loom))]
 pub use writer::{Writer, WriterConfig, monotonic_ns};
 
 /// The protocol without memory maps and sockets, for models, fuzzing and benchmarks. Not a stable interface.

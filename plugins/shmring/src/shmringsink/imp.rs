@@ -8,6 +8,7 @@ use gst::prelude::*;
 use gst::subclass::prelude::*;
 use gst_video::VideoInfo;
 use shmring_core::Writer;
+use shmring_core::packet::PacketWriter;
 
 use super::gate::Gate;
 use super::negotiate::{acceptable, refusal};
@@ -31,6 +32,10 @@ pub(super) static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
 pub(super) struct State {
     /// Made when the size of frames is known.
     pub ring: Option<Arc<RwLock<Writer>>>,
+    /// In packet mode, in place of the ring.
+    pub packets: Option<PacketWriter>,
+    /// From monotonic to Unix time; taken once, so that it does not jump.
+    pub unix_offset: Option<i64>,
     /// Payload and metadata bytes of its slots.
     pub room: (u64, usize),
     /// What upstream is handed slots by.
@@ -180,10 +185,13 @@ impl ShmRingSink {
                 return true;
             }
             gst::EventView::Eos(e) => {
-                if let Some(state) = self.state.lock().unwrap().as_ref()
-                    && let Some(ring) = &state.ring
-                {
-                    ring.read().unwrap().publish_eos();
+                if let Some(state) = self.state.lock().unwrap().as_mut() {
+                    if let Some(ring) = &state.ring {
+                        ring.read().unwrap().publish_eos();
+                    }
+                    if let Some(packets) = &mut state.packets {
+                        packets.write_eos();
+                    }
                 }
                 return self.gate_eos(e.seqnum());
             }

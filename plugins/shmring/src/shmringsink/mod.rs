@@ -13,6 +13,7 @@
 mod gate;
 mod imp;
 mod negotiate;
+mod packets;
 mod pool;
 mod publish;
 mod ring;
@@ -44,6 +45,32 @@ pub enum Backing {
         nick = "dev-shm"
     )]
     DevShm,
+}
+
+/// Kind of ring.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, glib::Enum)]
+#[enum_type(name = "GstShmRingMode")]
+#[repr(u32)]
+pub enum Mode {
+    /// By the caps.
+    #[default]
+    #[enum_value(
+        name = "Packets for encoded video with key frames and encoded audio, slots for all else",
+        nick = "auto"
+    )]
+    Auto,
+    /// Frames that readers hold without a copy.
+    #[enum_value(
+        name = "Slots of equal size: readers hold frames without a copy",
+        nick = "slots"
+    )]
+    Slots,
+    /// Packets of any size, which readers copy.
+    #[enum_value(
+        name = "Packets of any size: readers copy, and begin at the newest key frame",
+        nick = "packets"
+    )]
+    Packets,
 }
 
 glib::wrapper! {

@@ -4,6 +4,7 @@ use gst::subclass::prelude::*;
 use gst_video::{VideoInfo, VideoMeta};
 
 use super::imp::{CAT, ShmRingSink};
+use super::packets::takes_packets;
 use super::pool::{SlotAllocator, SlotPool};
 use super::ring::slot_bytes_for;
 
@@ -117,11 +118,22 @@ impl ShmRingSink {
             .flatten();
         state.caps = Some(caps);
         // Frames name the stream information they belong to, so those of the old caps stay readable.
-        let made = match &state.video {
-            Some(info) => self.ensure_room(state, slot_bytes_for(info)),
-            None => Ok(()),
-        }
-        .and_then(|()| self.send_stream_info(state));
+        let mode = self.settings.lock().unwrap().mode;
+        let made = if state
+            .caps
+            .as_deref()
+            .is_some_and(|caps| takes_packets(mode, caps))
+        {
+            state.ring = None; // its readers find the other one at the same path
+            self.ensure_packets(state)
+        } else {
+            state.packets = None;
+            match &state.video {
+                Some(info) => self.ensure_room(state, slot_bytes_for(info)),
+                None => Ok(()),
+            }
+            .and_then(|()| self.send_stream_info(state))
+        };
         drop(guard);
         made.map_err(|err| self.post_error_message(err))
     }

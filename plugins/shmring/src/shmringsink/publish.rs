@@ -38,7 +38,10 @@ impl ShmRingSink {
         let interval = self.stats_interval.load(Ordering::Relaxed);
         let state = guard.as_mut().ok_or(gst::FlowError::Flushing)?;
         self.refresh_if_stale(state);
-        let result = self.publish(state, buffer);
+        let result = match state.packets {
+            Some(_) => self.publish_packet(state, buffer),
+            None => self.publish(state, buffer),
+        };
         let report = state.reported.is_due(interval);
         let report = report.then(|| Self::stats(Some(state)));
         let warning = state.warning.take();
@@ -203,14 +206,18 @@ impl ShmRingSink {
             let (_, min, _) = query.result();
             if min != state.min_latency {
                 state.min_latency = min;
-                if let Err(err) = self.send_stream_info(state) {
+                let sent = match state.packets {
+                    Some(_) => self.send_packet_stream(state),
+                    None => self.send_stream_info(state),
+                };
+                if let Err(err) = sent {
                     gst::warning!(CAT, imp = self, "{err}");
                 }
             }
         }
     }
 
-    fn warn(&self, state: &mut State, text: &str) {
+    pub(super) fn warn(&self, state: &mut State, text: &str) {
         gst::warning!(CAT, imp = self, "{text}");
         let now = time::monotonic_ns();
         if now.saturating_sub(state.warned_ns) > WARN_EVERY_NS || state.warned_ns == 0 {

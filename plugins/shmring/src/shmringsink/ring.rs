@@ -34,7 +34,7 @@ fn room_of(ring: &Writer) -> (u64, usize) {
 }
 
 impl ShmRingSink {
-    fn writer_config(
+    pub(super) fn writer_config(
         &self,
         slot_bytes: u64,
         caps_bytes: usize,
@@ -113,7 +113,7 @@ impl ShmRingSink {
         self.send_stream_info(state)
     }
 
-    fn stream_info(&self, state: &State) -> Vec<u8> {
+    pub(super) fn stream_info(&self, state: &State) -> Vec<u8> {
         let Some(caps) = state.caps.clone() else {
             return Vec::new();
         };

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use gst::glib;
 use gst::prelude::*;
 
-use super::Backing;
+use super::{Backing, Mode};
 
 /// What the user has set; the streaming thread reads `stats-interval` for each frame, so it lies beside this.
 #[derive(Debug, Clone)]
@@ -17,6 +17,8 @@ pub(super) struct Settings {
     pub socket_mode: u32,
     pub socket_group: Option<String>,
     pub backing: Backing,
+    pub mode: Mode,
+    pub max_bytes: u64,
     pub is_async: bool,
     pub qos: bool,
     /// Nanoseconds added to each due time with `sync=true`.
@@ -33,6 +35,8 @@ impl Default for Settings {
             socket_mode: 0o600,
             socket_group: None,
             backing: Backing::Memfd,
+            mode: Mode::default(),
+            max_bytes: 64 << 20,
             is_async: false,
             qos: false,
             ts_offset: 0,
@@ -49,6 +53,8 @@ impl Settings {
             "max-lease" => self.max_lease = value.get().expect("type checked"),
             "socket-mode" => self.socket_mode = value.get().expect("type checked"),
             "socket-group" => self.socket_group = value.get().expect("type checked"),
+            "mode" => self.mode = value.get().expect("type checked"),
+            "max-bytes" => self.max_bytes = value.get().expect("type checked"),
             "async" => self.is_async = value.get().expect("type checked"),
             "qos" => self.qos = value.get().expect("type checked"),
             "ts-offset" => self.ts_offset = value.get().expect("type checked"),
@@ -65,6 +71,8 @@ impl Settings {
             "max-lease" => self.max_lease.to_value(),
             "socket-mode" => self.socket_mode.to_value(),
             "socket-group" => self.socket_group.to_value(),
+            "mode" => self.mode.to_value(),
+            "max-bytes" => self.max_bytes.to_value(),
             "async" => self.is_async.to_value(),
             "qos" => self.qos.to_value(),
             "ts-offset" => self.ts_offset.to_value(),
@@ -96,6 +104,19 @@ pub(super) static PROPERTIES: LazyLock<Vec<glib::ParamSpec>> = LazyLock::new(|| 
             .blurb("Least bytes per slot. 0: as the caps of raw video say, else 1 MiB; the ring moves to larger slots by itself when a larger frame comes")
             .maximum(1 << 32)
             .default_value(d.slot_size)
+            .mutable_ready()
+            .build(),
+        glib::ParamSpecEnum::builder_with_default("mode", d.mode)
+            .nick("Mode")
+            .blurb("Kind of ring. Readers of one kind are refused by the other with both named; shmringsrc reads both")
+            .mutable_ready()
+            .build(),
+        glib::ParamSpecUInt64::builder("max-bytes")
+            .nick("Maximum bytes of packets")
+            .blurb("In packet mode: how large the ring may get to hold the newest group of pictures. A packet above a quarter of it is dropped with those up to the next key frame")
+            .minimum(64 << 10)
+            .maximum(1 << 30)
+            .default_value(d.max_bytes)
             .mutable_ready()
             .build(),
         glib::ParamSpecUInt::builder("max-lease")

@@ -22,6 +22,9 @@ impl ShmRingSink {
             .field("copied", counters.copied)
             .field("metas-dropped", counters.metas_dropped)
             .field("dropped-unreadable", counters.dropped_unreadable);
+        if let Some(packets) = state.and_then(|s| s.packets.as_ref()) {
+            return Self::packet_stats(s, packets).build();
+        }
         if let Some(ring) = state.and_then(|s| s.ring.as_ref()) {
             let ring = ring.read().unwrap();
             let (stats, geometry) = (ring.stats(), ring.geometry());

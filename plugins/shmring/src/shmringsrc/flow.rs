@@ -7,11 +7,12 @@ use std::time::Duration;
 use gst::prelude::*;
 use gst::subclass::prelude::*;
 use gst_video::{VideoInfo, VideoMeta};
-use shmring_core::{ConnectError, Event, WaitError};
+use shmring_core::{ConnectError, WaitError};
 
 use super::Reconnect;
 use super::frame::Made;
 use super::imp::{CAT, ShmRingSrc, State};
+use super::source::Next;
 use crate::{report, wire};
 
 /// How long to try before the reason why there is no writer is looked at again.
@@ -118,7 +119,7 @@ impl ShmRingSrc {
                     .reader
                     .set_policy(self.settings.lock().unwrap().policy());
             }
-            if !state.reader.is_connected() {
+            if !state.is_connected() {
                 self.connect(state)?;
             }
             state.prepare(); // now: the next frame may be there when this wakes up
@@ -132,8 +133,8 @@ impl ShmRingSrc {
                     _ => return Ok(state.release_held().expect("it was just seen")),
                 },
             };
-            match state.reader.next(limit) {
-                Ok(Event::Frame(frame)) => match self.buffer(state, frame)? {
+            match state.next_event(limit) {
+                Ok(Next::Frame(frame)) => match self.buffer(state, frame)? {
                     Made::Buffer(buffer) => match state.release_held() {
                         Some(held) => {
                             state.next = Some(buffer);
@@ -143,27 +144,28 @@ impl ShmRingSrc {
                     },
                     Made::Later => {}
                 },
-                Ok(Event::Stream { bytes, .. }) => self.new_stream(state, &bytes)?,
-                Ok(Event::Coming) => {}
-                Ok(Event::Gap { pts, duration }) => self.gap(state, pts, duration),
-                Ok(Event::Eos) => {
+                Ok(Next::Packet(packet)) => return Ok(self.packet_buffer(state, packet)),
+                Ok(Next::Stream(bytes)) => self.new_stream(state, &bytes)?,
+                Ok(Next::Coming) => {}
+                Ok(Next::Gap { pts, duration }) => self.gap(state, pts, duration),
+                Ok(Next::Eos) => {
                     gst::info!(CAT, imp = self, "end of stream");
                     if self.settings.lock().unwrap().reconnect != Reconnect::Always {
                         return self.last_buffer(state);
                     }
                     state.discont = true;
                 }
-                Ok(Event::NewGeneration { geometry }) => {
+                Ok(Next::NewGeneration(slot_bytes)) => {
                     gst::info!(
                         CAT,
                         imp = self,
-                        "the ring has slots of {} bytes now",
-                        geometry.slot_bytes()
+                        "the ring has slots of {slot_bytes} bytes now"
                     );
                 }
-                Ok(Event::WriterGone) => {
+                Ok(Next::WriterGone) => {
                     gst::info!(CAT, imp = self, "the writer is gone");
                     self.shared.lock().unwrap().connected = false;
+                    *self.key_requester.lock().unwrap() = None;
                     if self.settings.lock().unwrap().reconnect == Reconnect::Never {
                         return self.last_buffer(state);
                     }
@@ -199,11 +201,8 @@ impl ShmRingSrc {
         let never = self.settings.lock().unwrap().reconnect == Reconnect::Never;
         let mut reason = String::new();
         loop {
-            let result = if never || reason.is_empty() {
-                state.reader.try_connect()
-            } else {
-                state.reader.reconnect(Some(PATIENCE))
-            };
+            let limit = (!never && !reason.is_empty()).then_some(PATIENCE);
+            let result = state.connect(limit);
             let error = match result {
                 Ok(()) => break,
                 Err(ConnectError::Cancelled) => {
@@ -216,14 +215,8 @@ impl ShmRingSrc {
                 use io::ErrorKind::{InvalidFilename, PermissionDenied};
                 matches!(source.kind(), PermissionDenied | InvalidFilename)
             };
-            let may_pass = !matches!(&error, ConnectError::NoWriter { source, .. } if hopeless(source))
-                && matches!(
-                    error,
-                    ConnectError::NoWriter { .. }
-                        | ConnectError::NoAnswer(_)
-                        | ConnectError::RingFull { .. }
-                        | ConnectError::TooManyReaders(_)
-                );
+            let may_pass = error.may_pass()
+                && !matches!(&error, ConnectError::NoWriter { source, .. } if hopeless(source));
             if never || !may_pass {
                 self.failed.store(true, Ordering::Relaxed);
                 gst::element_imp_error!(self, gst::ResourceError::OpenRead, ("{error}"));
@@ -243,6 +236,7 @@ impl ShmRingSrc {
         }
         gst::info!(CAT, imp = self, "connected");
         self.shared.lock().unwrap().connected = true;
+        *self.key_requester.lock().unwrap() = state.packets.key_requester();
         state.discont = true;
         if std::mem::replace(&mut state.was_connected, true) {
             self.post("shmringsrc-writer-back");

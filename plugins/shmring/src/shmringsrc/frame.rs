@@ -28,6 +28,33 @@ pub(super) struct Held {
 }
 
 impl State {
+    /// PTS and DTS of a frame captured at running time `at`, that has these in the writer's stream.
+    pub fn stamp(
+        &mut self,
+        at: i64,
+        pts: Option<u64>,
+        dts: Option<u64>,
+    ) -> (Option<gst::ClockTime>, Option<gst::ClockTime>) {
+        let dts = match (pts, dts) {
+            (Some(pts), Some(dts)) => at
+                .checked_add_unsigned(dts)
+                .and_then(|dts| dts.checked_sub_unsigned(pts)),
+            (None, Some(_)) => Some(at),
+            (_, None) => None,
+        };
+        let mut map = |at: i64| match self.encoded {
+            true => self.catch_up.map(at),
+            false => at.max(0),
+        };
+        // The earlier one first: it is where the catch-up begins.
+        let dts = dts.map(&mut map);
+        let at = map(at);
+        (
+            pts.and_then(|_| running_clock_time(at)),
+            dts.and_then(running_clock_time),
+        )
+    }
+
     /// The frame that was held back, now to be passed on.
     pub fn release_held(&mut self) -> Option<gst::Buffer> {
         let held = self.held.take()?;
@@ -88,22 +115,9 @@ impl ShmRingSrc {
         {
             let b = buffer.make_mut();
             if let Some(at) = at {
-                let dts = match (header.pts, header.dts) {
-                    (Some(pts), Some(dts)) => at
-                        .checked_add_unsigned(dts)
-                        .and_then(|dts| dts.checked_sub_unsigned(pts)),
-                    (None, Some(_)) => Some(at),
-                    (_, None) => None,
-                };
-                let mut map = |at: i64| match state.encoded {
-                    true => state.catch_up.map(at),
-                    false => at.max(0),
-                };
-                // The earlier one first: it is where the catch-up begins.
-                let dts = dts.map(&mut map);
-                let at = map(at);
-                b.set_pts(header.pts.and_then(|_| running_clock_time(at)));
-                b.set_dts(dts.and_then(running_clock_time));
+                let (pts, dts) = state.stamp(at, header.pts, header.dts);
+                b.set_pts(pts);
+                b.set_dts(dts);
             } else if self.do_timestamp.load(Ordering::Relaxed) {
                 b.set_dts(self.obj().current_running_time());
             }

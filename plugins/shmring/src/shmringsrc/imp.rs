@@ -6,6 +6,7 @@ use std::sync::{Condvar, LazyLock, Mutex};
 use gst::prelude::*;
 use gst::subclass::prelude::*;
 use gst_video::VideoInfo;
+use shmring_core::packet::{KeyRequester, PacketReader};
 use shmring_core::{Canceller, Reader, ReaderOptions};
 
 use super::Policy;
@@ -30,6 +31,9 @@ pub(super) static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
 /// Belongs to the streaming thread, which takes it out while it runs.
 pub(super) struct State {
     pub reader: Reader,
+    pub packets: PacketReader,
+    /// Which of the two was connected last.
+    pub reads_packets: bool,
     pub caps: Option<gst::Caps>,
     pub video: Option<VideoInfo>,
     pub mapping: Option<Mapping>,
@@ -77,6 +81,7 @@ pub struct ShmRingSrc {
     pub(super) gate_changed: Condvar,
     pub(super) shared: Mutex<Shared>,
     pub(super) canceller: Mutex<Option<Canceller>>,
+    pub(super) key_requester: Mutex<Option<KeyRequester>>,
     /// Clock and base time are to be read again.
     pub(super) stale: Flag,
     /// The policy has been changed while running.
@@ -113,8 +118,11 @@ impl ShmRingSrc {
             early: settings.early_wake,
             ..ReaderOptions::default()
         };
-        let reader = Reader::new(path, options)
+        let reader = Reader::new(&path, options)
             .map_err(|err| gst::error_msg!(gst::ResourceError::OpenRead, ("{err}")))?;
+        let packets = PacketReader::new(path, settings.start())
+            .map_err(|err| gst::error_msg!(gst::ResourceError::OpenRead, ("{err}")))?
+            .with_canceller(reader.canceller());
         *self.canceller.lock().unwrap() = Some(reader.canceller());
         *self.shared.lock().unwrap() = Shared::default();
         *self.gate.lock().unwrap() = Gate {
@@ -129,6 +137,8 @@ impl ShmRingSrc {
         self.position.store(u64::MAX, Ordering::Relaxed);
         *self.state.lock().unwrap() = Some(Box::new(State {
             reader,
+            packets,
+            reads_packets: false,
             caps: None,
             video: None,
             mapping: None,
@@ -154,6 +164,7 @@ impl ShmRingSrc {
 
     fn stop(&self) {
         *self.canceller.lock().unwrap() = None;
+        *self.key_requester.lock().unwrap() = None;
         let state = self.state.lock().unwrap().take();
         drop(state);
         self.shared.lock().unwrap().connected = false;
@@ -194,6 +205,13 @@ impl ShmRingSrc {
         match event.type_() {
             gst::EventType::Seek | gst::EventType::Step => false,
             gst::EventType::Qos | gst::EventType::Latency | gst::EventType::Reconfigure => true,
+            gst::EventType::CustomUpstream if gst_video::ForceKeyUnitEvent::is(&event) => {
+                let requester = self.key_requester.lock().unwrap().clone();
+                if let Some(requester) = &requester {
+                    requester.request();
+                }
+                requester.is_some()
+            }
             _ => gst::Pad::event_default(pad, Some(&*self.obj()), event),
         }
     }
@@ -264,6 +282,7 @@ impl ObjectSubclass for ShmRingSrc {
             gate_changed: Condvar::new(),
             shared: Mutex::default(),
             canceller: Mutex::default(),
+            key_requester: Mutex::default(),
             stale: Flag::default(),
             policy_changed: Flag::default(),
             segment_due: Flag::default(),

@@ -14,6 +14,7 @@ mod frame;
 mod imp;
 mod memory;
 mod settings;
+mod source;
 mod stamps;
 mod stats;
 
@@ -63,6 +64,32 @@ pub enum Reconnect {
         nick = "never"
     )]
     Never,
+}
+
+/// Where a reader of packets begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, glib::Enum)]
+#[enum_type(name = "GstShmRingStart")]
+#[repr(u32)]
+pub enum Start {
+    /// The newest key frame.
+    #[default]
+    #[enum_value(
+        name = "At the newest key frame, or at the next one where there is none",
+        nick = "newest-key"
+    )]
+    NewestKey,
+    /// The oldest key frame.
+    #[enum_value(name = "At the oldest key frame in the ring", nick = "oldest-key")]
+    OldestKey,
+    /// The next packet.
+    #[enum_value(name = "With the next packet, key frame or not", nick = "next")]
+    Next,
+    /// A capture time.
+    #[enum_value(
+        name = "At the newest key frame captured at or before start-time",
+        nick = "time"
+    )]
+    Time,
 }
 
 glib::wrapper! {

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use gst::glib;
 use gst::prelude::*;
 
-use super::{Policy, Reconnect};
+use super::{Policy, Reconnect, Start};
 
 /// What the user has set; the streaming thread reads `stats-interval` for each frame, so it lies beside this.
 #[derive(Debug, Clone)]
@@ -19,6 +19,8 @@ pub(super) struct Settings {
     pub reconnect: Reconnect,
     pub early_wake: bool,
     pub num_buffers: i32,
+    pub start: Start,
+    pub start_time: u64,
 }
 
 impl Default for Settings {
@@ -33,6 +35,8 @@ impl Default for Settings {
             reconnect: Reconnect::default(),
             early_wake: true,
             num_buffers: -1,
+            start: Start::default(),
+            start_time: 0,
         }
     }
 }
@@ -47,6 +51,16 @@ impl Settings {
         }
     }
 
+    pub fn start(&self) -> shmring_core::packet::Start {
+        use shmring_core::packet::Start as To;
+        match self.start {
+            Start::NewestKey => To::NewestKey,
+            Start::OldestKey => To::OldestKey,
+            Start::Next => To::Next,
+            Start::Time => To::Capture(self.start_time),
+        }
+    }
+
     pub fn set(&mut self, name: &str, value: &glib::Value) {
         match name {
             "socket-path" => self.socket_path = value.get().expect("type checked"),
@@ -57,6 +71,8 @@ impl Settings {
             "max-lease" => self.max_lease = value.get().expect("type checked"),
             "reconnect" => self.reconnect = value.get().expect("type checked"),
             "early-wake" => self.early_wake = value.get().expect("type checked"),
+            "start" => self.start = value.get().expect("type checked"),
+            "start-time" => self.start_time = value.get().expect("type checked"),
             "num-buffers" => self.num_buffers = value.get().expect("type checked"),
             _ => unreachable!("property {name} is not writable"),
         }
@@ -72,6 +88,8 @@ impl Settings {
             "max-lease" => self.max_lease.to_value(),
             "reconnect" => self.reconnect.to_value(),
             "early-wake" => self.early_wake.to_value(),
+            "start" => self.start.to_value(),
+            "start-time" => self.start_time.to_value(),
             "num-buffers" => self.num_buffers.to_value(),
             _ => unreachable!("unknown property {name}"),
         }
@@ -129,6 +147,17 @@ pub(super) static PROPERTIES: LazyLock<Vec<glib::ParamSpec>> = LazyLock::new(|| 
             .nick("Wake up early")
             .blurb("Wake up already when upstream of the writer has written a frame, and wait awake, at most 60 us, until it is published: less latency, about as much processor time. Gives it up for a while where it leads to nothing")
             .default_value(d.early_wake)
+            .mutable_ready()
+            .build(),
+        glib::ParamSpecEnum::builder_with_default("start", d.start)
+            .nick("Start")
+            .blurb("Where to begin in an encoded stream (packet mode)")
+            .mutable_ready()
+            .build(),
+        glib::ParamSpecUInt64::builder("start-time")
+            .nick("Start time")
+            .blurb("Capture time to begin at with start=time, CLOCK_MONOTONIC in ns")
+            .default_value(d.start_time)
             .mutable_ready()
             .build(),
         glib::ParamSpecInt::builder("num-buffers")

@@ -12,6 +12,7 @@ pub(super) struct Shared {
     pub metas_invalid: u64,
     /// Frames from before the start that a newer one replaced.
     pub before_start: u64,
+    pub bytes: u64,
     pub connected: bool,
     pub min_latency: gst::ClockTime,
     pub frame_duration: Option<gst::ClockTime>,

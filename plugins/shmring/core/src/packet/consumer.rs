@@ -74,8 +74,9 @@ impl PacketConsumer {
             Start::Next => return at(newest.saturating_add(1)),
             Start::NewestKey => {
                 let key = ring.head.newest_key.load(Ordering::Relaxed);
-                let key = key.min(newest);
-                (key > 0 && entry(ring, key).is_ok()).then_some(key)
+                // It may be newer than what was seen of the ring: then it is the next one.
+                let is_key = || entry(ring, key).is_ok_and(|entry| entry.meta.key);
+                ((1..=newest).contains(&key) && is_key()).then_some(key)
             }
             Start::OldestKey => keys(ring, newest).last().map(|(number, _)| number),
             Start::Capture(time) => {

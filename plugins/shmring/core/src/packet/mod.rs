@@ -45,6 +45,6 @@ pub(crate) use layout::PacketHead;
 pub use layout::{HeapPacketRing, PACKET_PROTOCOL, PacketGeometry, PacketMeta, PacketView};
 pub use producer::{Fit, PacketProducer};
 #[cfg(not(loom))]
-pub use reader::{Packet, PacketEvent, PacketReader, PacketReaderStats};
+pub use reader::{KeyRequester, Packet, PacketEvent, PacketReader, PacketReaderStats};
 #[cfg(not(loom))]
 pub use writer::{PacketWriter, PacketWriterConfig, PacketWriterStats, Written};

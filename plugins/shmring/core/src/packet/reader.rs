@@ -14,6 +14,7 @@ use rustix::event::epoll;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
 use std::path::PathBuf;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 use zerocopy::IntoBytes;
 
@@ -75,7 +76,7 @@ pub struct PacketReaderStats {
 struct Attachment {
     map: Map,
     geometry: PacketGeometry,
-    socket: OwnedFd,
+    socket: Arc<OwnedFd>,
     event: OwnedFd,
     /// Readable when `event` is, or when the writer has closed the socket.
     ready: OwnedFd,
@@ -84,6 +85,25 @@ struct Attachment {
 impl Attachment {
     fn view(&self) -> PacketView<'_> {
         self.map.packet_view(&self.geometry)
+    }
+}
+
+/// Asks a reader's writer for key frames.
+#[derive(Clone, Debug)]
+pub struct KeyRequester(Weak<OwnedFd>);
+
+impl KeyRequester {
+    /// Asks for a key frame. Whether it does anything is up to the writer's upstream.
+    pub fn request(&self) {
+        let request = PacketRequest {
+            magic: MAGIC,
+            protocol: PACKET_PROTOCOL,
+            kind: wire::REQUEST_KEY,
+        };
+        if let Some(socket) = self.0.upgrade() {
+            // A writer that is gone is found to be by the next read.
+            let _ = socket::send(socket.as_fd(), request.as_bytes(), &[]);
+        }
     }
 }
 
@@ -154,7 +174,7 @@ impl PacketReader {
         let attachment = Attachment {
             map,
             geometry,
-            socket,
+            socket: Arc::new(socket),
             event,
             ready,
         };
@@ -312,15 +332,20 @@ impl PacketReader {
 
     /// Asks for a key frame. Whether it does anything is up to the writer's upstream.
     pub fn request_key(&self) {
-        if let Some(attachment) = &self.attachment {
-            let request = PacketRequest {
-                magic: MAGIC,
-                protocol: PACKET_PROTOCOL,
-                kind: wire::REQUEST_KEY,
-            };
-            // A writer that does not listen is found to be gone by the next read.
-            let _ = socket::send(attachment.socket.as_fd(), request.as_bytes(), &[]);
+        if let Some(requester) = self.key_requester() {
+            requester.request();
         }
+    }
+
+    /// A handle that asks for key frames from other threads, for this connection.
+    pub fn key_requester(&self) -> Option<KeyRequester> {
+        let attachment = self.attachment.as_ref()?;
+        Some(KeyRequester(Arc::downgrade(&attachment.socket)))
+    }
+
+    /// Shares the canceller of another reader, so that one call interrupts whichever of them waits.
+    pub fn with_canceller(self, canceller: Canceller) -> Self {
+        Self { canceller, ..self }
     }
 
     /// The ring goes on in another one, whose descriptor is in the socket. Whether it does.
