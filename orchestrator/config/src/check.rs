@@ -75,6 +75,13 @@ pub fn general(config: &Config) -> Findings {
     } else if !config.cameras.is_empty() {
         found.warn("no `model`: motion is looked for, objects are not");
     }
+    if config.events.days == 0.0 {
+        found.at(&["events", "days"], |found| {
+            found.wrong(
+                "is 0, which would delete every event at once; give a large number to keep them",
+            );
+        });
+    }
     media(&config.media, &mut found);
     for (key, folder) in [("data_dir", &config.data_dir), ("run_dir", &config.run_dir)] {
         if folder

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use watchpost_pipelines::camera::{CameraConfig, DetectConfig, MotionConfig, ObjectsConfig};
 use watchpost_pipelines::model::ModelConfig;
 
+use super::events::EventsConfig;
 use super::media::MediaConfig;
 
 /// The whole configuration.
@@ -21,6 +22,8 @@ pub struct Config {
     /// else `~/.local/share/watchpost`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub data_dir: Option<PathBuf>,
+    /// How long object events are kept.
+    pub events: EventsConfig,
     /// What is kept of the files the cameras' tasks make.
     pub media: MediaConfig,
     /// Where the cameras' sockets are; without it `$RUNTIME_DIRECTORY`, else `$XDG_RUNTIME_DIR/watchpost`, else a private

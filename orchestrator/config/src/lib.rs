@@ -12,6 +12,7 @@ mod check;
 #[cfg(test)]
 mod docs;
 mod document;
+mod events;
 mod expand;
 mod file;
 mod foreign;
@@ -42,6 +43,7 @@ pub use access::http_problem;
 pub use change::Change;
 pub use check::name_problem;
 pub use document::{ChangeError, Document, Wanted};
+pub use events::EventsConfig;
 pub use expand::{Environment, ProcessEnvironment};
 pub use file::{Access, Config, HttpConfig, TokenConfig, UserConfig};
 pub use frigate::{Imported, import as import_frigate};

@@ -56,6 +56,8 @@ pub enum Action {
         /// The keys that changed.
         keys: Vec<&'static str>,
     },
+    /// Object events are kept for another time.
+    Events,
     /// Other limits for the files that are kept.
     Media,
     /// A key that is read at the start only.
@@ -78,6 +80,7 @@ pub fn plan(old: &Config, new: &Config) -> Vec<Action> {
         data_dir,
         run_dir,
         model,
+        events,
         media,
         // What these mean is in the cameras already.
         detect: _,
@@ -105,6 +108,9 @@ pub fn plan(old: &Config, new: &Config) -> Vec<Action> {
     actions.extend(folders.into_iter().map(|key| Action::NeedsNewStart { key }));
     if *model != old.model {
         actions.push(Action::RestartAnalysis);
+    }
+    if *events != old.events {
+        actions.push(Action::Events);
     }
     if *media != old.media {
         actions.push(Action::Media);
@@ -501,6 +507,7 @@ mod tests {
         new.data_dir = Some("/a".into());
         new.run_dir = Some("/b".into());
         new.model = Some(serde_json::from_value(json!({"path": "/m.onnx"})).unwrap());
+        new.events.days = 7.0;
         new.media.days = Some(7.0);
         assert_eq!(
             plan(&old, &new),
@@ -511,6 +518,7 @@ mod tests {
                 Action::NeedsNewStart { key: "data_dir" },
                 Action::NeedsNewStart { key: "run_dir" },
                 Action::RestartAnalysis,
+                Action::Events,
                 Action::Media,
             ]
         );

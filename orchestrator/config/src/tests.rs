@@ -141,6 +141,7 @@ fn what_cannot_be_is_named_with_its_value() {
     ] {
         says(&with(good), &[]);
     }
+    says("events: {days: 0}", &["would delete every event at once"]);
     says("media: {days: 0}", &["would remove every file at once"]);
     says(
         "media: {max_bytes: 0}",

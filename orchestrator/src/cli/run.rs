@@ -122,6 +122,10 @@ async fn serve(
     let recorded = store
         .as_ref()
         .map(|store| tokio::spawn(store.record_events(&bus, done.clone())));
+    if let Some(store) = &store {
+        store.keep_events(loaded.config.events.days);
+        tokio::spawn(store.clone().retain_events(done.clone()));
+    }
     let media = match &store {
         Some(store) => Some(
             Media::start(&data_dir, &loaded.config.media, store.clone(), bus.clone())

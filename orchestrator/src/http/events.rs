@@ -68,6 +68,33 @@ pub async fn one(State(api): State<Api>, Id(id): Id) -> Result<Json<ObjectEvent>
     event.map(Json).ok_or(ApiError::NoSuchEvent(id))
 }
 
+/// Body of `PUT /api/events/{id}/keep`.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Keep {
+    /// Whether retention leaves the event.
+    keep: bool,
+}
+
+/// `PUT /api/events/{id}/keep`: marks an event to keep, or not any longer.
+pub async fn keep(
+    State(api): State<Api>,
+    Id(id): Id,
+    body: Result<Json<Keep>, axum::extract::rejection::JsonRejection>,
+) -> Result<Json<ObjectEvent>, ApiError> {
+    let Json(Keep { keep }) = body?;
+    let event = api
+        .ask_store(move |store| {
+            if store.keep_event(id, keep)? {
+                store.event(id)
+            } else {
+                Ok(None)
+            }
+        })
+        .await?;
+    event.map(Json).ok_or(ApiError::NoSuchEvent(id))
+}
+
 /// From where a stream is to go on.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

@@ -51,6 +51,7 @@ pub async fn prometheus(State(api): State<Api>) -> Result<impl IntoResponse, Api
     let kept = Kept {
         media: api.media.as_ref().map(Media::numbers).unwrap_or_default(),
         viewers: api.live.viewers(),
+        lost: api.bus.lost(),
     };
     Ok(([(CONTENT_TYPE, MEDIA_TYPE)], encode(&status, &kept)))
 }
@@ -60,6 +61,13 @@ pub async fn prometheus(State(api): State<Api>) -> Result<impl IntoResponse, Api
 struct Kept {
     media: Numbers,
     viewers: BTreeMap<String, usize>,
+    /// Events that subscribers of the bus have lost.
+    lost: BTreeMap<&'static str, u64>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Subscriber {
+    subscriber: &'static str,
 }
 
 /// A registry made for one answer: what is not there any more leaves no series behind.
@@ -68,6 +76,16 @@ fn encode(status: &Status, kept: &Kept) -> String {
     cameras(&mut registry, status);
     media(&mut registry, status, kept);
     processes(&mut registry, &status.processes);
+    let lost = Family::<Subscriber, Counter>::default();
+    registry.register(
+        "events_lost",
+        "Events that a subscriber of the event bus lost because it was too slow",
+        lost.clone(),
+    );
+    for (&subscriber, count) in &kept.lost {
+        lost.get_or_create(&Subscriber { subscriber })
+            .inc_by(*count);
+    }
     let mut out = String::new();
     // Writing into a string cannot fail.
     let _ = text::encode(&mut out, &registry);
@@ -185,7 +203,7 @@ fn cameras(registry: &mut Registry, status: &Status) {
 }
 
 fn media(registry: &mut Registry, status: &Status, kept: &Kept) {
-    let Kept { media, viewers } = kept;
+    let Kept { media, viewers, .. } = kept;
     let files = Family::<Camera, Whole>::default();
     registry.register("media_files", "Files of its tasks", files.clone());
     let bytes = Family::<Camera, Whole>::default();

@@ -138,6 +138,9 @@ pub fn all() -> Vec<Route> {
         .query::<events::StreamQuery>()
         .answers_as("text/event-stream"),
         Route::new(get.clone(), "/api/events/{id}", "One event", events::one).answers::<ObjectEvent>(),
+        Route::new(Method::PUT, "/api/events/{id}/keep", "Marks an event to keep, or not any longer", events::keep)
+            .body(|generator| generator.subschema_for::<events::Keep>())
+            .answers::<ObjectEvent>(),
         Route::new(get.clone(), "/api/cameras/{name}/live.mjpg", "The live picture, as a stream of JPEGs", live::stream)
             .answers_as("multipart/x-mixed-replace"),
         Route::new(get.clone(), "/api/cameras/{name}/snapshot.jpg", "The newest picture, no older than a second", live::snapshot)

@@ -61,6 +61,31 @@ pub fn save(connection: &Connection, event: &ObjectEvent) -> Result<()> {
     Ok(())
 }
 
+/// What retention may delete: ended before a time, and not marked to keep.
+const OVER: &str = "end_time < ?1 AND keep = 0";
+
+/// How many events retention may delete.
+pub fn count_before(connection: &Connection, time: f64) -> Result<u64> {
+    let sql = format!("SELECT count(*) FROM events WHERE {OVER}");
+    let count: i64 = connection.query_row(&sql, [time], |row| row.get(0))?;
+    Ok(u64::try_from(count).unwrap_or_default())
+}
+
+/// Deletes the oldest events that retention may delete, at most `limit`.
+pub fn delete_before(connection: &Connection, time: f64, limit: usize) -> Result<()> {
+    let sql = format!(
+        "DELETE FROM events WHERE id IN (SELECT id FROM events WHERE {OVER} ORDER BY end_time LIMIT {limit})"
+    );
+    connection.execute(&sql, [time])?;
+    Ok(())
+}
+
+/// Marks an event to keep, or not any longer. Returns whether there is such an event.
+pub fn keep(connection: &Connection, id: i64, keep: bool) -> Result<bool> {
+    let changed = connection.execute("UPDATE events SET keep = ?2 WHERE id = ?1", (id, keep))?;
+    Ok(changed > 0)
+}
+
 pub fn get(connection: &Connection, id: i64) -> Result<Option<ObjectEvent>> {
     let mut statement =
         connection.prepare_cached(&format!("SELECT {COLUMNS} FROM events WHERE id = ?1"))?;

@@ -10,6 +10,7 @@ mod grids;
 mod marks;
 mod media;
 mod reader;
+mod retention;
 mod schema;
 mod tasks;
 mod writer;
@@ -104,6 +105,8 @@ pub struct Store {
     writer: Writer,
     newest: Newest,
     path: PathBuf,
+    /// Days for which object events are kept: the bits of a float.
+    event_days: AtomicU64,
     dropped: AtomicU64,
     _lock: File,
 }
@@ -139,6 +142,7 @@ impl Store {
             reader: Mutex::new(reader),
             newest,
             path,
+            event_days: AtomicU64::new(f64::INFINITY.to_bits()),
             dropped: AtomicU64::new(0),
             _lock: lock,
         })
@@ -257,9 +261,12 @@ impl Store {
         })
     }
 
-    /// Deletes events that ended before `time` (seconds since 1970).
-    pub fn delete_events_before(&self, time: f64) -> Result<()> {
-        self.post_rare(Op::DeleteEvents { before: time })
+    /// Marks an event to keep, or not any longer. Returns whether there is such an event.
+    pub fn keep_event(&self, id: i64, keep: bool) -> Result<bool> {
+        let (reply, answer) = sync_channel(1);
+        self.writer
+            .post_waiting(Op::KeepEvent { id, keep, reply })?;
+        answer.recv().map_err(|_| Error::Closed)
     }
 
     /// Events, newest first, at most [`MAX_PAGE`] of them.

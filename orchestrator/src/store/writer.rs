@@ -53,6 +53,16 @@ pub enum Op {
     },
     DeleteEvents {
         before: f64,
+        limit: usize,
+    },
+    KeepEvent {
+        id: i64,
+        keep: bool,
+        reply: SyncSender<bool>,
+    },
+    Mark {
+        name: &'static str,
+        value: f64,
     },
     AddMedia {
         media: Box<NewMedia>,
@@ -212,7 +222,7 @@ impl Op {
     fn is_waited_for(&self) -> bool {
         matches!(
             self,
-            Op::ReserveIds { .. } | Op::AddMedia { .. } | Op::Flush { .. }
+            Op::ReserveIds { .. } | Op::KeepEvent { .. } | Op::AddMedia { .. } | Op::Flush { .. }
         )
     }
 }
@@ -292,10 +302,18 @@ fn apply(
             save(transaction, changed);
             rename(transaction, &from, &to)?;
         }
-        Op::DeleteEvents { before } => {
+        Op::DeleteEvents { before, limit } => {
             save(transaction, changed);
-            transaction.execute("DELETE FROM events WHERE end_time < ?1", [before])?;
+            events::delete_before(transaction, before, limit)?;
         }
+        Op::KeepEvent { id, keep, reply } => {
+            save(transaction, changed);
+            let known = events::keep(transaction, id, keep)?;
+            answers.push(Box::new(move || {
+                let _ = reply.send(known);
+            }));
+        }
+        Op::Mark { name, value } => marks::set(transaction, name, value)?,
         Op::AddMedia { media, reply } => {
             let answer = media::add(transaction, *media)?;
             answers.push(Box::new(move || {

@@ -152,6 +152,7 @@ impl Supervisor {
             // History publishes these: they also concern what is stored.
             Action::Stop { removed: true, .. } | Action::Rename { .. } => {}
             Action::RestartAnalysis
+            | Action::Events
             | Action::Media
             | Action::Http { .. }
             | Action::NeedsNewStart { .. } => {}
@@ -191,6 +192,7 @@ impl Supervisor {
                     camera.analysis_retry = None;
                 }
             }
+            Action::Events => self.history.keep_events(self.config.events.days),
             Action::Media => self.history.keep_media(&self.config.media),
             // Not the cameras' business.
             Action::Http { .. } | Action::NeedsNewStart { .. } => {}

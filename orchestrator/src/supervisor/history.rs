@@ -281,6 +281,13 @@ impl History {
         }
     }
 
+    /// Object events are kept for this many days.
+    pub fn keep_events(&self, days: f64) {
+        if let Some(store) = &self.store {
+            store.keep_events(days);
+        }
+    }
+
     /// Other limits for the files that are kept.
     pub fn keep_media(&self, config: &MediaConfig) {
         if let Some(media) = &self.media {
