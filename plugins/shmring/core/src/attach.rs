@@ -243,7 +243,7 @@ pub(crate) fn attach(
     let Ok([ring, control]) = <[OwnedFd; 2]>::try_from(fds) else {
         return Err(ConnectError::Unsafe("a descriptor is missing"));
     };
-    if !(1..=LEASES as u32).contains(&welcome.granted) {
+    if welcome.granted > LEASES as u32 {
         return Err(ConnectError::Unsafe("the number of leases is impossible"));
     }
     check_segment(&ring, geometry.total_bytes(), welcome.named != 0, &socket)?;

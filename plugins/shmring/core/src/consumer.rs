@@ -65,7 +65,7 @@ impl LeaseTable {
     pub fn new(granted: u32) -> Self {
         Self {
             used: AtomicU64::new(0),
-            granted: granted.clamp(1, LEASES as u32),
+            granted: granted.min(LEASES as u32),
         }
     }
 
@@ -111,6 +111,16 @@ pub enum Poll {
         /// Its header, not yet checked.
         header: RawHeader,
     },
+    /// A frame that may be overwritten at any time, for a reader that has no leases: what was copied of its slot is
+    /// whole if [`is_still_there`] says so afterwards.
+    Unleased {
+        /// Slot it lies in.
+        slot: u32,
+        /// Its event number.
+        seq: u64,
+        /// Its header, not yet checked.
+        header: RawHeader,
+    },
     /// Nothing for a while.
     Gap {
         /// Start.
@@ -126,6 +136,12 @@ pub enum Poll {
     Moved,
     /// All of this ring was seen and its writer is gone.
     Closed,
+}
+
+/// Whether a slot still holds this frame, so that what was read of it before is whole.
+pub fn is_still_there(ring: View<'_>, slot: u32, seq: u64) -> bool {
+    fence(Ordering::Acquire); // PAIR lease-claim
+    ring.slots[slot as usize].seq.load(Ordering::Relaxed) == seq
 }
 
 /// A reader's place in a ring.
@@ -240,6 +256,12 @@ impl Consumer {
                 let duration = some(entry.b.load(Ordering::Relaxed));
                 fence(Ordering::Acquire); // PAIR gap-seqlock
                 (entry.word.load(Ordering::Relaxed) == word).then_some(Poll::Gap { pts, duration })
+            }
+            Kind::Frame(slot) if leases.granted() == 0 => {
+                let meta = &ring.slots[slot as usize];
+                let header =
+                    (meta.seq.load(Ordering::Acquire) == seq).then(|| meta.header.read())?; // PAIR slot-publish
+                Some(Poll::Unleased { slot, seq, header })
             }
             Kind::Frame(slot) => {
                 let Some(lease) = leases.take() else {

@@ -101,7 +101,7 @@ pub fn ring(bytes: &[u8]) {
                     leases.release(&control, lease);
                 }
                 Poll::Empty | Poll::Moved | Poll::Closed => break,
-                Poll::Gap { .. } | Poll::Eos => {}
+                Poll::Gap { .. } | Poll::Eos | Poll::Unleased { .. } => {}
             }
         }
         assert_eq!(leases.held(), 0);

@@ -13,7 +13,7 @@ pub const MIN_SLOTS: u32 = 3;
 /// Most slots a ring may have (they are handled as bits of one word).
 pub const MAX_SLOTS: u32 = 64;
 /// Most readers of one ring.
-pub const MAX_READERS: usize = 32;
+pub const MAX_READERS: usize = 256;
 /// Largest area per slot for metadata bytes, and largest area for stream information.
 pub const MAX_AREA: u32 = 1 << 20;
 /// Entries of the event index: how far back an event can be found.

@@ -1,4 +1,4 @@
-//! A shared-memory ring for video frames: one writer, up to 32 readers in other processes, no copies, and no way for a
+//! A shared-memory ring for video frames: one writer, up to 256 readers in other processes, no copies, and no way for a
 //! reader to disturb the writer or another reader. Without GStreamer; the elements are in `gst-plugin-shmring`.
 //!
 //! * [`Writer`] makes the ring (a sealed memfd) and a Unix socket. Take a slot with [`Writer::acquire`], write into it,

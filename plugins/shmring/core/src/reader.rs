@@ -1,7 +1,7 @@
 //! The reader: connects, waits, leases frames, follows the ring when it changes size or its writer restarts.
 
 use crate::attach::{self, Attachment, Canceller, attach, call};
-use crate::consumer::{Call, Consumer, Policy, Poll, StreamSeen};
+use crate::consumer::{Call, Consumer, Policy, Poll, StreamSeen, is_still_there};
 use crate::error::{ConnectError, WaitError};
 use crate::frame::{Frame, Hold, Spare};
 use crate::header::Header;
@@ -14,7 +14,7 @@ use crate::writer::monotonic_ns;
 use rustix::fd::AsFd;
 use rustix::io::Errno;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 use zerocopy::IntoBytes;
 
@@ -42,6 +42,8 @@ pub struct ReaderOptions {
     /// Wake up already when the writer's side finishes a frame, and wait awake until it is published: frames arrive
     /// sooner, for some more processor time. Left alone while it leads to nothing.
     pub early: bool,
+    /// Copy frames where the writer has no lease left; otherwise such a reader is refused.
+    pub copies: bool,
 }
 
 impl Default for ReaderOptions {
@@ -52,6 +54,7 @@ impl Default for ReaderOptions {
             history: None,
             timeout: Duration::from_secs(2),
             early: false,
+            copies: true,
         }
     }
 }
@@ -212,7 +215,10 @@ impl Reader {
             Policy::EveryFrame { max_lag } => max_lag.try_into().unwrap_or(u32::MAX),
             Policy::Newest => 0,
         });
-        let hello = Hello::new(wire::ROLE_READER, self.options.leases, history);
+        let mut hello = Hello::new(wire::ROLE_READER, self.options.leases, history);
+        if self.options.copies {
+            hello.flags |= wire::TAKES_COPIES;
+        }
         let deadline = Instant::now() + self.options.timeout;
         let socket = call(&self.path, &self.canceller, deadline)?;
         let greeted = socket::send(socket.as_fd(), hello.as_bytes(), &[]);
@@ -320,6 +326,16 @@ impl Reader {
                         return Ok(self.writer_gone()); // whatever else of this kind is there
                     }
                 }
+                Poll::Unleased { slot, seq, header } => {
+                    let copy = self.copy_unleased(&attachment, slot, seq, &header);
+                    let event = copy.and_then(|hold| self.frame(&attachment, seq, &header, hold));
+                    if let Some(event) = event {
+                        return Ok(event);
+                    }
+                    if self.watch(&attachment, Instant::now()) {
+                        return Ok(self.writer_gone());
+                    }
+                }
                 Poll::Gap { pts, duration } => return Ok(Event::Gap { pts, duration }),
                 Poll::Eos => return Ok(Event::Eos),
                 Poll::Moved => return self.follow(&attachment),
@@ -389,6 +405,35 @@ impl Reader {
         }
     }
 
+    /// Copies a frame that no lease keeps; `None` if it was overwritten meanwhile or makes no sense.
+    fn copy_unleased(
+        &self,
+        attachment: &Attachment,
+        slot: u32,
+        seq: u64,
+        raw: &RawHeader,
+    ) -> Option<Hold> {
+        let geometry = &attachment.geometry;
+        let header = Header::decode(raw, geometry).ok()?;
+        let reused = {
+            let mut spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
+            spare.pop()
+        };
+        let (mut payload, mut info) = (reused.unwrap_or_default(), Vec::new());
+        let start = geometry.slot_at(slot) + header.range.start;
+        attachment
+            .map
+            .copy_shared(start, header.range.len(), &mut payload);
+        attachment
+            .map
+            .copy_shared(geometry.info_at(slot), header.info_len, &mut info);
+        is_still_there(attachment.view(), slot, seq).then(|| Hold::Copy {
+            payload,
+            info,
+            spare: self.spare.clone(),
+        })
+    }
+
     /// Makes a frame of what the consumer found; `None` if it makes no sense.
     fn frame(
         &mut self,
@@ -427,7 +472,9 @@ impl Reader {
         stats.skipped += skipped;
         stats.age_ns = monotonic_ns().saturating_sub(published_ns);
         stats.max_age_ns = stats.max_age_ns.max(stats.age_ns);
-        if attachment.leases.held() >= attachment.leases.granted() {
+        if frame.is_copy() {
+            stats.copies += 1;
+        } else if attachment.leases.held() >= attachment.leases.granted() {
             stats.copies += 1;
             frame = frame.into_copy(&self.spare);
         }

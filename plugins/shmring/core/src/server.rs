@@ -268,6 +268,7 @@ impl Core {
         let peer = Peer {
             id,
             pid,
+            copies: hello.flags & wire::TAKES_COPIES != 0,
             socket: socket.clone(),
         };
         // Made before the lock is taken: publishing must not wait for a memfd.
@@ -295,7 +296,8 @@ impl Core {
             leases => leases.min(self.max_lease),
         };
         let granted = inner.producer.grant(&inner.links, wanted);
-        if granted == 0 {
+        let copies = hello.flags & wire::TAKES_COPIES != 0;
+        if granted == 0 && !copies {
             return Err(wire::REFUSED_FULL);
         }
         let Some(Ok((fd, control))) = page else {

@@ -236,6 +236,19 @@ mod mapped {
             }
         }
 
+        /// Copies bytes that may be written to meanwhile. Panics outside the map.
+        pub(crate) fn copy_shared(&self, at: usize, len: usize, into: &mut Vec<u8>) {
+            let before = at % 8;
+            let words = self.structures::<AtomicU64>(at - before, (before + len).div_ceil(8));
+            into.clear();
+            into.reserve(words.len() * 8);
+            for word in words {
+                into.extend_from_slice(&word.load(Ordering::Relaxed).to_ne_bytes());
+            }
+            into.drain(..before);
+            into.truncate(len);
+        }
+
         /// The first page of a ring of packets.
         pub(crate) fn packet_head(&self) -> &PacketHead {
             &self.structures(0, 1)[0]

@@ -18,9 +18,14 @@ pub struct Hello {
     pub leases: u32,
     /// Frames to be found again when the reader lags; 0 for a reader of the newest frame only.
     pub history: u32,
+    /// [`TAKES_COPIES`] or 0.
+    pub flags: u32,
     /// Zero.
-    pub spare: [u32; 2],
+    pub spare: u32,
 }
+
+/// [`Hello::flags`]: the reader copies frames, without a lease, where none is left for it.
+pub const TAKES_COPIES: u32 = 1;
 
 /// [`Hello::role`]: wants frames.
 pub const ROLE_READER: u32 = 1;
@@ -36,7 +41,8 @@ impl Hello {
             role,
             leases,
             history,
-            spare: [0; 2],
+            flags: 0,
+            spare: 0,
         }
     }
 }

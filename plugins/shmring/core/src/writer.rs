@@ -72,6 +72,8 @@ impl WriterConfig {
 pub(crate) struct Peer {
     pub(crate) id: u64,
     pub(crate) pid: i32,
+    /// It reads without leases where none are left.
+    pub(crate) copies: bool,
     pub(crate) socket: Arc<OwnedFd>,
 }
 
@@ -411,7 +413,7 @@ impl Writer {
         let peers = std::mem::take(&mut inner.peers);
         for (link, peer) in old_links.iter().zip(peers) {
             let granted = inner.producer.grant(&inner.links, link.granted);
-            let told = granted > 0
+            let told = (granted > 0 || peer.copies)
                 && control_page().is_ok_and(|(fd, page)| {
                     page.entitle(granted, base);
                     inner.links.push(Link {

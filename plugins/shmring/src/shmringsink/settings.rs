@@ -121,7 +121,7 @@ pub(super) static PROPERTIES: LazyLock<Vec<glib::ParamSpec>> = LazyLock::new(|| 
             .build(),
         glib::ParamSpecUInt::builder("max-lease")
             .nick("Most frames per reader")
-            .blurb("Frames one reader may hold at a time, if it asks for no less. A reader for whom nothing is left is refused")
+            .blurb("Frames one reader may hold at a time, if it asks for no less. Readers for which nothing is left get copies")
             .minimum(1)
             .maximum(62)
             .default_value(d.max_lease)

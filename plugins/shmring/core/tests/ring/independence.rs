@@ -149,7 +149,11 @@ fn a_full_ring_refuses_with_the_numbers() {
     let first = Reader::connect(&place.socket, ReaderOptions::default()).expect("reader");
     let second = Reader::connect(&place.socket, ReaderOptions::default()).expect("reader");
     assert_eq!((first.stats().granted, second.stats().granted), (4, 2));
-    let error = Reader::connect(&place.socket, ReaderOptions::default())
+    let without_copies = ReaderOptions {
+        copies: false,
+        ..ReaderOptions::default()
+    };
+    let error = Reader::connect(&place.socket, without_copies.clone())
         .map(drop)
         .expect_err("full");
     assert!(matches!(
@@ -174,8 +178,69 @@ fn a_full_ring_refuses_with_the_numbers() {
     assert_eq!(writer.stats().readers.len(), 2);
     drop(frame);
     eventually("room again", || {
-        Reader::connect(&place.socket, ReaderOptions::default()).is_ok()
+        Reader::connect(&place.socket, without_copies.clone()).is_ok()
     });
+}
+
+#[test]
+fn readers_for_whom_no_lease_is_left_read_by_copying() {
+    let place = place();
+    let writer = writer(&place, 16);
+    let greedy = ReaderOptions {
+        leases: 62,
+        ..ReaderOptions::default()
+    };
+    let mut readers: Vec<_> = (0..60)
+        .map(|_| Reader::connect(&place.socket, greedy.clone()).expect("reader"))
+        .collect();
+    let granted: Vec<_> = readers
+        .iter()
+        .map(|reader| reader.stats().granted)
+        .collect();
+    assert_eq!(granted[..4], [4, 4, 4, 2]);
+    assert!(granted[4..].iter().all(|granted| *granted == 0));
+    for number in 1..=200 {
+        publish(&writer, number);
+        for reader in &mut readers {
+            let frame = frame(reader);
+            assert_eq!((frame.number(), frame.skipped()), (number, 0));
+            assert_eq!(number_of(frame.bytes()), Some(number), "torn");
+        }
+    }
+    assert!(readers[59].stats().copies == 200 && readers[0].stats().copies == 0);
+    assert_eq!(writer.stats().dropped_no_slot, 0);
+}
+
+#[test]
+fn what_a_copying_reader_gets_is_whole_while_the_writer_runs_flat_out() {
+    let place = place();
+    let writer = writer(&place, 3);
+    let mut leased = Reader::connect(&place.socket, ReaderOptions::default()).expect("reader");
+    let mut copying = Reader::connect(&place.socket, ReaderOptions::default()).expect("reader");
+    assert_eq!((leased.stats().granted, copying.stats().granted), (1, 0));
+    let reading = std::thread::spawn(move || {
+        let mut read = 0;
+        while let Ok(event) = copying.next(Some(LONG)) {
+            match event {
+                Event::Frame(frame) => {
+                    let number = number_of(frame.bytes());
+                    assert_eq!(number, frame.header().pts, "torn");
+                    read += 1;
+                }
+                Event::WriterGone => break,
+                _ => {}
+            }
+        }
+        read
+    });
+    for number in 1..=3000 {
+        publish(&writer, number);
+        if number % 100 == 0 {
+            frame(&mut leased);
+        }
+    }
+    drop(writer);
+    assert!(reading.join().expect("reader") > 0);
 }
 
 #[test]
