@@ -6,16 +6,25 @@
 
 mod camera;
 mod event;
+mod health;
 mod media;
 mod object;
+mod request;
+mod status;
 
 pub use camera::CameraState;
 pub use event::{
     CameraEvent, ConfigurationChange, ConfigurationEvent, Event, MediaChange, MediaEvent,
     MotionEvent, TaskEvent, TrackEvent, ZoneChange, ZoneEvent,
 };
+pub use health::{Health, Readiness, Refused, Waiting};
 pub use media::{Media, MediaEntry};
-pub use object::{EventState, ObjectEvent};
+pub use object::{EventState, Object, ObjectEvent, ObjectState};
+pub use request::{
+    Done, EventQuery, Freeze, KeepEvent, MediaQuery, Moving, PlanQuery, RegionGrid, StreamQuery,
+    TaskChange, WantedState,
+};
+pub use status::{AnalysisPhase, AnalysisState, CameraStatus, ProcessStatus, RingStatus, Status};
 
 /// The JSON schema of an [`Event`], as event streams send it.
 pub fn event_schema() -> serde_json::Value {

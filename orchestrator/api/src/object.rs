@@ -1,4 +1,4 @@
-//! Object events: one for each object, from its first confirmation to its end.
+//! Tracked objects, and their events: one for each object, from its first confirmation to its end.
 
 use std::fmt;
 use std::str::FromStr;
@@ -85,4 +85,39 @@ impl FromStr for EventState {
                 format!("invalid event state `{word}`: expected active, stationary, lost or ended")
             })
     }
+}
+
+/// Where a tracked object is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ObjectState {
+    /// It moves, or has not rested for long.
+    Active,
+    /// It rests.
+    Stationary,
+    /// Not found where it should be; may come back.
+    Lost,
+}
+
+/// A tracked object.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Object {
+    /// Unique per camera.
+    pub id: i32,
+    /// Its class.
+    pub label: String,
+    /// Confidence, 0..=1.
+    pub score: f64,
+    /// x1, y1, x2, y2 in pixels of the detect stream.
+    #[serde(rename = "box")]
+    pub bbox: [i32; 4],
+    /// Where it is in its life.
+    pub state: ObjectState,
+    /// Seconds since 1970.
+    pub first_seen: f64,
+    /// Seconds since 1970.
+    pub last_seen: f64,
+    /// Zones it is in.
+    #[serde(default)]
+    pub zones: Vec<String>,
 }

@@ -6,6 +6,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::time::Duration;
 use watchpost::config;
+use watchpost_api::Refused;
 
 /// Longest answer that is read.
 const MAX_ANSWER: u64 = 64 << 20;
@@ -38,12 +39,6 @@ impl Place {
     pub fn token(&self) -> Option<&str> {
         self.token.as_deref()
     }
-}
-
-/// The body of an answer that is none.
-#[derive(serde::Deserialize)]
-struct Refused {
-    error: String,
 }
 
 /// The body of `GET path`.

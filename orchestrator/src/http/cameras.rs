@@ -2,16 +2,15 @@
 
 use super::Api;
 use super::error::ApiError;
-use crate::supervisor::status::{CameraStatus, Status};
+use crate::supervisor::status::measure_processes;
 use axum::Json;
 use axum::extract::{Path, State};
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use watchpost_api::{CameraStatus, Moving, Status};
 
 /// `GET /api/status`: the program and all cameras.
 pub async fn status(State(api): State<Api>) -> Result<Json<Status>, ApiError> {
     let mut status = api.supervisor.status().await?;
-    status.measure_processes();
+    measure_processes(&mut status);
     Ok(Json(status))
 }
 
@@ -32,14 +31,6 @@ pub async fn one(
         .find(|camera| camera.name == name)
         .map(Json)
         .ok_or(ApiError::NoSuchCamera(name))
-}
-
-/// Body and answer of `POST /api/cameras/{name}/moving`.
-#[derive(Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Moving {
-    /// Whether the camera moves.
-    moving: bool,
 }
 
 /// `POST /api/cameras/{name}/moving` `{"moving": true}`: a PTZ camera moves; `false` when it has come to rest.

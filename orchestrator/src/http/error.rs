@@ -9,7 +9,7 @@ use axum::extract::rejection::JsonRejection;
 use axum::http::header::{CONTENT_TYPE, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
-use serde_json::json;
+use watchpost_api::Refused;
 
 /// Why a request was not served. The body is `{"error": "..."}`.
 #[derive(Debug, thiserror::Error)]
@@ -143,7 +143,13 @@ impl ApiError {
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let code = self.code();
-        let mut response = (code, Json(json!({ "error": self.to_string() }))).into_response();
+        let mut response = (
+            code,
+            Json(Refused {
+                error: self.to_string(),
+            }),
+        )
+            .into_response();
         if code == StatusCode::UNAUTHORIZED {
             let schemes = HeaderValue::from_static("Basic realm=\"watchpost\", Bearer");
             response.headers_mut().insert(WWW_AUTHENTICATE, schemes);
@@ -183,7 +189,7 @@ pub async fn as_json(response: Response) -> Response {
     }
     let text = axum::body::to_bytes(response.into_body(), 4096).await;
     let text = String::from_utf8_lossy(&text.unwrap_or_default()).into_owned();
-    (status, Json(json!({ "error": text }))).into_response()
+    (status, Json(Refused { error: text })).into_response()
 }
 
 /// Answers every method that a path does not know.

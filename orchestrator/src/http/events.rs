@@ -7,10 +7,8 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Sse;
 use axum::response::sse::{Event as SseEvent, KeepAlive};
-use schemars::JsonSchema;
-use serde::Deserialize;
 use tokio::sync::mpsc;
-use watchpost_api::ObjectEvent;
+use watchpost_api::{EventQuery, KeepEvent, ObjectEvent, StreamQuery};
 
 use super::Api;
 use super::error::ApiError;
@@ -22,26 +20,6 @@ use crate::store::EventFilter;
 const REPLAY: usize = 500;
 /// Changes on their way to one listener; a slower one waits for the database, not for memory.
 const UNDERWAY: usize = 64;
-
-/// Which events; all that are given must hold.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct EventQuery {
-    /// Of this camera.
-    camera: Option<String>,
-    /// Of this class.
-    label: Option<String>,
-    /// That have been in this zone.
-    zone: Option<String>,
-    /// Lasted until this time or later; seconds since 1970.
-    after: Option<f64>,
-    /// Started before this time; seconds since 1970.
-    before: Option<f64>,
-    /// Numbers below this one: for the next page, the `id` of the last event of this one.
-    before_id: Option<i64>,
-    /// At most this many, 1 to 1000; 100 if not given.
-    limit: Option<usize>,
-}
 
 /// `GET /api/events`: newest first.
 pub async fn list(
@@ -68,21 +46,13 @@ pub async fn one(State(api): State<Api>, Id(id): Id) -> Result<Json<ObjectEvent>
     event.map(Json).ok_or(ApiError::NoSuchEvent(id))
 }
 
-/// Body of `PUT /api/events/{id}/keep`.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Keep {
-    /// Whether retention leaves the event.
-    keep: bool,
-}
-
 /// `PUT /api/events/{id}/keep`: marks an event to keep, or not any longer.
 pub async fn keep(
     State(api): State<Api>,
     Id(id): Id,
-    body: Result<Json<Keep>, axum::extract::rejection::JsonRejection>,
+    body: Result<Json<KeepEvent>, axum::extract::rejection::JsonRejection>,
 ) -> Result<Json<ObjectEvent>, ApiError> {
-    let Json(Keep { keep }) = body?;
+    let Json(KeepEvent { keep }) = body?;
     let event = api
         .ask_store(move |store| {
             if store.keep_event(id, keep)? {
@@ -93,14 +63,6 @@ pub async fn keep(
         })
         .await?;
     event.map(Json).ok_or(ApiError::NoSuchEvent(id))
-}
-
-/// From where a stream is to go on.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct StreamQuery {
-    /// The last change the listener has had; browsers say it with the header `Last-Event-ID` instead.
-    after: Option<i64>,
 }
 
 /// `GET /api/events/stream`: server-sent events, one for each event of the bus, `event:` its kind, `id:` its number. A listener

@@ -7,33 +7,20 @@ use axum::extract::rejection::JsonRejection;
 use axum::extract::{Path, State};
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use watchpost_api::{Done, Freeze, RegionGrid};
 
 use super::Api;
 use super::error::ApiError;
 use crate::protocol::GridAction;
 
-/// What was learned about where objects are, and how large.
-#[derive(Debug, Serialize, JsonSchema)]
-#[schemars(rename = "RegionGrid")]
-pub struct Answer {
-    /// As regiondetect exports it; null as long as nothing was learned.
-    grid: Value,
-    /// Whether learning is stopped.
-    frozen: bool,
-    /// When it was last written; seconds since 1970.
-    updated: Option<f64>,
-}
-
 /// `GET /api/cameras/{name}/grid`.
 pub async fn get(
     State(api): State<Api>,
     Path(name): Path<String>,
-) -> Result<Json<Answer>, ApiError> {
+) -> Result<Json<RegionGrid>, ApiError> {
     let grid = load(&api, &name).await?;
-    Ok(Json(Answer {
+    Ok(Json(RegionGrid {
         frozen: grid.as_ref().is_some_and(|grid| grid.frozen),
         updated: grid.as_ref().map(|grid| grid.updated),
         grid: grid
@@ -62,14 +49,6 @@ pub async fn delete(
     act(&api, &name, GridAction::Reset).await
 }
 
-/// What `freeze` takes.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Freeze {
-    /// Whether learning is stopped.
-    frozen: bool,
-}
-
 /// `POST /api/cameras/{name}/grid/freeze` {"frozen": boolean}: stops or resumes learning.
 pub async fn freeze(
     State(api): State<Api>,
@@ -83,12 +62,6 @@ pub async fn freeze(
         GridAction::Thaw
     };
     act(&api, &name, action).await
-}
-
-/// The order was taken.
-#[derive(Debug, Serialize, JsonSchema)]
-pub struct Done {
-    ok: bool,
 }
 
 async fn act(api: &Api, name: &str, action: GridAction) -> Result<Json<Done>, ApiError> {

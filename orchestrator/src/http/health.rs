@@ -2,45 +2,18 @@
 
 use super::Api;
 use super::error::ApiError;
-use crate::supervisor::health::State as CameraState;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use schemars::JsonSchema;
-use serde::Serialize;
-
-/// The program answers.
-#[derive(Debug, Serialize, JsonSchema)]
-pub struct Health {
-    /// `ok`.
-    status: &'static str,
-}
-
-/// Whether every enabled camera streams.
-#[derive(Debug, Serialize, JsonSchema)]
-pub struct Readiness {
-    /// `ready` or `not ready`.
-    status: &'static str,
-    /// Those that do not.
-    cameras: Vec<Waiting>,
-}
-
-/// An enabled camera that does not stream.
-#[derive(Debug, Serialize, JsonSchema)]
-pub struct Waiting {
-    /// Which.
-    name: String,
-    /// What it does instead.
-    state: CameraState,
-    /// Why.
-    reason: Option<String>,
-}
+use watchpost_api::{Health, Readiness, Waiting};
 
 /// `GET /healthz`: 200 while the supervisor answers.
 pub async fn alive(State(api): State<Api>) -> Result<Json<Health>, ApiError> {
     api.supervisor.status().await?;
-    Ok(Json(Health { status: "ok" }))
+    Ok(Json(Health {
+        status: "ok".into(),
+    }))
 }
 
 /// `GET /readyz`: 200 when every enabled camera streams, else 503 with those that do not.
@@ -60,5 +33,6 @@ pub async fn ready(State(api): State<Api>) -> Result<Response, ApiError> {
     } else {
         (StatusCode::SERVICE_UNAVAILABLE, "not ready")
     };
+    let status = status.to_owned();
     Ok((code, Json(Readiness { status, cameras })).into_response())
 }

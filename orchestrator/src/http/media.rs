@@ -10,37 +10,14 @@ use axum::http::header::{
 };
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-use schemars::JsonSchema;
-use serde::Deserialize;
 use tower_http::services::ServeFile;
-use watchpost_api::{Media as MediaItem, MediaEntry};
-use watchpost_pipelines::tasks::Task;
+use watchpost_api::{Media as MediaItem, MediaEntry, MediaQuery};
 
 use super::Api;
 use super::error::ApiError;
 use super::query::{Id, QueryOf};
 use crate::media::{Media, Part};
 use crate::store::MediaFilter;
-
-/// Which media; all that are given must hold.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct MediaQuery {
-    /// Of this camera.
-    camera: Option<String>,
-    /// Made by this task.
-    task: Option<Task>,
-    /// Of the series of this name.
-    series: Option<String>,
-    /// Taken at this time or later; seconds since 1970.
-    after: Option<f64>,
-    /// Taken before this time; seconds since 1970.
-    before: Option<f64>,
-    /// Numbers below this one: for the next page, the `id` of the last item of this one.
-    before_id: Option<i64>,
-    /// At most this many, 1 to 1000; 100 if not given.
-    limit: Option<usize>,
-}
 
 /// `GET /api/media`: newest first.
 pub async fn list(

@@ -3,8 +3,7 @@
 use super::Api;
 use super::error::ApiError;
 use crate::media::{Media, Numbers};
-use crate::supervisor::health::State as CameraState;
-use crate::supervisor::status::{ProcessStatus, Status};
+use crate::supervisor::status::measure_processes;
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
@@ -15,6 +14,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Registry, Unit};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
+use watchpost_api::{CameraState, ProcessStatus, Status};
 
 type Real = Gauge<f64, AtomicU64>;
 type Whole = Gauge<u64, AtomicU64>;
@@ -47,7 +47,7 @@ pub const MEDIA_TYPE: &str = "application/openmetrics-text; version=1.0.0; chars
 /// `GET /metrics`.
 pub async fn prometheus(State(api): State<Api>) -> Result<impl IntoResponse, ApiError> {
     let mut status = api.supervisor.status().await?;
-    status.measure_processes();
+    measure_processes(&mut status);
     let kept = Kept {
         media: api.media.as_ref().map(Media::numbers).unwrap_or_default(),
         viewers: api.live.viewers(),

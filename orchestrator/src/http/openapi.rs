@@ -8,6 +8,7 @@ use axum::response::IntoResponse;
 use schemars::SchemaGenerator;
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
+use watchpost_api::Refused;
 
 use super::routes::{self, Route};
 
@@ -33,16 +34,9 @@ fn document(routes: &[Route]) -> Value {
             operation(route, &mut asked, &mut answered);
     }
     let mut schemas = configuration();
+    answered.subschema_for::<Refused>();
     schemas.extend(asked.take_definitions(true));
     schemas.extend(answered.take_definitions(true));
-    schemas.insert(
-        "Error".into(),
-        json!({
-            "type": "object",
-            "required": ["error"],
-            "properties": {"error": {"type": "string", "description": "What is wrong, and what to do."}},
-        }),
-    );
     json!({
         "openapi": "3.1.0",
         "info": {

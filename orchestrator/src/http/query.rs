@@ -71,8 +71,8 @@ fn refusal(said: &str, uri: &Uri, schema: &Value) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{events::EventQuery, media::MediaQuery};
     use super::*;
+    use watchpost_api::{EventQuery, MediaQuery};
 
     async fn refused<T: DeserializeOwned + JsonSchema>(query: &str) -> String {
         let request = axum::http::Request::get(format!("/x?{query}")).body(());

@@ -6,8 +6,10 @@ use axum::routing::{MethodFilter, MethodRouter, on};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use super::{Api, cameras, config, events, grid, health, live, media, metrics, openapi, tasks};
-use crate::supervisor::status::{CameraStatus, Status};
-use watchpost_api::{MediaEntry, ObjectEvent};
+use watchpost_api::{
+    CameraStatus, Done, EventQuery, Freeze, Health, KeepEvent, MediaEntry, MediaQuery, Moving,
+    ObjectEvent, PlanQuery, Readiness, RegionGrid, Status, StreamQuery, TaskChange,
+};
 use watchpost_pipelines::tasks::TaskStatus;
 
 /// Makes the schema of a type.
@@ -79,9 +81,9 @@ pub fn all() -> Vec<Route> {
     let get = Method::GET;
     vec![
         Route::new(get.clone(), "/healthz", "Whether the supervisor answers; needs no credentials", health::alive)
-            .answers::<health::Health>(),
+            .answers::<Health>(),
         Route::new(get.clone(), "/readyz", "Whether every enabled camera streams; 503 with those that do not", health::ready)
-            .answers::<health::Readiness>(),
+            .answers::<Readiness>(),
         Route::new(get.clone(), "/metrics", "Metrics for Prometheus", metrics::prometheus).answers_as(metrics::MEDIA_TYPE),
         Route::new(get.clone(), "/api/status", "The program, all cameras, all processes", cameras::status).answers::<Status>(),
         Route::new(get.clone(), "/api/config", "The configuration at work; secrets as ***, references unresolved", config::get)
@@ -104,10 +106,10 @@ pub fn all() -> Vec<Route> {
             .changes(),
         Route::new(Method::DELETE, CAMERA, "Removes a camera; its events stay", config::delete_camera).changes(),
         Route::new(Method::POST, "/api/cameras/{name}/moving", "Tells that a PTZ camera moves, or has come to rest", cameras::moving)
-            .body(|generator| generator.subschema_for::<cameras::Moving>())
-            .answers::<cameras::Moving>(),
+            .body(|generator| generator.subschema_for::<Moving>())
+            .answers::<Moving>(),
         Route::new(get.clone(), "/api/cameras/{name}/plan", "Which tasks would run together, and why not", tasks::planned)
-            .query::<tasks::PlanQuery>()
+            .query::<PlanQuery>()
             .answers::<tasks::Plan>(),
         Route::new(get.clone(), "/api/cameras/{name}/tasks", "The status indicator of each task", tasks::list)
             .answers::<Vec<TaskStatus>>(),
@@ -115,19 +117,19 @@ pub fn all() -> Vec<Route> {
             .body(|generator| generator.subschema_for::<tasks::AnyParameters>())
             .answers::<TaskStatus>(),
         Route::new(Method::PATCH, TASK, "Pauses or resumes a task", tasks::change)
-            .body(|generator| generator.subschema_for::<tasks::Change>())
+            .body(|generator| generator.subschema_for::<TaskChange>())
             .answers::<TaskStatus>(),
         Route::new(Method::DELETE, TASK, "Stops a task; what it has made stays", tasks::stop).answers::<TaskStatus>(),
         Route::new(get.clone(), GRID, "What was learned about where objects are, and how large", grid::get)
-            .answers::<grid::Answer>(),
-        Route::new(Method::DELETE, GRID, "Forgets what was learned", grid::delete).answers::<grid::Done>(),
+            .answers::<RegionGrid>(),
+        Route::new(Method::DELETE, GRID, "Forgets what was learned", grid::delete).answers::<Done>(),
         Route::new(get.clone(), "/api/cameras/{name}/grid.svg", "The region grid as a picture", grid::picture)
             .answers_as("image/svg+xml"),
         Route::new(Method::POST, "/api/cameras/{name}/grid/freeze", "Stops or resumes learning", grid::freeze)
-            .body(|generator| generator.subschema_for::<grid::Freeze>())
-            .answers::<grid::Done>(),
+            .body(|generator| generator.subschema_for::<Freeze>())
+            .answers::<Done>(),
         Route::new(get.clone(), "/api/events", "Object events, newest first", events::list)
-            .query::<events::EventQuery>()
+            .query::<EventQuery>()
             .answers::<Vec<ObjectEvent>>(),
         Route::new(
             get.clone(),
@@ -135,18 +137,18 @@ pub fn all() -> Vec<Route> {
             "Server-sent events: `track`, `zone`, `motion`, `task`, `media`, `camera` and `configuration`. The header Last-Event-ID, or ?after=, replays what was missed",
             events::stream,
         )
-        .query::<events::StreamQuery>()
+        .query::<StreamQuery>()
         .answers_as("text/event-stream"),
         Route::new(get.clone(), "/api/events/{id}", "One event", events::one).answers::<ObjectEvent>(),
         Route::new(Method::PUT, "/api/events/{id}/keep", "Marks an event to keep, or not any longer", events::keep)
-            .body(|generator| generator.subschema_for::<events::Keep>())
+            .body(|generator| generator.subschema_for::<KeepEvent>())
             .answers::<ObjectEvent>(),
         Route::new(get.clone(), "/api/cameras/{name}/live.mjpg", "The live picture, as a stream of JPEGs", live::stream)
             .answers_as("multipart/x-mixed-replace"),
         Route::new(get.clone(), "/api/cameras/{name}/snapshot.jpg", "The newest picture, no older than a second", live::snapshot)
             .answers_as("image/jpeg"),
         Route::new(get.clone(), "/api/media", "What cameras' tasks made, newest first", media::list)
-            .query::<media::MediaQuery>()
+            .query::<MediaQuery>()
             .answers::<Vec<MediaEntry>>(),
         Route::new(get.clone(), "/api/media/{id}", "One file's description", media::one).answers::<MediaEntry>(),
         Route::new(get.clone(), "/api/media/{id}/file", "The file; ranges and conditions are served", media::file)

@@ -5,7 +5,8 @@ use axum::body::Bytes;
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{Path, State};
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
+use watchpost_api::{PlanQuery, TaskChange, WantedState};
 use watchpost_pipelines::tasks::{
     Conflict, Merged, Parameters, Standing, Task, TaskStatus, Use, plan, standing,
 };
@@ -62,33 +63,17 @@ pub enum AnyParameters {
     Other(NoParameters),
 }
 
-/// Body of `PATCH /api/cameras/{name}/tasks/{task}`.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-#[schemars(rename = "TaskChange")]
-pub struct Change {
-    /// `paused` or `active`.
-    state: Wanted,
-}
-
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-enum Wanted {
-    Paused,
-    Active,
-}
-
 /// `PATCH /api/cameras/{name}/tasks/{task}` `{"state": "paused"}`: pauses it; `active` resumes it.
 pub async fn change(
     State(api): State<Api>,
     Path((name, task)): Path<(String, String)>,
-    body: Result<Json<Change>, JsonRejection>,
+    body: Result<Json<TaskChange>, JsonRejection>,
 ) -> Result<Json<TaskStatus>, ApiError> {
     let task = known(&task)?;
     let Json(change) = body?;
     let request = match change.state {
-        Wanted::Paused => TaskRequest::Pause(task),
-        Wanted::Active => TaskRequest::Resume(task),
+        WantedState::Paused => TaskRequest::Pause(task),
+        WantedState::Active => TaskRequest::Resume(task),
     };
     ask(&api, &name, request).await
 }
@@ -111,14 +96,6 @@ async fn ask(api: &Api, name: &str, request: TaskRequest) -> Result<Json<TaskSta
         Err(TaskRefusal::NoCamera(name)) => Err(ApiError::NoSuchCamera(name)),
         Err(refusal) => Err(ApiError::Task(refusal)),
     }
-}
-
-/// Parameters of `GET /api/cameras/{name}/plan`.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct PlanQuery {
-    /// Tasks with commas between them: live, photo, raw_photo, series, video, detect. Without it all of them.
-    tasks: Option<String>,
 }
 
 /// What would run together.

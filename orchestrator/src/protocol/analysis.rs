@@ -2,11 +2,11 @@
 
 use super::{LogLine, Report};
 use detection::{BBox, TrackChange};
-use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+pub use watchpost_api::{Object, ObjectState};
 use watchpost_pipelines::fault::Fault;
 use watchpost_pipelines::spec::AnalysisSpec;
 
@@ -64,41 +64,6 @@ pub enum GridAction {
     Freeze,
     /// Learn again.
     Thaw,
-}
-
-/// Where an object is in its life, as the API says it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum ObjectState {
-    /// It moves, or has not rested for long.
-    Active,
-    /// It rests.
-    Stationary,
-    /// Not found where it should be; may come back.
-    Lost,
-}
-
-/// A tracked object.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct Object {
-    /// Unique per camera.
-    pub id: i32,
-    /// Its class.
-    pub label: String,
-    /// Confidence, 0..=1.
-    pub score: f64,
-    /// x1, y1, x2, y2 in pixels of the detect stream.
-    #[serde(rename = "box")]
-    pub bbox: [i32; 4],
-    /// Where it is in its life.
-    pub state: ObjectState,
-    /// Seconds since 1970.
-    pub first_seen: f64,
-    /// Seconds since 1970.
-    pub last_seen: f64,
-    /// Zones it is in.
-    #[serde(default)]
-    pub zones: Vec<String>,
 }
 
 /// The objects of a frame as JSON that nobody has looked into: they come with every frame, and are asked for now and then.

@@ -1,0 +1,122 @@
+//! Parameters and bodies of requests, and their small answers.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use watchpost_pipelines::tasks::Task;
+
+/// Which events; all that are given must hold.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct EventQuery {
+    /// Of this camera.
+    pub camera: Option<String>,
+    /// Of this class.
+    pub label: Option<String>,
+    /// That have been in this zone.
+    pub zone: Option<String>,
+    /// Lasted until this time or later; seconds since 1970.
+    pub after: Option<f64>,
+    /// Started before this time; seconds since 1970.
+    pub before: Option<f64>,
+    /// Numbers below this one: for the next page, the `id` of the last event of this one.
+    pub before_id: Option<i64>,
+    /// At most this many, 1 to 1000; 100 if not given.
+    pub limit: Option<usize>,
+}
+
+/// Body of `PUT /api/events/{id}/keep`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct KeepEvent {
+    /// Whether retention leaves the event.
+    pub keep: bool,
+}
+
+/// From where a stream is to go on.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct StreamQuery {
+    /// The last change the listener has had; browsers say it with the header `Last-Event-ID` instead.
+    pub after: Option<i64>,
+}
+
+/// Which media; all that are given must hold.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct MediaQuery {
+    /// Of this camera.
+    pub camera: Option<String>,
+    /// Made by this task.
+    pub task: Option<Task>,
+    /// Of the series of this name.
+    pub series: Option<String>,
+    /// Taken at this time or later; seconds since 1970.
+    pub after: Option<f64>,
+    /// Taken before this time; seconds since 1970.
+    pub before: Option<f64>,
+    /// Numbers below this one: for the next page, the `id` of the last item of this one.
+    pub before_id: Option<i64>,
+    /// At most this many, 1 to 1000; 100 if not given.
+    pub limit: Option<usize>,
+}
+
+/// Parameters of `GET /api/cameras/{name}/plan`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PlanQuery {
+    /// Tasks with commas between them: live, photo, raw_photo, series, video, detect. Without it all of them.
+    pub tasks: Option<String>,
+}
+
+/// Body of `PATCH /api/cameras/{name}/tasks/{task}`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TaskChange {
+    /// `paused` or `active`.
+    pub state: WantedState,
+}
+
+/// The state a task is to be in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum WantedState {
+    /// Without making anything.
+    Paused,
+    /// At work.
+    Active,
+}
+
+/// Body and answer of `POST /api/cameras/{name}/moving`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Moving {
+    /// Whether the camera moves.
+    pub moving: bool,
+}
+
+/// What was learned about where objects are, and how large.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct RegionGrid {
+    /// As regiondetect exports it; null as long as nothing was learned.
+    pub grid: Value,
+    /// Whether learning is stopped.
+    pub frozen: bool,
+    /// When it was last written; seconds since 1970.
+    pub updated: Option<f64>,
+}
+
+/// What `freeze` takes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Freeze {
+    /// Whether learning is stopped.
+    pub frozen: bool,
+}
+
+/// The order was taken.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Done {
+    /// Always true.
+    pub ok: bool,
+}
