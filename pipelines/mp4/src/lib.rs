@@ -26,7 +26,7 @@ pub use hevc::HevcParameterSets;
 pub use movie::{AudioTrack, Movie, VideoCodec, VideoTrack};
 pub use nal::{NalUnits, to_length_prefixed};
 pub use progressive::{Piece, Progressive, ProgressivePart};
-pub use scan::{ReadAt, Scan, scan};
+pub use scan::{ReadAt, Scan, VideoExtent, scan};
 pub use summary::{GopActivity, SampleTable, Summary, TableSample};
 
 /// Ticks per second of every video track.

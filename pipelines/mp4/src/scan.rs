@@ -4,6 +4,7 @@
 //! length of the file, and sample data is never read.
 
 use std::io;
+use std::time::Duration;
 
 use mp4_atom::{Decode, Moof, Moov};
 
@@ -64,6 +65,17 @@ pub struct Scan {
     pub tables: Vec<SampleTable>,
     /// The summary box at the end, where it is there and undamaged.
     pub summary: Option<Summary>,
+}
+
+/// What a list of recordings shows of the video track.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct VideoExtent {
+    /// From the first sample to the end of the last complete one.
+    pub duration: Duration,
+    /// Width of the picture in pixels.
+    pub width: u32,
+    /// Height of the picture in pixels.
+    pub height: u32,
 }
 
 struct BoxAt {
@@ -180,6 +192,19 @@ fn tables_of(moov: &Moov) -> Vec<SampleTable> {
 }
 
 impl Scan {
+    /// Extent of the first video track; `None` where the file has no track with handler `vide`.
+    pub fn video(&self) -> Option<VideoExtent> {
+        let mut traks = self.moov.trak.iter();
+        let trak = traks.find(|trak| trak.mdia.hdlr.handler == b"vide".into())?;
+        let mut tables = self.tables.iter();
+        let table = tables.find(|table| table.track == trak.tkhd.track_id)?;
+        Some(VideoExtent {
+            duration: Duration::from_secs_f64(table.duration() as f64 / f64::from(table.timescale)),
+            width: u32::from(trak.tkhd.width.integer()),
+            height: u32::from(trak.tkhd.height.integer()),
+        })
+    }
+
     /// Adds a fragment's samples. Returns false where they do not lie in its `mdat` or are too many.
     fn add(&mut self, moof: &Moof, moof_begin: u64, data_begin: u64, data_end: u64) -> bool {
         for traf in &moof.traf {

@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustix::fs::{FlockOperation, RenameFlags, flock, renameat_with};
+use watchpost_mp4::scan;
 
-use super::mp4;
 pub use super::name::{MediaName, media_type};
 use super::name::{numbered, since_epoch};
 use super::still;
@@ -230,12 +230,13 @@ fn adopt_file(
     }
     let day = folder.file_name().unwrap_or_default().to_string_lossy();
     let parsed = MediaName::parse(&day, name).filter(|name| name.extension == "mp4");
-    let film = mp4::scan(&file).map_err(|cause| FileError::new("read", part, cause))?;
-    let (Some(parsed), Some(film)) = (parsed, film) else {
+    let scan = scan(&file).map_err(|cause| FileError::new("read", part, cause))?;
+    let video = scan.and_then(|scan| Some((scan.complete, scan.video()?)));
+    let (Some(parsed), Some((complete, video))) = (parsed, video) else {
         fs::remove_file(part).map_err(|cause| FileError::new("remove", part, cause))?;
         return Ok(None);
     };
-    file.set_len(film.complete)
+    file.set_len(complete)
         .map_err(|cause| FileError::new("cut", part, cause))?;
     let relative = folder.strip_prefix(root).unwrap_or(folder);
     let (stem, extension) = name.rsplit_once('.').unwrap_or((name, "mp4"));
@@ -255,10 +256,10 @@ fn adopt_file(
         name: finished.name,
         media_type: media_type(&parsed.extension).into(),
         time: since_epoch(parsed.time).as_secs_f64(),
-        duration: Some(film.duration.as_secs_f64()),
+        duration: Some(video.duration.as_secs_f64()),
         bytes: finished.bytes,
-        width: film.width,
-        height: film.height,
+        width: video.width,
+        height: video.height,
         thumbnail: None,
         series: parsed.series,
         camera_config: serde_json::Value::Null,

@@ -9,10 +9,10 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime};
 
 use gst::prelude::*;
+use watchpost_mp4::scan;
 
 use super::event::Events;
 use super::file::{FileError, MediaFolder, MediaName, PartFile, media_type};
-use super::mp4;
 use super::name::since_epoch;
 use super::photo::thumbnail;
 use super::pipe::{self, Running, element, internal, lock};
@@ -170,17 +170,17 @@ impl Film {
         let Some(part) = part else {
             return (None, problem);
         };
-        let film = match mp4::scan(part.file()) {
-            Ok(film) => film,
+        let video = match scan(part.file()) {
+            Ok(scan) => scan.and_then(|scan| Some((scan.complete, scan.video()?))),
             Err(cause) => {
                 problem.get_or_insert(part.error("read", cause).to_string());
                 None
             }
         };
-        let Some(film) = film else {
+        let Some((complete, video)) = video else {
             return (None, problem);
         };
-        if let Err(cause) = part.file().set_len(film.complete) {
+        if let Err(cause) = part.file().set_len(complete) {
             problem.get_or_insert(part.error("cut", cause).to_string());
         }
         let finished = match part.finish() {
@@ -200,10 +200,10 @@ impl Film {
             name: finished.name,
             media_type: media_type("mp4").into(),
             time: since_epoch(self.time).as_secs_f64(),
-            duration: Some(film.duration.as_secs_f64()),
+            duration: Some(video.duration.as_secs_f64()),
             bytes: finished.bytes,
-            width: film.width,
-            height: film.height,
+            width: video.width,
+            height: video.height,
             thumbnail,
             series: None,
             camera_config: camera_config.clone(),

@@ -14,7 +14,6 @@ mod film;
 mod frames;
 pub mod live;
 pub mod merge;
-mod mp4;
 mod name;
 pub mod photo;
 pub(crate) mod pipe;
