@@ -76,9 +76,9 @@ impl Systemd {
 mod tests {
     use super::*;
     use crate::supervisor::Command;
-    use crate::supervisor::status::Status;
     use std::os::unix::net::UnixDatagram;
     use std::time::Instant;
+    use watchpost_api::Status;
 
     #[test]
     fn systemd_hears_what_it_is_told() {

@@ -4,10 +4,8 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 use std::sync::{Mutex, PoisonError};
 use watchpost::clock::now;
-use watchpost::protocol::ObjectState;
 use watchpost::supervisor::Handle;
-use watchpost::supervisor::health::State;
-use watchpost::supervisor::status::{CameraStatus, Status};
+use watchpost_api::{CameraState, CameraStatus, ObjectState, Status};
 
 /// The part of the terminal the table stands in.
 #[derive(Debug, Default)]
@@ -95,10 +93,12 @@ fn row(camera: &CameraStatus, width: usize, colour: bool) -> String {
     let state = camera.state.name();
     let (on, off) = match (colour, camera.state) {
         (false, _) => ("", ""),
-        (_, State::Streaming) => ("\x1b[32m", "\x1b[0m"),
-        (_, State::Connecting | State::Disabled | State::Stopping) => ("\x1b[90m", "\x1b[0m"),
-        (_, State::Stalled | State::BackingOff) => ("\x1b[33m", "\x1b[0m"),
-        (_, State::AuthFailed | State::Failed) => ("\x1b[31m", "\x1b[0m"),
+        (_, CameraState::Streaming) => ("\x1b[32m", "\x1b[0m"),
+        (_, CameraState::Connecting | CameraState::Disabled | CameraState::Stopping) => {
+            ("\x1b[90m", "\x1b[0m")
+        }
+        (_, CameraState::Stalled | CameraState::BackingOff) => ("\x1b[33m", "\x1b[0m"),
+        (_, CameraState::AuthFailed | CameraState::Failed) => ("\x1b[31m", "\x1b[0m"),
     };
     let mut told = match &camera.reason {
         Some(reason) => reason.lines().next().unwrap_or_default().to_owned(),

@@ -5,14 +5,17 @@
 //! are `[x1, y1, x2, y2]` in fractions of the frame, unless a field says pixels.
 
 mod camera;
+mod change;
 mod event;
 mod health;
 mod media;
 mod object;
 mod request;
 mod status;
+mod task;
 
 pub use camera::CameraState;
+pub use change::{Action, Change, ChangeOptions, Key};
 pub use event::{
     CameraEvent, ConfigurationChange, ConfigurationEvent, Event, MediaChange, MediaEvent,
     MotionEvent, TaskEvent, TrackEvent, ZoneChange, ZoneEvent,
@@ -21,10 +24,10 @@ pub use health::{Health, Readiness, Refused, Waiting};
 pub use media::{Media, MediaEntry};
 pub use object::{EventState, Object, ObjectEvent, ObjectState};
 pub use request::{
-    Done, EventQuery, Freeze, KeepEvent, MediaQuery, Moving, PlanQuery, RegionGrid, StreamQuery,
-    TaskChange, WantedState,
+    Done, EventQuery, Freeze, KeepEvent, MediaQuery, Moving, RegionGrid, StreamQuery,
 };
 pub use status::{AnalysisPhase, AnalysisState, CameraStatus, ProcessStatus, RingStatus, Status};
+pub use task::{PlanQuery, TaskChange, TaskParameters, TaskPlan, WantedState};
 
 /// The JSON schema of an [`Event`], as event streams send it.
 pub fn event_schema() -> serde_json::Value {

@@ -61,32 +61,6 @@ pub struct MediaQuery {
     pub limit: Option<usize>,
 }
 
-/// Parameters of `GET /api/cameras/{name}/plan`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct PlanQuery {
-    /// Tasks with commas between them: live, photo, raw_photo, series, video, detect. Without it all of them.
-    pub tasks: Option<String>,
-}
-
-/// Body of `PATCH /api/cameras/{name}/tasks/{task}`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct TaskChange {
-    /// `paused` or `active`.
-    pub state: WantedState,
-}
-
-/// The state a task is to be in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum WantedState {
-    /// Without making anything.
-    Paused,
-    /// At work.
-    Active,
-}
-
 /// Body and answer of `POST /api/cameras/{name}/moving`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use watchpost_api::Action;
 use watchpost_pipelines::CameraConfig;
 
 use super::file::Config;
-use super::plan::{Action, plan};
+use super::plan::plan;
 use super::{Loaded, Problems};
 
 /// A planned change. It carries everything that is needed to execute it.

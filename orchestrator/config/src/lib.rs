@@ -50,7 +50,7 @@ pub use frigate::{Imported, import as import_frigate};
 pub use hidden::{hide, restore};
 pub use media::{Bytes, MediaConfig};
 pub use message::in_our_words;
-pub use plan::{Action, plan, takeovers};
+pub use plan::{plan, takeovers};
 pub use problem::{Problem, Problems};
 pub use write::{WriteError, Written, replace};
 pub use yaml::{EditError, edit};

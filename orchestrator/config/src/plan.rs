@@ -5,67 +5,11 @@
 
 use std::collections::BTreeMap;
 
-use schemars::JsonSchema;
-use serde::Serialize;
+use watchpost_api::{Action, Key};
 use watchpost_pipelines::CameraConfig;
 use watchpost_pipelines::camera::DetectConfig;
 
 use super::file::{Config, HttpConfig};
-
-/// One thing to do.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
-#[serde(tag = "action", rename_all = "kebab-case")]
-pub enum Action {
-    /// A camera is new, or has been enabled.
-    Start {
-        /// Which.
-        camera: String,
-    },
-    /// A camera is gone, or has been disabled.
-    Stop {
-        /// Which.
-        camera: String,
-        /// It is gone for good, and with it all that was learned about it.
-        removed: bool,
-    },
-    /// A camera has another name: it stops under the old one and starts under the new one, with its grid and history.
-    Rename {
-        /// Old name.
-        from: String,
-        /// New name.
-        camera: String,
-    },
-    /// A camera begins anew; the others go on.
-    Restart {
-        /// Which.
-        camera: String,
-        /// The keys that ask for it.
-        keys: Vec<&'static str>,
-    },
-    /// A camera goes on with other settings and loses no frame.
-    Update {
-        /// Which.
-        camera: String,
-        /// The keys that changed.
-        keys: Vec<&'static str>,
-    },
-    /// Another model: the analysis of all cameras begins anew, their capture goes on.
-    RestartAnalysis,
-    /// The HTTP interface takes over what changed; connections that are open go on.
-    Http {
-        /// The keys that changed.
-        keys: Vec<&'static str>,
-    },
-    /// Object events are kept for another time.
-    Events,
-    /// Other limits for the files that are kept.
-    Media,
-    /// A key that is read at the start only.
-    NeedsNewStart {
-        /// Which.
-        key: &'static str,
-    },
-}
 
 /// What is to be done to get from one configuration to another; nothing where they are equal. Stops come before starts.
 pub fn plan(old: &Config, new: &Config) -> Vec<Action> {
@@ -194,10 +138,10 @@ pub fn takeovers(
 }
 
 /// The keys of those pairs that say so.
-fn changed(keys: &[(&'static str, bool)]) -> Vec<&'static str> {
+fn changed(keys: &[(&'static str, bool)]) -> Vec<Key> {
     keys.iter()
         .filter(|(_, changed)| *changed)
-        .map(|(key, _)| *key)
+        .map(|(key, _)| Key::from(*key))
         .collect()
 }
 
@@ -205,9 +149,9 @@ fn changed(keys: &[(&'static str, bool)]) -> Vec<&'static str> {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Changes {
     /// The camera has to begin anew.
-    restart: Vec<&'static str>,
+    restart: Vec<Key>,
     /// The camera goes on.
-    update: Vec<&'static str>,
+    update: Vec<Key>,
 }
 
 /// Compares a camera with what it was, but for `enabled`.
@@ -513,10 +457,14 @@ mod tests {
             plan(&old, &new),
             [
                 Action::Http {
-                    keys: vec!["http.listen"]
+                    keys: vec!["http.listen".into()]
                 },
-                Action::NeedsNewStart { key: "data_dir" },
-                Action::NeedsNewStart { key: "run_dir" },
+                Action::NeedsNewStart {
+                    key: "data_dir".into()
+                },
+                Action::NeedsNewStart {
+                    key: "run_dir".into()
+                },
                 Action::RestartAnalysis,
                 Action::Events,
                 Action::Media,

@@ -1,6 +1,8 @@
 //! Asks a running `watchpost` over HTTP: one request, one answer, no library.
 
 use anyhow::{Context, Result, bail};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use serde::Serialize;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
@@ -10,6 +12,13 @@ use watchpost_api::Refused;
 
 /// Longest answer that is read.
 const MAX_ANSWER: u64 = 64 << 20;
+
+/// What may mean something in a query: everything but what never does.
+const IN_A_QUERY: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'_')
+    .remove(b'.')
+    .remove(b'~');
 
 /// Where a running watchpost answers, as arguments of a command.
 #[derive(Debug, clap::Args)]
@@ -39,6 +48,22 @@ impl Place {
     pub fn token(&self) -> Option<&str> {
         self.token.as_deref()
     }
+}
+
+/// Parameters behind the `?` of a path: the fields of a query type of the API that have a value.
+pub fn query(query: &impl Serialize) -> Result<String> {
+    let fields = serde_json::to_value(query)?;
+    let parameters = fields.as_object().into_iter().flatten();
+    let parameters: Vec<String> = parameters
+        .filter(|(_, value)| !value.is_null())
+        .map(|(name, value)| {
+            let value = value
+                .as_str()
+                .map_or_else(|| value.to_string(), str::to_owned);
+            format!("{name}={}", utf8_percent_encode(&value, IN_A_QUERY))
+        })
+        .collect();
+    Ok(parameters.join("&"))
 }
 
 /// The body of `GET path`.
@@ -92,4 +117,28 @@ pub fn ask(
         bail!("{method} {address}{path} answered {code}: {}", body.trim());
     }
     Ok(body.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use watchpost_api::MediaQuery;
+    use watchpost_pipelines::tasks::Task;
+
+    use super::*;
+
+    #[test]
+    fn a_query_has_what_is_given_and_escapes_it() {
+        let media = MediaQuery {
+            camera: Some("a-1 \u{e4}&b".into()),
+            task: Some(Task::RawPhoto),
+            limit: Some(7),
+            ..MediaQuery::default()
+        };
+        let mut parameters = query(&media).unwrap();
+        parameters.push('&');
+        for expected in ["camera=a-1%20%C3%A4%26b&", "task=raw_photo&", "limit=7&"] {
+            assert!(parameters.contains(expected), "{parameters}");
+        }
+        assert_eq!(parameters.matches('=').count(), 3, "{parameters}");
+    }
 }

@@ -3,19 +3,11 @@
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use watchpost::config::Bytes;
-use watchpost_api::{Media, MediaEntry};
+use watchpost_api::{Media, MediaEntry, MediaQuery};
 use watchpost_pipelines::tasks::Task;
 
 use super::client::{self, Place};
-
-/// What may mean something in a query: everything but what never does.
-const IN_A_QUERY: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'_')
-    .remove(b'.')
-    .remove(b'~');
 
 /// Arguments of `media`.
 #[derive(Debug, clap::Args)]
@@ -39,13 +31,13 @@ pub struct Args {
 /// Asks, and prints the table.
 pub fn run(args: &Args) -> Result<ExitCode> {
     let address = args.place.address()?;
-    let mut path = format!("/api/media?limit={}", args.limit);
-    if let Some(camera) = &args.camera {
-        path += &format!("&camera={}", utf8_percent_encode(camera, IN_A_QUERY));
-    }
-    if let Some(task) = args.task {
-        path += &format!("&task={task}");
-    }
+    let query = MediaQuery {
+        camera: args.camera.clone(),
+        task: args.task,
+        limit: Some(args.limit),
+        ..MediaQuery::default()
+    };
+    let path = format!("/api/media?{}", client::query(&query)?);
     let body = client::get(address, &path, args.place.token())?;
     if args.json {
         println!("{}", body.trim());
@@ -107,7 +99,5 @@ mod tests {
             line(&item),
             "7        front            video      1.5 MiB    12.0 s   640x360    front/2026-11-21/14-23-00.123-video.mp4"
         );
-        let escaped = utf8_percent_encode("a-1 ä&b", IN_A_QUERY).to_string();
-        assert_eq!(escaped, "a-1%20%C3%A4%26b");
     }
 }

@@ -3,7 +3,8 @@
 use anyhow::Result;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use watchpost::config::{self, Action};
+use watchpost::config;
+use watchpost_api::Action;
 
 /// Arguments of `plan`.
 #[derive(Debug, clap::Args)]

@@ -3,7 +3,7 @@
 use super::client::{self, Place};
 use anyhow::{Context, Result};
 use std::process::ExitCode;
-use watchpost::supervisor::status::Status;
+use watchpost_api::Status;
 
 /// Arguments of `status`.
 #[derive(Debug, clap::Args)]

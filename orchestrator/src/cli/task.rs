@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::ValueEnum;
+use watchpost_api::{TaskChange, WantedState};
 use watchpost_pipelines::tasks::{Task, TaskStatus};
 
 use super::client::{self, Place};
@@ -47,16 +48,16 @@ pub fn run(args: &Args) -> Result<ExitCode> {
                 Action::Start => (
                     "POST",
                     path,
-                    Some(args.parameters.as_deref().unwrap_or("{}")),
+                    Some(args.parameters.clone().unwrap_or_else(|| "{}".into())),
                 ),
-                Action::Pause => ("PATCH", path, Some(r#"{"state": "paused"}"#)),
-                Action::Resume => ("PATCH", path, Some(r#"{"state": "active"}"#)),
+                Action::Pause => ("PATCH", path, Some(change(WantedState::Paused)?)),
+                Action::Resume => ("PATCH", path, Some(change(WantedState::Active)?)),
                 Action::Stop => ("DELETE", path, None),
             }
         }
         _ => ("GET", all, None),
     };
-    let body = client::ask(address, method, &path, body, args.place.token())?;
+    let body = client::ask(address, method, &path, body.as_deref(), args.place.token())?;
     if args.json {
         println!("{}", body.trim());
         return Ok(ExitCode::SUCCESS);
@@ -72,6 +73,10 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         println!("{}", line(status));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn change(state: WantedState) -> Result<String> {
+    Ok(serde_json::to_string(&TaskChange { state })?)
 }
 
 fn line(status: &TaskStatus) -> String {

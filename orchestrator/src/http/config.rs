@@ -3,50 +3,26 @@
 use super::Api;
 use super::error::ApiError;
 use super::query::QueryOf;
-use crate::config::Action;
 use crate::reload::{ApplyOptions, Edit};
 use axum::Json;
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{Path, State};
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use watchpost_api::{Change, ChangeOptions};
 
-/// Parameters of every change.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct How {
-    /// `1`: only say what would happen.
-    dry_run: Option<String>,
-    /// `0`: leave the file alone; the change lasts until the next start.
-    persist: Option<String>,
-}
-
-impl How {
-    fn options(&self) -> Result<ApplyOptions, ApiError> {
-        let flag = |name: &str, value: &Option<String>, unset| match value.as_deref() {
-            None => Ok(unset),
-            Some("1" | "true") => Ok(true),
-            Some("0" | "false") => Ok(false),
-            Some(other) => Err(ApiError::Parameter(format!(
-                "{name}={other}, expected 0 or 1"
-            ))),
-        };
-        Ok(ApplyOptions {
-            dry_run: flag("dry_run", &self.dry_run, false)?,
-            persist: flag("persist", &self.persist, true)?,
-        })
-    }
-}
-
-/// What a change means.
-#[derive(Debug, Serialize, JsonSchema)]
-#[schemars(rename = "Change")]
-pub struct Answer {
-    /// Whether it was only asked.
-    dry_run: bool,
-    /// What happens to which camera.
-    actions: Vec<Action>,
+fn options(how: &ChangeOptions) -> Result<ApplyOptions, ApiError> {
+    let flag = |name: &str, value: &Option<String>, unset| match value.as_deref() {
+        None => Ok(unset),
+        Some("1" | "true") => Ok(true),
+        Some("0" | "false") => Ok(false),
+        Some(other) => Err(ApiError::Parameter(format!(
+            "{name}={other}, expected 0 or 1"
+        ))),
+    };
+    Ok(ApplyOptions {
+        dry_run: flag("dry_run", &how.dry_run, false)?,
+        persist: flag("persist", &how.persist, true)?,
+    })
 }
 
 type BodyResult = Result<Json<Value>, JsonRejection>;
@@ -59,9 +35,9 @@ pub async fn get(State(api): State<Api>) -> Result<Json<Value>, ApiError> {
 /// `POST /api/config`: the whole configuration.
 pub async fn post(
     State(api): State<Api>,
-    QueryOf(how): QueryOf<How>,
+    QueryOf(how): QueryOf<ChangeOptions>,
     body: BodyResult,
-) -> Result<Json<Answer>, ApiError> {
+) -> Result<Json<Change>, ApiError> {
     change(&api, how, Edit::All(value(body)?)).await
 }
 
@@ -69,9 +45,9 @@ pub async fn post(
 pub async fn put_camera(
     State(api): State<Api>,
     Path(name): Path<String>,
-    QueryOf(how): QueryOf<How>,
+    QueryOf(how): QueryOf<ChangeOptions>,
     body: BodyResult,
-) -> Result<Json<Answer>, ApiError> {
+) -> Result<Json<Change>, ApiError> {
     change(&api, how, Edit::Put(name, value(body)?)).await
 }
 
@@ -79,9 +55,9 @@ pub async fn put_camera(
 pub async fn patch_camera(
     State(api): State<Api>,
     Path(name): Path<String>,
-    QueryOf(how): QueryOf<How>,
+    QueryOf(how): QueryOf<ChangeOptions>,
     body: BodyResult,
-) -> Result<Json<Answer>, ApiError> {
+) -> Result<Json<Change>, ApiError> {
     change(&api, how, Edit::Patch(name, value(body)?)).await
 }
 
@@ -89,8 +65,8 @@ pub async fn patch_camera(
 pub async fn delete_camera(
     State(api): State<Api>,
     Path(name): Path<String>,
-    QueryOf(how): QueryOf<How>,
-) -> Result<Json<Answer>, ApiError> {
+    QueryOf(how): QueryOf<ChangeOptions>,
+) -> Result<Json<Change>, ApiError> {
     change(&api, how, Edit::Remove(name)).await
 }
 
@@ -98,10 +74,10 @@ fn value(body: BodyResult) -> Result<Value, ApiError> {
     Ok(body.map(|Json(value)| value)?)
 }
 
-async fn change(api: &Api, how: How, edit: Edit) -> Result<Json<Answer>, ApiError> {
-    let options = how.options()?;
+async fn change(api: &Api, how: ChangeOptions, edit: Edit) -> Result<Json<Change>, ApiError> {
+    let options = options(&how)?;
     let actions = api.changes.change(edit, options).await?;
-    Ok(Json(Answer {
+    Ok(Json(Change {
         dry_run: options.dry_run,
         actions,
     }))

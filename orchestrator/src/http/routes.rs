@@ -7,8 +7,9 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use super::{Api, cameras, config, events, grid, health, live, media, metrics, openapi, tasks};
 use watchpost_api::{
-    CameraStatus, Done, EventQuery, Freeze, Health, KeepEvent, MediaEntry, MediaQuery, Moving,
-    ObjectEvent, PlanQuery, Readiness, RegionGrid, Status, StreamQuery, TaskChange,
+    CameraStatus, Change, ChangeOptions, Done, Event, EventQuery, Freeze, Health, KeepEvent,
+    MediaEntry, MediaQuery, Moving, ObjectEvent, PlanQuery, Readiness, RegionGrid, Status,
+    StreamQuery, TaskChange, TaskParameters, TaskPlan,
 };
 use watchpost_pipelines::tasks::TaskStatus;
 
@@ -69,7 +70,7 @@ impl Route {
 
     /// A change of the configuration.
     fn changes(self) -> Self {
-        self.query::<config::How>().answers::<config::Answer>()
+        self.query::<ChangeOptions>().answers::<Change>()
     }
 }
 
@@ -110,11 +111,11 @@ pub fn all() -> Vec<Route> {
             .answers::<Moving>(),
         Route::new(get.clone(), "/api/cameras/{name}/plan", "Which tasks would run together, and why not", tasks::planned)
             .query::<PlanQuery>()
-            .answers::<tasks::Plan>(),
+            .answers::<TaskPlan>(),
         Route::new(get.clone(), "/api/cameras/{name}/tasks", "The status indicator of each task", tasks::list)
             .answers::<Vec<TaskStatus>>(),
         Route::new(Method::POST, TASK, "Starts a task with its parameters", tasks::start)
-            .body(|generator| generator.subschema_for::<tasks::AnyParameters>())
+            .body(|generator| generator.subschema_for::<TaskParameters>())
             .answers::<TaskStatus>(),
         Route::new(Method::PATCH, TASK, "Pauses or resumes a task", tasks::change)
             .body(|generator| generator.subschema_for::<TaskChange>())
@@ -138,6 +139,7 @@ pub fn all() -> Vec<Route> {
             events::stream,
         )
         .query::<StreamQuery>()
+        .answers::<Event>()
         .answers_as("text/event-stream"),
         Route::new(get.clone(), "/api/events/{id}", "One event", events::one).answers::<ObjectEvent>(),
         Route::new(Method::PUT, "/api/events/{id}/keep", "Marks an event to keep, or not any longer", events::keep)

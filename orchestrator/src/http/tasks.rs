@@ -4,14 +4,8 @@ use axum::Json;
 use axum::body::Bytes;
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{Path, State};
-use schemars::JsonSchema;
-use serde::Serialize;
-use watchpost_api::{PlanQuery, TaskChange, WantedState};
-use watchpost_pipelines::tasks::{
-    Conflict, Merged, Parameters, Standing, Task, TaskStatus, Use, plan, standing,
-};
-
-use watchpost_pipelines::tasks::task::{NoParameters, SeriesParameters, VideoParameters};
+use watchpost_api::{PlanQuery, TaskChange, TaskPlan, WantedState};
+use watchpost_pipelines::tasks::{Conflict, Parameters, Task, TaskStatus, Use, plan, standing};
 
 use super::Api;
 use super::error::{ApiError, in_our_words};
@@ -50,19 +44,6 @@ pub async fn start(
     ask(&api, &name, TaskRequest::Start(parameters)).await
 }
 
-/// Body of `POST /api/cameras/{name}/tasks/{task}`: the parameters of that task.
-#[derive(JsonSchema)]
-#[schemars(untagged)]
-#[allow(dead_code, reason = "only its schema is used")]
-pub enum AnyParameters {
-    /// Of a series.
-    Series(SeriesParameters),
-    /// Of a recording.
-    Video(VideoParameters),
-    /// Of every other task.
-    Other(NoParameters),
-}
-
 /// `PATCH /api/cameras/{name}/tasks/{task}` `{"state": "paused"}`: pauses it; `active` resumes it.
 pub async fn change(
     State(api): State<Api>,
@@ -98,30 +79,12 @@ async fn ask(api: &Api, name: &str, request: TaskRequest) -> Result<Json<TaskSta
     }
 }
 
-/// What would run together.
-#[derive(Debug, Serialize, JsonSchema)]
-#[schemars(rename = "TaskPlan")]
-pub struct Plan {
-    /// The uses of the camera that were asked for.
-    uses: Vec<Use>,
-    /// Whether they run side by side.
-    together: bool,
-    /// The one configuration they then share.
-    configuration: Option<Merged>,
-    /// Why they do not: profile, key and both values of each conflict.
-    conflicts: Vec<Conflict>,
-    /// The same in words.
-    reasons: Vec<String>,
-    /// What the camera runs with, and which uses it then gives way to one at a time.
-    standing: Standing,
-}
-
 /// `GET /api/cameras/{name}/plan?tasks=live,video`: what would run together and why not. Nothing is touched.
 pub async fn planned(
     State(api): State<Api>,
     Path(name): Path<String>,
     QueryOf(query): QueryOf<PlanQuery>,
-) -> Result<Json<Plan>, ApiError> {
+) -> Result<Json<TaskPlan>, ApiError> {
     let mut uses = match &query.tasks {
         None => Use::ALL.to_vec(),
         Some(tasks) => tasks
@@ -137,7 +100,7 @@ pub async fn planned(
         Ok(merged) => (Some(merged), Vec::new()),
         Err(conflicts) => (None, conflicts),
     };
-    Ok(Json(Plan {
+    Ok(Json(TaskPlan {
         uses,
         together: configuration.is_some(),
         configuration,

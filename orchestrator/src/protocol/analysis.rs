@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-pub use watchpost_api::{Object, ObjectState};
+use watchpost_api::Object;
 use watchpost_pipelines::fault::Fault;
 use watchpost_pipelines::spec::AnalysisSpec;
 
@@ -214,6 +214,8 @@ impl Report for AnalysisReport {
 
 #[cfg(test)]
 mod tests {
+    use watchpost_api::ObjectState;
+
     use super::super::line;
     use super::*;
 

@@ -12,8 +12,8 @@ mod analysis;
 mod capture;
 
 pub use analysis::{
-    AnalysisCommand, AnalysisReport, AnalysisStats, CameraReport, GridAction, Object, ObjectState,
-    TrackReport, UnreadObjects,
+    AnalysisCommand, AnalysisReport, AnalysisStats, CameraReport, GridAction, TrackReport,
+    UnreadObjects,
 };
 pub use capture::{CaptureCommand, CaptureReport, CaptureStats, TaskRequest};
 

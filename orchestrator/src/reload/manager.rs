@@ -3,9 +3,7 @@
 use super::debounce::Debounce;
 use super::folder::FolderWatch;
 use super::{ApplyOptions, Changes, Edit, Refusal, Request, restrict};
-use crate::config::{
-    self, Action, Change, ChangeError, Document, HttpConfig, Loaded, Problem, Problems,
-};
+use crate::config::{self, Change, ChangeError, Document, HttpConfig, Loaded, Problem, Problems};
 use crate::supervisor::{Command, Gone, Handle};
 use std::io::ErrorKind;
 use std::net::SocketAddr;
@@ -16,6 +14,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
+use watchpost_api::Action;
 
 /// From an event in the folder to reading the file: editors write in several steps.
 const QUIET: Duration = Duration::from_millis(300);

@@ -9,10 +9,11 @@ mod manager;
 mod refusal;
 mod restrict;
 
-use crate::config::{Action, ChangeError, Document, Wanted};
+use crate::config::{ChangeError, Document, Wanted};
 use crate::supervisor::Gone;
 use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
+use watchpost_api::Action;
 
 pub use manager::ConfigManager;
 pub use refusal::Refusal;

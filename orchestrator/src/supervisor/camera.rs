@@ -9,9 +9,10 @@ use super::ring::RingMonitor;
 use super::status::{AnalysisPhase, AnalysisState, CameraStatus, RingStatus};
 use super::tasks::Board;
 use crate::clock::seconds;
-use crate::protocol::{AnalysisStats, CaptureStats, Object, UnreadObjects};
+use crate::protocol::{AnalysisStats, CaptureStats, UnreadObjects};
 use std::collections::VecDeque;
 use std::time::{Duration, Instant, SystemTime};
+use watchpost_api::Object;
 use watchpost_pipelines::CameraConfig;
 use watchpost_pipelines::camera::{Role as Use, Source};
 

@@ -5,11 +5,11 @@ use super::analysing::stop_analysis;
 use super::budget;
 use super::camera::{Camera, Leaving, Next, limits};
 use super::health::Event;
-use crate::config::{Action, Change, Config, takeovers};
+use crate::config::{Change, Config, takeovers};
 use crate::protocol::AnalysisCommand;
 use shmring_core::sizing::Depth;
 use std::time::{Instant, SystemTime};
-use watchpost_api::ConfigurationChange;
+use watchpost_api::{Action, ConfigurationChange};
 use watchpost_pipelines::CameraConfig;
 use watchpost_pipelines::secret::hide;
 

@@ -2,7 +2,7 @@
 
 use super::backoff::Backoff;
 use std::time::{Duration, Instant, SystemTime};
-pub use watchpost_api::CameraState as State;
+pub(super) use watchpost_api::CameraState as State;
 use watchpost_pipelines::fault::FaultKind;
 
 /// How long frames must flow before earlier failures are forgotten.

@@ -1,6 +1,6 @@
 //! The status of cameras and workers, and the measurement of processes.
 
-pub use watchpost_api::{
+pub(super) use watchpost_api::{
     AnalysisPhase, AnalysisState, CameraStatus, ProcessStatus, RingStatus, Status,
 };
 

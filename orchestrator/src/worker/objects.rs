@@ -1,9 +1,9 @@
 //! The objects of one camera, from what its tracker says: messages tell of changes, frames of places.
 
-use crate::protocol::{Object, ObjectState};
 use detection::{BBox, TrackChange};
 use detection_meta::TrackMessage;
 use std::collections::BTreeMap;
+use watchpost_api::{Object, ObjectState};
 
 /// All objects alive.
 #[derive(Debug, Default)]

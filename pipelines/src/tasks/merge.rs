@@ -72,7 +72,7 @@ impl fmt::Display for Use {
 }
 
 /// What a stream of the merged configuration looks like.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct MergedStream {
     /// Its size; none: the camera's own choice.
     pub size: Option<Size>,
@@ -81,7 +81,7 @@ pub struct MergedStream {
 }
 
 /// One configuration of the camera that serves all uses it was merged from.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Merged {
     /// The streams that are needed.
     pub streams: BTreeMap<Stream, MergedStream>,
@@ -100,7 +100,7 @@ pub struct Merged {
 }
 
 /// One reason why two uses cannot run side by side.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Conflict {
     /// The key inside the profile, such as `size` or `controls.ExposureTime`.
     pub key: String,

@@ -2,7 +2,7 @@
 //! to be configured, none where each task can have its own from the one stream there is.
 
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::merge::{Conflict, Merged, MergedStream, Use, merge};
 use crate::camera::{CameraConfig, LibcameraSource, Source, V4l2Source};
@@ -10,7 +10,7 @@ use crate::camera::{ControlValue, FRAME_DURATION, Profile, Profiles, Size, Strea
 
 /// What a camera runs with as long as no task has it to itself: as many uses as go together, so that none of them has to
 /// restart it.
-#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Standing {
     /// The uses that run side by side.
     pub uses: Vec<Use>,
