@@ -230,6 +230,22 @@ mod tests {
         }
     }
 
+    /// The data of a server-sent event is an [`Event`], whose schema `watchpost schema --events` prints.
+    #[test]
+    fn the_events_of_a_stream_have_their_schema() {
+        let document = document(&routes::all());
+        let stream = &document["paths"]["/api/events/stream"]["get"]["responses"]["200"];
+        let event = &stream["content"]["text/event-stream"]["schema"]["$ref"];
+        assert_eq!(*event, "#/components/schemas/Event");
+        let kinds = &document["components"]["schemas"]["Event"]["oneOf"];
+        let printed = watchpost_api::event_schema();
+        assert_eq!(
+            kinds.as_array().map(Vec::len),
+            printed["oneOf"].as_array().map(Vec::len)
+        );
+        assert!(document["components"]["schemas"]["ZoneEvent"].is_object());
+    }
+
     #[test]
     fn every_reference_leads_somewhere() {
         let document = document(&routes::all());
