@@ -3,11 +3,18 @@
 use crate::support::{Watchpost, eventually, onnxruntime};
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader};
+use testkit::find;
+use watchpost_api::{Event, ObjectEvent, TrackEvent};
 
 const JSON: &str = "Content-Type: application/json\r\n";
 
 /// The first `count` changes of tracks in a stream of events: number and event.
-fn changes(watchpost: &Watchpost, path: &str, headers: &str, count: usize) -> Vec<(i64, Value)> {
+fn changes(
+    watchpost: &Watchpost,
+    path: &str,
+    headers: &str,
+    count: usize,
+) -> Vec<(i64, TrackEvent)> {
     let mut found = Vec::new();
     let (mut number, mut kind) = (None, String::new());
     let stream = BufReader::new(watchpost.send("GET", path, headers, ""));
@@ -18,8 +25,10 @@ fn changes(watchpost: &Watchpost, path: &str, headers: &str, count: usize) -> Ve
         } else if let Some(event) = line.strip_prefix("event:") {
             event.trim().clone_into(&mut kind);
         } else if let Some(data) = line.strip_prefix("data:").filter(|_| kind == "track") {
-            let data = serde_json::from_str(data).expect("JSON");
-            found.push((number.take().expect("a number"), data));
+            let Event::Track(track) = serde_json::from_str(data).expect("an event") else {
+                panic!("{data} is no track");
+            };
+            found.push((number.take().expect("a number"), *track));
             if found.len() == count {
                 return found;
             }
@@ -28,9 +37,12 @@ fn changes(watchpost: &Watchpost, path: &str, headers: &str, count: usize) -> Ve
     panic!("the stream ended after {found:?}");
 }
 
-fn ids(events: &Value) -> Vec<i64> {
-    let events = events.as_array().expect("a list");
-    events.iter().map(|e| e["id"].as_i64().unwrap()).collect()
+fn ids(events: &[ObjectEvent]) -> Vec<i64> {
+    events.iter().map(|event| event.id).collect()
+}
+
+fn events(watchpost: &Watchpost, query: &str) -> Vec<ObjectEvent> {
+    watchpost.read(&format!("/api/events?{query}"))
 }
 
 #[test]
@@ -51,7 +63,7 @@ fn events_and_grids_outlive_restarts_and_new_names() {
     assert!(live.windows(2).all(|w| w[0].0 < w[1].0), "{live:?}");
     assert!(
         live.iter()
-            .all(|(_, change)| change["event"]["camera"] == "old"),
+            .all(|(_, change)| change.camera == "old" && change.event.camera == "old"),
         "{live:?}"
     );
     // Who comes back gets what was missed, and nothing twice.
@@ -69,17 +81,19 @@ fn events_and_grids_outlive_restarts_and_new_names() {
         later[0].0 > live[0].0 && later[0].0 < 999_999_999,
         "{later:?}"
     );
-    let first = watchpost.get("/api/events?camera=old");
-    assert!(!ids(&first).is_empty());
-    let event = watchpost.get(&format!("/api/events/{}", ids(&first)[0]));
+    // An event is on the stream before it is in the list: what is stored is written in batches.
+    let first = find("the first events are stored", || {
+        Some(events(&watchpost, "camera=old")).filter(|events| !events.is_empty())
+    });
+    let event: ObjectEvent = watchpost.read(&format!("/api/events/{}", first[0].id));
     assert_eq!(
-        (&event["camera"], &event["label"]),
-        (&json!("old"), &json!("person"))
+        (event.camera.as_str(), event.label.as_str()),
+        ("old", "person")
     );
     assert_eq!(watchpost.get("/api/events?camera=nobody"), json!([]));
     assert_eq!(watchpost.get("/api/events?label=car"), json!([]));
-    let page = watchpost.get(&format!("/api/events?before_id={}", ids(&first)[0]));
-    assert!(ids(&page).iter().all(|id| *id < ids(&first)[0]));
+    let page = events(&watchpost, &format!("before_id={}", first[0].id));
+    assert!(page.iter().all(|event| event.id < first[0].id));
 
     // A camera that moves says so, and goes on.
     let moving = |name: &str, body: &str| {
@@ -113,19 +127,16 @@ fn events_and_grids_outlive_restarts_and_new_names() {
 
     // Another run knows them, and goes on counting.
     let watchpost = watchpost.start_again();
-    let known = watchpost.get("/api/events?camera=old&limit=1000");
-    let newest = ids(&known)[0];
+    let known = events(&watchpost, "camera=old&limit=1000");
+    let newest = known[0].id;
     assert!(ids(&first).iter().all(|id| ids(&known).contains(id)));
-    let objects = |events: &Value| -> Vec<i64> {
-        let events = events.as_array().unwrap().iter();
-        events.map(|e| e["object_id"].as_i64().unwrap()).collect()
-    };
-    let highest = *objects(&known).iter().max().unwrap();
-    eventually("there is an event of the new run", || {
-        ids(&watchpost.get("/api/events?limit=1"))[0] > newest
+    let highest = known.iter().map(|event| event.object_id).max().unwrap();
+    let new = find("there is an event of the new run", || {
+        events(&watchpost, "limit=1")
+            .pop()
+            .filter(|event| event.id > newest)
     });
-    let new = watchpost.get("/api/events?limit=1");
-    assert!(objects(&new)[0] > highest, "{new} after {highest}");
+    assert!(new.object_id > highest, "{new:?} after {highest}");
 
     // Another name.
     let mut config = watchpost.get("/api/config");
@@ -141,8 +152,8 @@ fn events_and_grids_outlive_restarts_and_new_names() {
     );
     watchpost.wait_streaming("new");
     eventually("the events have the new name", || {
-        let events = watchpost.get("/api/events?camera=new&limit=1000");
-        ids(&first).iter().all(|id| ids(&events).contains(id))
+        let events = ids(&events(&watchpost, "camera=new&limit=1000"));
+        ids(&first).iter().all(|id| events.contains(id))
     });
     assert_eq!(watchpost.get("/api/events?camera=old"), json!([]));
     let kept = watchpost.get("/api/cameras/new/grid");
@@ -166,13 +177,11 @@ fn events_and_grids_outlive_restarts_and_new_names() {
     let fresh = watchpost.get("/api/cameras/new/grid");
     assert_ne!(fresh["grid"], grid, "{fresh}");
     assert_ne!(fresh["frozen"], true, "{fresh}");
-    let events = watchpost.get("/api/events?camera=new&limit=1000");
-    assert!(ids(&first).iter().all(|id| ids(&events).contains(id)));
-    let open: Vec<_> = events
-        .as_array()
-        .unwrap()
+    let all = events(&watchpost, "camera=new&limit=1000");
+    assert!(ids(&first).iter().all(|id| ids(&all).contains(id)));
+    let open: Vec<_> = all
         .iter()
-        .filter(|e| e["end_time"].is_null() && e["id"].as_i64() <= ids(&known).first().copied())
+        .filter(|event| event.end_time.is_none() && event.id <= newest)
         .collect();
     assert!(open.is_empty(), "nobody follows them any more: {open:?}");
 }

@@ -1,5 +1,6 @@
 //! A running `watchpost` in a folder of its own, asked over HTTP.
 
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpStream};
@@ -230,6 +231,13 @@ impl Watchpost {
         let (code, body) = self.request("GET", path, "", "");
         assert_eq!(code, 200, "{path}: {body}");
         serde_json::from_str(&body).expect("JSON")
+    }
+
+    /// The answer at a path, read into a type of the API.
+    pub fn read<T: DeserializeOwned>(&self, path: &str) -> T {
+        let answer = self.get(path);
+        serde_json::from_value(answer.clone())
+            .unwrap_or_else(|error| panic!("{path}: {error}: {answer:#}"))
     }
 
     /// A camera as the API shows it.
