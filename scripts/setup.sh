@@ -13,10 +13,11 @@ BUILD_PACKAGES=(
     gstreamer1.0-tools gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad
     gstreamer1.0-plugins-ugly gstreamer1.0-libav gstreamer1.0-x fonts-dejavu-core
 )
-# The RTSP server serves the end-to-end tests; Python's bindings and the rest run the example programs.
+# The RTSP server and the MQTT broker serve the end-to-end tests; Python's bindings and the rest run the example programs.
 TEST_PACKAGES=(
     libgstrtspserver-1.0-dev gir1.2-gst-rtsp-server-1.0 gir1.2-gst-plugins-base-1.0
     python3-gi python3-gst-1.0 python3-numpy python3-scipy gstreamer1.0-rtsp procps ffmpeg
+    mosquitto mosquitto-clients openssl
 )
 MESON_PACKAGES=(meson ninja-build)
 ARM64_PACKAGES=(gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user)

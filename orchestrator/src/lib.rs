@@ -8,6 +8,7 @@ pub mod limits;
 pub mod live;
 pub mod lock;
 pub mod media;
+pub mod outputs;
 pub mod protocol;
 pub mod reload;
 pub mod run_dir;

@@ -10,6 +10,7 @@ mod host;
 mod libcamera;
 mod media;
 mod memory;
+mod mqtt;
 mod rtsp;
 mod supervision;
 mod support;

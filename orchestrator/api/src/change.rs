@@ -53,6 +53,8 @@ pub enum Action {
     Events,
     /// Other limits for the files that are kept.
     Media,
+    /// The connection to the MQTT broker is made as it is configured now.
+    Mqtt,
     /// A key that is read at the start only.
     NeedsNewStart {
         /// Which.

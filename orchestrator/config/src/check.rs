@@ -17,6 +17,7 @@ use watchpost_pipelines::tasks::Profiles;
 
 use super::file::Config;
 use super::media::MediaConfig;
+use super::mqtt::MqttConfig;
 use super::reading::Wrong;
 use super::yaml::Step;
 
@@ -83,6 +84,10 @@ pub fn general(config: &Config) -> Findings {
         });
     }
     media(&config.media, &mut found);
+    found.at(&["mqtt"], |found| mqtt(&config.mqtt, found));
+    if config.mqtt.wanted_host().is_some() {
+        topic_names(config, &mut found);
+    }
     for (key, folder) in [("data_dir", &config.data_dir), ("run_dir", &config.run_dir)] {
         if folder
             .as_deref()
@@ -277,6 +282,140 @@ fn profiles(profiles: &Profiles, found: &mut Findings) {
     }
 }
 
+fn mqtt(mqtt: &MqttConfig, found: &mut Findings) {
+    if let Some(host) = &mqtt.host
+        && (host.trim().is_empty() || host.contains("://") || host.contains('/'))
+    {
+        found.at(&["host"], |found| {
+            found.wrong(format!(
+                "`{host}` is no host, expected a name or an address such as 192.168.1.5; the port has a key of its own"
+            ));
+        });
+    }
+    for (key, topic) in [
+        (&["topic_prefix"][..], &mqtt.topic_prefix),
+        (&["discovery", "prefix"], &mqtt.discovery.prefix),
+    ] {
+        let is_topic = !topic.starts_with('$')
+            && !topic.contains(['+', '#', '\0'])
+            && topic.split('/').all(|level| !level.is_empty());
+        if !is_topic {
+            found.at(key, |found| {
+                found.wrong(format!(
+                    "`{topic}` is no topic, expected levels such as `watchpost` or `home/watchpost` without + and #"
+                ));
+            });
+        }
+    }
+    let is_id = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+    if mqtt.client_id.is_empty() || !mqtt.client_id.chars().all(is_id) {
+        found.at(&["client_id"], |found| {
+            found.wrong(format!(
+                "`{}` is no client id, expected letters, digits, `-` and `_`",
+                mqtt.client_id
+            ));
+        });
+    }
+    for (key, path) in mqtt.files() {
+        existing_file(&[key], path, found);
+    }
+    let pair = [
+        ("tls_client_cert", &mqtt.tls_client_cert, "tls_client_key"),
+        ("tls_client_key", &mqtt.tls_client_key, "tls_client_cert"),
+    ];
+    if let [(key, Some(_), other), (_, None, _)] | [(_, None, _), (key, Some(_), other)] = pair {
+        found.at(&[key], |found| {
+            found.wrong(format!("given without `{other}`, expected both or none"));
+        });
+    }
+    if mqtt.tls_insecure && !mqtt.uses_tls() {
+        found.at(&["tls_insecure"], |found| {
+            found.warn(
+                "has no effect without `tls_ca_certs` or `tls_client_cert`, which turn TLS on",
+            );
+        });
+    }
+    if mqtt.password.is_some() && mqtt.user.is_none() {
+        found.at(&["password"], |found| {
+            found.wrong("given without `user`, expected both or none");
+        });
+    }
+}
+
+/// Levels of topics that cameras, zones and labels must not be named as: two meanings would share one topic.
+const TOPICS: [&str; 12] = [
+    "available",
+    "camera_activity",
+    "events",
+    "notifications",
+    "onConnect",
+    "profile",
+    "restart",
+    "retained",
+    "reviews",
+    "stats",
+    "tracked_object_update",
+    "triggers",
+];
+/// The same for labels, which share a level with what a camera has beside its counts.
+const CAMERA_TOPICS: [&str; 14] = [
+    "all",
+    "audio",
+    "detect",
+    "enabled",
+    "improve_contrast",
+    "latest",
+    "motion",
+    "motion_contour_area",
+    "motion_threshold",
+    "object_event",
+    "ptz",
+    "recordings",
+    "review_status",
+    "status",
+];
+
+/// Names that two MQTT topics would share.
+fn topic_names(config: &Config, found: &mut Findings) {
+    for (name, camera) in &config.cameras {
+        found.at(&["cameras", name], |found| {
+            if TOPICS.contains(&name.as_str()) {
+                found.warn(format!(
+                    "`{name}` is also an MQTT topic of its own; give the camera another name"
+                ));
+            }
+            for zone in camera.zones.keys() {
+                let why = if config.cameras.contains_key(zone) {
+                    "is also the name of a camera, and both would be counted in one MQTT topic"
+                } else if TOPICS.contains(&zone.as_str()) {
+                    "is also an MQTT topic of its own"
+                } else {
+                    continue;
+                };
+                found.at(&["zones", zone], |found| {
+                    found.warn(format!("`{zone}` {why}; give the zone another name"));
+                });
+            }
+            for (index, label) in camera.objects.track.iter().enumerate() {
+                if CAMERA_TOPICS.contains(&label.as_str()) || label.contains(['/', '+', '#']) {
+                    found.at(&["objects"], |found| {
+                        found.at_index("track", index, |found| {
+                            found.warn(format!(
+                                "`{label}` cannot be a level of an MQTT topic, so this label is not published"
+                            ));
+                        });
+                    });
+                }
+            }
+        });
+    }
+}
+
+/// Whether a label can be a level of a topic beside what else a camera has there.
+pub fn is_topic_label(label: &str) -> bool {
+    !label.is_empty() && !CAMERA_TOPICS.contains(&label) && !label.contains(['/', '+', '#'])
+}
+
 fn media(media: &MediaConfig, found: &mut Findings) {
     for (key, is_nothing) in [
         ("days", media.days == Some(0.0)),
@@ -383,10 +522,7 @@ fn detect(camera: &CameraConfig, found: &mut Findings) {
 fn motion(camera: &CameraConfig, found: &mut Findings) {
     masks(&camera.motion.mask, camera, found);
     ineffective(
-        &[
-            ("delta_alpha", camera.motion.delta_alpha.is_some()),
-            ("mqtt_off_delay", camera.motion.mqtt_off_delay.is_some()),
-        ],
+        &[("delta_alpha", camera.motion.delta_alpha.is_some())],
         found,
     );
 }

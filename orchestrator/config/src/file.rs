@@ -11,6 +11,7 @@ use watchpost_pipelines::model::ModelConfig;
 
 use super::events::EventsConfig;
 use super::media::MediaConfig;
+use super::mqtt::MqttConfig;
 
 /// The whole configuration.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -26,6 +27,8 @@ pub struct Config {
     pub events: EventsConfig,
     /// What is kept of the files the cameras' tasks make.
     pub media: MediaConfig,
+    /// Publishing to an MQTT broker, also for Home Assistant.
+    pub mqtt: MqttConfig,
     /// Where the cameras' sockets are; without it `$RUNTIME_DIRECTORY`, else `$XDG_RUNTIME_DIR/watchpost`, else a private
     /// folder in `/tmp`.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -7,7 +7,9 @@ use serde_json::Value;
 use watchpost_pipelines::capture::split_credentials;
 use watchpost_pipelines::secret::HIDDEN;
 
-/// Keys beside the URL of a source whose values are sent to its server.
+/// Keys of a configuration whose mappings have credentials.
+const SECTIONS: [&str; 2] = ["rtsp", "mqtt"];
+/// Keys beside the URL of a source, or the host of a broker, whose values are sent to its server.
 const CREDENTIALS: [&str; 2] = ["user", "password"];
 
 fn is_reference(text: &str) -> bool {
@@ -34,14 +36,13 @@ pub fn credentials(wanted: &Value, given: &Value, old: &Value) -> Option<String>
     let mut top = Place::top(old);
     top.given = Some(given);
     walk(wanted, &top, &|value, place| {
-        let given = place.given.and_then(|given| given.get("rtsp"));
-        let is_stored = |key: &str| match given.and_then(|source| source.get(key)) {
-            None => true,
-            Some(given) => given.as_str().is_some_and(|text| text.contains(HIDDEN)),
+        let is_stored = |section: &str, key: &str| {
+            let given = place.given.and_then(|given| given.get(section)?.get(key));
+            given.is_none_or(|given| given.as_str().is_some_and(|text| text.contains(HIDDEN)))
         };
-        CREDENTIALS.iter().find_map(|key| {
-            let found = moved_credential(value, place, key, |_| true);
-            found.filter(|_| is_stored(key))
+        pairs().find_map(|(section, key)| {
+            let found = moved_credential(value, place, section, key, |_| true);
+            found.filter(|_| is_stored(section, key))
         })
     })
 }
@@ -113,30 +114,47 @@ fn moved_credentials(
     place: &Place,
     concerns: impl Fn(&Value) -> bool,
 ) -> Option<String> {
-    (CREDENTIALS.iter()).find_map(|key| moved_credential(value, place, key, &concerns))
+    pairs().find_map(|(section, key)| moved_credential(value, place, section, key, &concerns))
 }
 
-/// Where `value` holds a source: the path of a credential that a source at this place has for another server only.
+fn pairs() -> impl Iterator<Item = (&'static str, &'static str)> {
+    SECTIONS
+        .into_iter()
+        .flat_map(|section| CREDENTIALS.map(|key| (section, key)))
+}
+
+/// Where `value` holds a source or the connection to a broker: the path of a credential that a source at this place has for another server only.
 fn moved_credential(
     value: &Value,
     place: &Place,
+    section: &str,
     key: &str,
     concerns: impl Fn(&Value) -> bool,
 ) -> Option<String> {
-    let source = value.get("rtsp")?;
+    let source = value.get(section)?;
     let credential = source.get(key).filter(|value| concerns(value))?;
     let mut same = (place.old.iter())
-        .filter_map(|old| old.get("rtsp"))
+        .filter_map(|old| old.get(section))
         .filter(|old| old.get(key) == Some(credential))
         .peekable();
     same.peek()?;
     let stays = same.any(|old| server(old) == server(source));
-    (!stays).then(|| format!("{}.rtsp.{key}", place.path))
+    let below = if place.path.is_empty() { "" } else { "." };
+    (!stays).then(|| format!("{}{below}{section}.{key}", place.path))
 }
 
-/// Scheme, host and port.
+/// Scheme, host and port of a source; host, port and certificates of a broker.
 fn server(source: &Value) -> Option<String> {
-    let url = source.get("url")?.as_str()?;
+    let Some(url) = source.get("url").and_then(Value::as_str) else {
+        let keys = [
+            "host",
+            "port",
+            "tls_ca_certs",
+            "tls_client_cert",
+            "tls_insecure",
+        ];
+        return Some(format!("{:?}", keys.map(|key| source.get(key))));
+    };
     let (location, _) = split_credentials(url);
     let start = location.find("://").map_or(0, |at| at + 3);
     let end = location[start..]
@@ -204,6 +222,24 @@ mod tests {
             None
         );
         assert!(reference(&entries(&["rtsp://g/2"]), &old).is_some());
+    }
+
+    #[test]
+    fn the_password_of_a_broker_stays_with_its_host() {
+        let mqtt = |host: &str, password: &str| json!({"mqtt": {"host": host, "user": "u", "password": password}});
+        let old = mqtt("broker", "${PW}");
+        assert_eq!(reference(&mqtt("broker", "${PW}"), &old), None);
+        let moved = reference(&mqtt("evil", "${PW}"), &old);
+        assert_eq!(moved.as_deref(), Some("mqtt.password"));
+        let old = mqtt("broker", "secret");
+        let wanted = mqtt("evil", "secret");
+        let found = credentials(&wanted, &mqtt("evil", "***"), &old);
+        assert_eq!(found.as_deref(), Some("mqtt.password"));
+        assert_eq!(credentials(&wanted, &wanted, &old), None);
+        let mut plain = mqtt("broker", "secret");
+        plain["mqtt"]["tls_insecure"] = json!(true);
+        let given = json!({"mqtt": {"tls_insecure": true}});
+        assert!(credentials(&plain, &given, &old).is_some());
     }
 
     #[test]

@@ -20,6 +20,7 @@ mod frigate;
 mod hidden;
 mod media;
 mod message;
+mod mqtt;
 mod plan;
 mod problem;
 mod ranges;
@@ -41,7 +42,7 @@ use watchpost_pipelines::secret;
 
 pub use access::http_problem;
 pub use change::Change;
-pub use check::name_problem;
+pub use check::{is_topic_label, name_problem};
 pub use document::{ChangeError, Document, Wanted};
 pub use events::EventsConfig;
 pub use expand::{Environment, ProcessEnvironment};
@@ -50,6 +51,7 @@ pub use frigate::{Imported, import as import_frigate};
 pub use hidden::{hide, restore};
 pub use media::{Bytes, MediaConfig};
 pub use message::in_our_words;
+pub use mqtt::{DiscoveryConfig, MqttConfig};
 pub use plan::{plan, takeovers};
 pub use problem::{Problem, Problems};
 pub use write::{WriteError, Written, replace};
@@ -396,6 +398,9 @@ fn absolute(config: &mut Config, folder: &Path) {
         .into_iter()
         .flatten()
     {
+        *path = folder.join(&*path);
+    }
+    for path in config.mqtt.files_mut() {
         *path = folder.join(&*path);
     }
     if let Some(model) = &mut config.model {

@@ -3,14 +3,13 @@
 use watchpost_pipelines::nearest::nearest;
 
 /// Sections that only Frigate's configuration has.
-const FRIGATES: [&str; 13] = [
+const FRIGATES: [&str; 12] = [
     "audio",
     "birdseye",
     "detectors",
     "ffmpeg",
     "go2rtc",
     "live",
-    "mqtt",
     "onvif",
     "record",
     "review",

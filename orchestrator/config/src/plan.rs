@@ -26,6 +26,7 @@ pub fn plan(old: &Config, new: &Config) -> Vec<Action> {
         model,
         events,
         media,
+        mqtt,
         // What these mean is in the cameras already.
         detect: _,
         motion: _,
@@ -58,6 +59,9 @@ pub fn plan(old: &Config, new: &Config) -> Vec<Action> {
     }
     if *media != old.media {
         actions.push(Action::Media);
+    }
+    if *mqtt != old.mqtt {
+        actions.push(Action::Mqtt);
     }
 
     let renamed = takeovers(|name| old.cameras.contains_key(name), cameras);

@@ -615,3 +615,75 @@ fn a_hundred_thousand_keys_are_read_in_seconds() {
         );
     }
 }
+
+#[test]
+fn the_section_mqtt_is_checked() {
+    let problems = |text: &str| {
+        let loaded = parse(Path::new("w.yaml"), text.to_owned()).unwrap();
+        let lines = loaded.general.iter().chain(loaded.warnings.iter());
+        lines
+            .map(|problem| format!("{}: {}", problem.key, problem.message))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(
+        problems("mqtt: {host: broker, user: u, password: p}"),
+        Vec::<String>::new()
+    );
+    for (text, expected) in [
+        (
+            "mqtt: {host: 'mqtt://broker'}",
+            "mqtt.host: `mqtt://broker` is no host",
+        ),
+        (
+            "mqtt: {host: b, topic_prefix: 'a/#'}",
+            "mqtt.topic_prefix: `a/#` is no topic",
+        ),
+        (
+            "mqtt: {host: b, discovery: {prefix: ''}}",
+            "mqtt.discovery.prefix: `` is no topic",
+        ),
+        (
+            "mqtt: {host: b, client_id: 'a b'}",
+            "mqtt.client_id: `a b` is no client id",
+        ),
+        ("mqtt: {host: b, qos: 3}", "mqtt.qos: "),
+        (
+            "mqtt: {host: b, stats_interval: 5}",
+            "mqtt.stats_interval: ",
+        ),
+        (
+            "mqtt: {host: b, tls_ca_certs: /nowhere.pem}",
+            "mqtt.tls_ca_certs: /nowhere.pem does not exist",
+        ),
+        (
+            "mqtt: {host: b, tls_client_cert: Cargo.toml}",
+            "mqtt.tls_client_cert: given without `tls_client_key`",
+        ),
+        (
+            "mqtt: {host: b, tls_insecure: true}",
+            "mqtt.tls_insecure: has no effect",
+        ),
+        (
+            "mqtt: {host: b, password: x}",
+            "mqtt.password: given without `user`",
+        ),
+        (
+            "mqtt: {host: b}\ncameras: {events: {source: {test: walkers}}}",
+            "cameras.events: `events` is also an MQTT topic",
+        ),
+        (
+            "mqtt: {host: b}\ncameras: {a: {source: {test: walkers}, zones: {a: {coordinates: '0,0,1,0,1,1'}}}}",
+            "cameras.a.zones.a: `a` is also the name of a camera",
+        ),
+        (
+            "mqtt: {host: b}\ncameras: {a: {source: {test: walkers}, objects: {track: [motion]}}}",
+            "cameras.a.objects.track[0]: `motion` cannot be a level",
+        ),
+    ] {
+        let found = problems(text);
+        assert!(
+            found.iter().any(|line| line.starts_with(expected)),
+            "{text}: {found:#?}"
+        );
+    }
+}

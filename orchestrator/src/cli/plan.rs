@@ -62,6 +62,7 @@ fn describe(action: &Action) -> String {
         Action::RestartAnalysis => "the analysis of all cameras restarts (model)".into(),
         Action::Http { keys } => format!("the HTTP interface takes over {}", keys.join(", ")),
         Action::Events => "another time for which object events are kept, at once (events)".into(),
+        Action::Mqtt => "the connection to the MQTT broker is made again".to_owned(),
         Action::Media => "other limits for the files that are kept, at once (media)".into(),
         Action::NeedsNewStart { key } => format!("{key}: takes effect at the next start"),
     }

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use watchpost::bus::Bus;
 use watchpost::live::Live;
 use watchpost::media::Media;
+use watchpost::outputs;
 use watchpost::reload::ConfigManager;
 use watchpost::run_dir::{self, RunDir};
 use watchpost::store::{self, Store};
@@ -141,13 +142,20 @@ async fn serve(
     let (http_sender, http_config) = watch::channel(loaded.config.http.clone());
     let http = loaded.config.http.clone();
     let (manager, changes) = ConfigManager::new(&args.config, loaded, handle.clone(), http_sender);
+    let numbers = outputs::Numbers::default();
+    let sources = outputs::Sources {
+        bus: bus.clone(),
+        supervisor: handle.clone(),
+        changes: changes.clone(),
+    };
+    let outputs = outputs::start(sources, manager.at_work(), &numbers, done.clone());
     tokio::spawn(manager.run(done.clone()));
     let api = http::Api::new(
         handle.clone(),
         changes,
         bus,
         kept,
-        live,
+        (live, numbers),
         &http,
         done.clone(),
     );
@@ -163,6 +171,8 @@ async fn serve(
     done.cancel();
     // Open connections get a moment to finish.
     let _ = tokio::time::timeout(Duration::from_millis(300), http).await;
+    // A broker gets some seconds to take the farewell.
+    let _ = tokio::time::timeout(Duration::from_secs(3), outputs).await;
     if let Some(recorded) = recorded {
         recorded.await.context("the recording of events")?;
     }

@@ -3,6 +3,7 @@
 use super::Api;
 use super::error::ApiError;
 use crate::media::{Media, Numbers};
+use crate::outputs;
 use crate::supervisor::status::measure_processes;
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
@@ -52,6 +53,7 @@ pub async fn prometheus(State(api): State<Api>) -> Result<impl IntoResponse, Api
         media: api.media.as_ref().map(Media::numbers).unwrap_or_default(),
         viewers: api.live.viewers(),
         lost: api.bus.lost(),
+        outputs: api.outputs.clone(),
     };
     Ok(([(CONTENT_TYPE, MEDIA_TYPE)], encode(&status, &kept)))
 }
@@ -61,6 +63,7 @@ pub async fn prometheus(State(api): State<Api>) -> Result<impl IntoResponse, Api
 struct Kept {
     media: Numbers,
     viewers: BTreeMap<String, usize>,
+    outputs: outputs::Numbers,
     /// Events that subscribers of the bus have lost.
     lost: BTreeMap<&'static str, u64>,
 }
@@ -75,6 +78,7 @@ fn encode(status: &Status, kept: &Kept) -> String {
     let mut registry = Registry::with_prefix("watchpost");
     cameras(&mut registry, status);
     media(&mut registry, status, kept);
+    outputs(&mut registry, &kept.outputs);
     processes(&mut registry, &status.processes);
     let lost = Family::<Subscriber, Counter>::default();
     registry.register(
@@ -90,6 +94,29 @@ fn encode(status: &Status, kept: &Kept) -> String {
     // Writing into a string cannot fail.
     let _ = text::encode(&mut out, &registry);
     out
+}
+
+fn outputs(registry: &mut Registry, numbers: &outputs::Numbers) {
+    let connected = Whole::default();
+    let help = "1 while there is a connection to the MQTT broker";
+    registry.register("mqtt_connected", help, connected.clone());
+    connected.set(numbers.mqtt.is_connected().into());
+    for (name, help, count) in [
+        (
+            "mqtt_messages",
+            "Messages sent to the MQTT broker",
+            numbers.mqtt.sent(),
+        ),
+        (
+            "mqtt_dropped_events",
+            "Events not sent to the MQTT broker, because it was away or slow",
+            numbers.mqtt.dropped(),
+        ),
+    ] {
+        let counter = Counter::<u64>::default();
+        registry.register(name, help, counter.clone());
+        total(&counter, count);
+    }
 }
 
 fn cameras(registry: &mut Registry, status: &Status) {

@@ -25,6 +25,7 @@ use crate::bus::Bus;
 use crate::config::HttpConfig;
 use crate::live::Live;
 use crate::media::Media;
+use crate::outputs;
 use crate::reload::Changes;
 use crate::store::Store;
 use crate::supervisor::Handle;
@@ -60,6 +61,7 @@ pub struct Api {
     store: Option<Arc<Store>>,
     media: Option<Media>,
     live: Live,
+    outputs: outputs::Numbers,
     auth: watch::Sender<Arc<Auth>>,
     done: CancellationToken,
 }
@@ -71,7 +73,7 @@ impl Api {
         changes: Changes,
         bus: Bus,
         (store, media): (Option<Arc<Store>>, Option<Media>),
-        live: Live,
+        (live, outputs): (Live, outputs::Numbers),
         config: &HttpConfig,
         done: CancellationToken,
     ) -> Self {
@@ -82,6 +84,7 @@ impl Api {
             store,
             media,
             live,
+            outputs,
             auth: watch::Sender::new(Arc::new(Auth::new(config))),
             done,
         }

@@ -3,7 +3,9 @@
 use super::debounce::Debounce;
 use super::folder::FolderWatch;
 use super::{ApplyOptions, Changes, Edit, Refusal, Request, restrict};
-use crate::config::{self, Change, ChangeError, Document, HttpConfig, Loaded, Problem, Problems};
+use crate::config::{
+    self, Change, ChangeError, Config, Document, HttpConfig, Loaded, Problem, Problems,
+};
 use crate::supervisor::{Command, Gone, Handle};
 use std::io::ErrorKind;
 use std::net::SocketAddr;
@@ -43,6 +45,8 @@ pub struct ConfigManager {
     current: Arc<Loaded>,
     supervisor: Handle,
     http: watch::Sender<HttpConfig>,
+    /// The configuration at work, for the outputs.
+    at_work: watch::Sender<Arc<Config>>,
     requests: mpsc::Receiver<Request>,
 }
 
@@ -64,6 +68,7 @@ impl ConfigManager {
         let manager = Self {
             path: path.to_owned(),
             seen: loaded.text.clone(),
+            at_work: watch::Sender::new(Arc::new(loaded.config.clone())),
             debounce: Debounce::default(),
             unreadable: 0,
             current: Arc::new(loaded),
@@ -72,6 +77,11 @@ impl ConfigManager {
             requests,
         };
         (manager, Changes { requests: sender })
+    }
+
+    /// The configuration at work, now and after each change.
+    pub fn at_work(&self) -> watch::Receiver<Arc<Config>> {
+        self.at_work.subscribe()
     }
 
     /// Works until `done`.
@@ -233,7 +243,10 @@ impl ConfigManager {
             changed
         });
         self.current = Arc::new(loaded);
-        self.supervisor.apply(change).await
+        let applied = self.supervisor.apply(change).await;
+        let config = Arc::new(self.current.config.clone());
+        self.at_work.send_replace(config);
+        applied
     }
 
     /// When a text that differs may count, where it may not yet.

@@ -19,6 +19,11 @@ pub fn refuse_local(old: &Config, new: &Config) -> Result<(), Refusal> {
             }
         }
     }
+    for (key, path) in new.mqtt.files() {
+        if !old.mqtt.files().any(|(_, known)| known == path) {
+            return Err(Refusal::LocalFile(key));
+        }
+    }
     let labels = |config: &Config| config.model.as_ref().and_then(|model| model.labels.clone());
     match labels(new) {
         Some(path) if labels(old).as_ref() != Some(&path) && !is_beside_model(old, &path) => {

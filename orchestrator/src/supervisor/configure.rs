@@ -154,6 +154,7 @@ impl Supervisor {
             Action::RestartAnalysis
             | Action::Events
             | Action::Media
+            | Action::Mqtt
             | Action::Http { .. }
             | Action::NeedsNewStart { .. } => {}
         }
@@ -195,7 +196,7 @@ impl Supervisor {
             Action::Events => self.history.keep_events(self.config.events.days),
             Action::Media => self.history.keep_media(&self.config.media),
             // Not the cameras' business.
-            Action::Http { .. } | Action::NeedsNewStart { .. } => {}
+            Action::Mqtt | Action::Http { .. } | Action::NeedsNewStart { .. } => {}
         }
     }
 

@@ -37,7 +37,7 @@ pub struct MotionConfig {
     /// Accepted for Frigate's sake, without effect (Frigate does not use it either).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub delta_alpha: Option<f64>,
-    /// Accepted for Frigate's sake, without effect.
+    /// Seconds without motion after which MQTT says so; without it 30.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mqtt_off_delay: Option<u32>,
 }
