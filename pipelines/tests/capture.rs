@@ -15,6 +15,9 @@ struct Picture {
     height: i32,
     framerate: gst::Fraction,
     running_time: gst::ClockTime,
+    colorimetry: String,
+    /// Brightness of the first pixel.
+    luma: u8,
 }
 
 struct Running {
@@ -67,6 +70,8 @@ impl Running {
                 width: caps.get("width").unwrap(),
                 height: caps.get("height").unwrap(),
                 framerate: caps.get("framerate").unwrap(),
+                colorimetry: caps.get("colorimetry").unwrap_or_default(),
+                luma: sample.buffer().unwrap().map_readable().unwrap()[0],
                 running_time: segment
                     .to_running_time(sample.buffer().unwrap().pts())
                     .unwrap(),
@@ -144,6 +149,21 @@ fn frames_come_in_detect_size_and_rate() {
         assert!(step.mseconds().abs_diff(200) <= 1, "{step}");
     }
     assert_eq!(running.capture.decoder(), None);
+}
+
+/// Pure red has the brightness 63 in BT.709 and 82 in BT.601.
+#[test]
+fn a_picture_without_a_description_of_its_colours_is_scaled_and_not_converted() {
+    let size = "video/x-raw,format=I420,width=1280,height=720,framerate=5/1";
+    let mut camera = launch(&format!(
+        "videotestsrc pattern=red ! {size},colorimetry=bt709 ! capssetter replace=true caps={size}"
+    ));
+    camera.detect.width = Some(640);
+    camera.detect.height = Some(360);
+    let picture = Running::start(&camera).unwrap().next().unwrap();
+    assert_eq!((picture.width, picture.height), (640, 360));
+    assert_eq!(picture.luma, 63);
+    assert_eq!(picture.colorimetry, "bt709");
 }
 
 #[test]

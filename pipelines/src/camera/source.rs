@@ -132,6 +132,10 @@ pub struct RtspSource {
     #[serde(default = "default_timeout")]
     #[schemars(range(min = 1.0, max = 600.0))]
     pub timeout: f64,
+    /// For `rtsps`: SHA-256 fingerprint of the camera's own certificate (64 hexadecimal digits, colons allowed), which is then
+    /// trusted besides those that the system trusts. `any` trusts every certificate, that of an attacker too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls_fingerprint: Option<String>,
 }
 
 const fn default_latency() -> u32 {
@@ -151,6 +155,7 @@ impl From<String> for RtspSource {
             transport: RtspTransport::default(),
             latency: default_latency(),
             timeout: default_timeout(),
+            tls_fingerprint: None,
         }
     }
 }
@@ -159,8 +164,10 @@ impl From<String> for RtspSource {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum RtspTransport {
-    /// Over the RTSP connection: nothing is lost on the way.
+    /// Over the RTSP connection; where the camera does not offer that, in UDP packets.
     #[default]
+    Auto,
+    /// Over the RTSP connection: nothing is lost on the way.
     Tcp,
     /// In packets of their own.
     Udp,

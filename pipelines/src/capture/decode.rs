@@ -111,7 +111,7 @@ pub(crate) fn chain(
         });
     }
     let is_rtp = structure.name() == "application/x-rtp";
-    let encoding = structure.get::<&str>("encoding-name").unwrap_or_default();
+    let encoding = encoding_of(structure).unwrap_or_default();
     let codec = CODECS
         .iter()
         .find(|codec| {
@@ -149,6 +149,30 @@ pub(crate) fn chain(
         elements,
         decoder: Some(decoder),
     })
+}
+
+/// Encoding of an RTP stream. Cameras may leave out `a=rtpmap` for payload types whose meaning RFC 3551 fixes.
+pub(super) fn encoding_of(caps: &gst::StructureRef) -> Option<&str> {
+    let by_name = caps.get::<&str>("encoding-name").ok();
+    by_name.or_else(|| match caps.get::<i32>("payload").ok()? {
+        26 => Some("JPEG"),
+        31 => Some("H261"),
+        32 => Some("MPV"),
+        33 => Some(MPEG_TS),
+        34 => Some("H263"),
+        _ => None,
+    })
+}
+
+/// Encoding name of a transport stream in RTP.
+pub(super) const MPEG_TS: &str = "MP2T";
+
+/// Depayloader and demuxer of a transport stream in RTP; the streams come out of the second.
+pub(super) fn mpeg_ts() -> Result<[gst::Element; 2], Fault> {
+    Ok([
+        make("rtpmp2tdepay", "MPEG-TS")?,
+        make("tsdemux", "MPEG-TS")?,
+    ])
 }
 
 fn make(factory: &str, codec: &str) -> Result<gst::Element, Fault> {

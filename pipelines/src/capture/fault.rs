@@ -41,7 +41,7 @@ pub(crate) fn classify(
         FaultKind::Source
     };
     let mut reason = if without_video {
-        "the camera offers no video, or none over the configured `transport`".into()
+        "the camera offers no video, or none over the transport in use; see `transport` of this source".into()
     } else {
         error_words(error)
     };
@@ -58,7 +58,7 @@ pub(crate) fn classify(
 }
 
 /// Whether `rtspsrc` found nothing to take. What a camera sends may be set right there, so it is asked again.
-fn without_video(error: &gst::message::Error) -> bool {
+pub(super) fn without_video(error: &gst::message::Error) -> bool {
     error.error().matches(gst::StreamError::CodecNotFound) && rtspsrc(error).is_some()
 }
 

@@ -15,10 +15,12 @@ mod fault;
 mod rate;
 mod reach;
 mod rtp;
+mod rtsp;
 mod setup;
 mod source;
 mod tap;
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 
@@ -32,10 +34,15 @@ use source::Pace;
 pub use source::{check_source, split_credentials, split_port};
 pub use tap::{StreamId, Tap, TapLink, Taps};
 
-use crate::camera::{CameraConfig, Decoder, Source, Stream};
+use crate::camera::{CameraConfig, Decoder, RtspTransport, Source, Stream};
 use crate::fault::{Fault, FaultKind};
 use crate::secret;
 use crate::spec::CaptureSpec;
+
+/// Different warnings that are counted.
+const WARNINGS: usize = 16;
+/// Equal warnings without a single picture after which there is none to be expected.
+const NOTHING_BUT_WARNINGS: u64 = 50;
 
 /// A capture pipeline. Dropping it takes the pipeline down.
 pub struct Capture {
@@ -79,7 +86,14 @@ struct Shared {
     wanted: Decoder,
     failed: Vec<String>,
     linked: AtomicBool,
+    /// Where packets of an RTSP camera come together, whichever synchronisation source sends them, and what they are.
+    packets: Mutex<Option<(gst::Element, (u32, String))>>,
     decoder: Mutex<Option<gst::Element>>,
+    refused_certificate: rtsp::Refused,
+    /// The camera's transport may still be changed from TCP to UDP.
+    may_use_udp: AtomicBool,
+    /// Warnings and how often they came.
+    warnings: Mutex<HashMap<String, u64>>,
     received: AtomicU64,
     passed: AtomicU64,
 }
@@ -166,6 +180,10 @@ pub fn build_from(
         wanted: camera.decoder,
         failed: failed_decoders.to_vec(),
         linked: AtomicBool::new(false),
+        packets: Mutex::new(None),
+        refused_certificate: source.refused_certificate,
+        may_use_udp: AtomicBool::new(source.transport == Some(RtspTransport::Auto)),
+        warnings: Mutex::new(HashMap::new()),
         decoder: Mutex::new(None),
         received: AtomicU64::new(0),
         passed: AtomicU64::new(0),
@@ -239,7 +257,7 @@ fn detect_caps(camera: &CameraConfig) -> gst::Caps {
 }
 
 /// Drops surplus frames before they are scaled (they are `Handled`: the bindings make GStreamer 1.22 complain about each
-/// that a probe drops), and tells everyone behind about the lower rate.
+/// that a probe drops), and tells everyone behind about the lower rate and the colours ([`detect_input_caps`]).
 fn limit_rate(convert: &gst::Element, fps: f64, shared: &Arc<Shared>) {
     let pad = convert.static_pad("sink").expect("filters have a sink pad");
     let limiter = Mutex::new((
@@ -273,7 +291,7 @@ fn limit_rate(convert: &gst::Element, fps: f64, shared: &Arc<Shared>) {
                     }
                 }
                 gst::EventView::Caps(caps) => {
-                    if let Some(caps) = framerate.and_then(|rate| slower(caps.caps(), rate)) {
+                    if let Some(caps) = detect_input_caps(caps.caps(), framerate) {
                         *event = gst::event::Caps::builder(&caps)
                             .seqnum(event.seqnum())
                             .build();
@@ -341,14 +359,34 @@ fn repeat(tee: &gst::Element, shared: &Arc<Shared>) {
 /// Name of the message that asks for a file to be started again.
 const AGAIN: &str = "watchpost-again";
 
-/// The caps with a frame rate of at most `rate`, where they have a higher one.
-fn slower(caps: &gst::CapsRef, rate: gst::Fraction) -> Option<gst::Caps> {
-    let given: gst::Fraction = caps.structure(0)?.get("framerate").ok()?;
-    (given > rate).then(|| {
-        let mut caps = caps.to_owned();
+/// The caps as the detect branch sees them: at most its frame rate, and with colours described. Where the source does not
+/// describe them, GStreamer assumes BT.709 from 720 lines on and BT.601 below, so that scaling an undescribed picture down
+/// would also convert every pixel between the two. None where nothing changes.
+fn detect_input_caps(caps: &gst::CapsRef, rate: Option<gst::Fraction>) -> Option<gst::Caps> {
+    let given = caps.structure(0)?;
+    let rate = rate.filter(|rate| {
+        given
+            .get("framerate")
+            .is_ok_and(|given: gst::Fraction| given > *rate)
+    });
+    let colorimetry = match given.has_field("colorimetry") {
+        true => None,
+        false => gst_video::VideoInfo::from_caps(caps)
+            .ok()
+            .map(|info| info.colorimetry().to_string())
+            .filter(|colorimetry| !colorimetry.is_empty()),
+    };
+    if rate.is_none() && colorimetry.is_none() {
+        return None;
+    }
+    let mut caps = caps.to_owned();
+    if let Some(rate) = rate {
         caps.make_mut().set("framerate", rate);
-        caps
-    })
+    }
+    if let Some(colorimetry) = colorimetry {
+        caps.make_mut().set("colorimetry", colorimetry);
+    }
+    Some(caps)
 }
 
 /// Links whatever video comes out of the source, now or later, to the rest.
@@ -360,6 +398,15 @@ fn follow(output: &gst::Element, shared: &Arc<Shared>) {
     output.connect_pad_added(move |_, pad| {
         if pad.direction() == gst::PadDirection::Src {
             link_when_known(pad, &weak);
+        }
+    });
+    // A synchronisation source that has fallen silent: its place where the packets come together is free again.
+    output.connect_pad_removed(|_, pad| {
+        if let Some(place) = pad.peer()
+            && let Some(funnel) = place.parent_element()
+            && fault::factory_name(&funnel) == "funnel"
+        {
+            funnel.release_request_pad(&place);
         }
     });
 }
@@ -386,20 +433,84 @@ fn take(pad: &gst::Pad, caps: &gst::Caps, shared: &Weak<Shared>) {
     let (Some(pipeline), Some(tail)) = (shared.pipeline.upgrade(), shared.tail.upgrade()) else {
         return;
     };
-    if !is_video(caps) || shared.linked.swap(true, Ordering::SeqCst) {
+    let source = rtspsrc_of(pad);
+    if source.is_some() && goes_on(pad, caps, &shared) {
+        watch(pad, caps, source.as_ref(), &pipeline);
+        return;
+    }
+    if !is_video(caps) || shared.linked.load(Ordering::SeqCst) {
         discard(pad);
         return;
     }
-    if let Err(fault) = link(pad, caps, &shared, &pipeline, &tail) {
-        post(&pipeline, &fault);
-    } else if comes_by_rtsp(pad) {
-        let pipeline = pipeline.downgrade();
-        rtp::watch(pad, caps, move |fault| {
-            if let Some(pipeline) = pipeline.upgrade() {
-                post(&pipeline, &fault);
-            }
-        });
+    let linked = if encoding_of(caps) == Some(decode::MPEG_TS) {
+        demux(pad, &shared, &pipeline)
+    } else if shared.linked.swap(true, Ordering::SeqCst) {
+        discard(pad);
+        return;
+    } else {
+        link(pad, caps, &shared, &pipeline, &tail)
+    };
+    match linked {
+        Err(fault) => post(&pipeline, &fault),
+        Ok(()) => watch(pad, caps, source.as_ref(), &pipeline),
     }
+}
+
+/// Links a pad that continues the stream of another one: cameras and restreamers change their synchronisation source, and
+/// `rtspsrc` gives each a pad of its own.
+fn goes_on(pad: &gst::Pad, caps: &gst::Caps, shared: &Shared) -> bool {
+    let packets = shared.packets.lock().expect("no panic while held");
+    let Some((funnel, stream)) = &*packets else {
+        return false;
+    };
+    rtsp::stream_of(pad, caps).as_ref() == Some(stream)
+        && funnel
+            .request_pad_simple("sink_%u")
+            .is_some_and(|sink| pad.link(&sink).is_ok())
+}
+
+/// Takes the times and the kind of packets of an RTSP camera from the packets themselves, and keeps its session alive.
+fn watch(
+    pad: &gst::Pad,
+    caps: &gst::Caps,
+    source: Option<&gst::Element>,
+    pipeline: &gst::Pipeline,
+) {
+    let Some(source) = source else {
+        return;
+    };
+    let pipeline = pipeline.downgrade();
+    rtp::watch(pad, caps, move |fault| {
+        if let Some(pipeline) = pipeline.upgrade() {
+            post(&pipeline, &fault);
+        }
+    });
+    rtsp::keep_alive(source, pad);
+}
+
+/// Takes a transport stream apart; the video in it is linked when it appears.
+fn demux(pad: &gst::Pad, shared: &Arc<Shared>, pipeline: &gst::Pipeline) -> Result<(), Fault> {
+    let elements = decode::mpeg_ts()?;
+    pipeline.add_many(&elements).map_err(internal)?;
+    gst::Element::link_many(&elements).map_err(internal)?;
+    let [depayloader, demuxer] = &elements;
+    follow(demuxer, shared);
+    for element in [demuxer, depayloader] {
+        element.sync_state_with_parent().map_err(internal)?;
+    }
+    let sink = depayloader
+        .static_pad("sink")
+        .expect("filters have a sink pad");
+    pad.link(&sink).map(drop).map_err(|error| {
+        Fault::source(format!(
+            "the transport stream cannot be taken apart: {error}"
+        ))
+    })
+}
+
+fn encoding_of(caps: &gst::Caps) -> Option<&str> {
+    let structure = caps.structure(0)?;
+    (structure.name() == "application/x-rtp").then(|| decode::encoding_of(structure))?
 }
 
 /// Puts a fault on the pipeline's bus; `classify` makes the same kind of it again.
@@ -411,9 +522,10 @@ fn post(pipeline: &gst::Pipeline, fault: &Fault) {
     gst::element_error!(pipeline, error, ("{}", fault.reason));
 }
 
-fn comes_by_rtsp(pad: &gst::Pad) -> bool {
-    let factory = pad.parent_element().and_then(|element| element.factory());
-    factory.is_some_and(|factory| factory.name() == "rtspsrc")
+/// The `rtspsrc` whose pad this is.
+fn rtspsrc_of(pad: &gst::Pad) -> Option<gst::Element> {
+    let element = pad.parent_element()?;
+    (fault::factory_name(&element) == "rtspsrc").then_some(element)
 }
 
 fn is_video(caps: &gst::Caps) -> bool {
@@ -442,6 +554,12 @@ fn link(
     // What the camera encoded is there for recordings just before it is decoded.
     let encoded = chain.decoder.is_some().then(|| Tap::new("encoded", false));
     let mut elements = chain.elements;
+    let stream = rtspsrc_of(pad).and_then(|_| rtsp::stream_of(pad, caps));
+    if let Some(stream) = stream {
+        let funnel = element("funnel")?;
+        elements.insert(0, funnel.clone());
+        *shared.packets.lock().expect("no panic while held") = Some((funnel, stream));
+    }
     if encoded.is_some() {
         elements.insert(elements.len() - 1, element("tee")?);
     }
@@ -458,7 +576,10 @@ fn link(
     for element in elements.iter().rev() {
         element.sync_state_with_parent().map_err(internal)?;
     }
-    let first = path[0].static_pad("sink").expect("filters have a sink pad");
+    let first = path[0]
+        .static_pad("sink")
+        .or_else(|| path[0].request_pad_simple("sink_%u"))
+        .expect("filters and funnels have sink pads");
     match (pad.link(&first), &chain.decoder) {
         (Ok(_), _) => Ok(()),
         // The parser passes on what the decoder can take (profile, level): another decoder may take more.
@@ -581,11 +702,51 @@ impl Capture {
         self.pipeline.send_event(gst::event::Eos::new());
     }
 
+    /// Starts the pipeline over with UDP where `transport: auto` found nothing over TCP.
+    fn tries_udp(&self, error: &gst::message::Error) -> bool {
+        if !fault::without_video(error) || !self.shared.may_use_udp.swap(false, Ordering::SeqCst) {
+            return false;
+        }
+        let Some(source) = fault::rtspsrc(error) else {
+            return false;
+        };
+        let _ = self.pipeline.set_state(gst::State::Null);
+        rtsp::set_transport(source, RtspTransport::Udp);
+        self.pipeline.set_state(gst::State::Playing).is_ok()
+    }
+
+    /// Passes on a warning the first, tenth, hundredth... time: some elements repeat one with every picture. Where there is
+    /// nothing but warnings, they are the reason why no picture comes.
+    fn warned(&self, text: String) -> Option<CaptureEvent> {
+        let mut warnings = self.shared.warnings.lock().expect("no panic while held");
+        if warnings.len() >= WARNINGS && !warnings.contains_key(&text) {
+            warnings.clear();
+        }
+        let count = warnings.entry(text.clone()).or_default();
+        *count += 1;
+        if *count == NOTHING_BUT_WARNINGS && self.shared.received.load(Ordering::Relaxed) == 0 {
+            let reason = format!("no picture could be decoded: {text} ({count} times)");
+            return Some(CaptureEvent::Failed(Fault::source(reason)));
+        }
+        match *count {
+            1 => Some(CaptureEvent::Warning(text)),
+            count if count.ilog10() > (count - 1).ilog10() => {
+                Some(CaptureEvent::Warning(format!("{text} ({count} times)")))
+            }
+            _ => None,
+        }
+    }
+
     /// Takes a message of the pipeline's bus; every one must be handed in.
     pub fn handle(&self, message: &gst::Message) -> Option<CaptureEvent> {
         match message.view() {
             gst::MessageView::Eos(_) => Some(CaptureEvent::Ended),
             gst::MessageView::Error(error) => {
+                if self.tries_udp(error) {
+                    return Some(CaptureEvent::Warning(
+                        "the camera offers no video over TCP; UDP is tried".into(),
+                    ));
+                }
                 let decoder = self
                     .shared
                     .decoder
@@ -594,7 +755,9 @@ impl Capture {
                     .clone();
                 let mut fault = fault::classify(error, decoder.as_ref(), self.sink.as_ref());
                 // There is time for it: without this source the camera has nothing else to do.
-                if self.sink.is_some()
+                if let Some(why) = rtsp::refused_certificate(&self.shared.refused_certificate) {
+                    fault.reason = why;
+                } else if self.sink.is_some()
                     && let Some(why) = why_not_connected(message)
                 {
                     fault.reason = why;
@@ -602,8 +765,7 @@ impl Capture {
                 Some(CaptureEvent::Failed(fault))
             }
             gst::MessageView::Warning(warning) => {
-                let text = secret::hide(warning.error().message());
-                Some(CaptureEvent::Warning(text))
+                self.warned(secret::hide(warning.error().message()))
             }
             gst::MessageView::SegmentDone(_) if self.repeat => {
                 self.seek(gst::SeekFlags::empty());

@@ -4,10 +4,10 @@ use std::path::Path;
 
 use gst::prelude::*;
 
+use super::rtsp::{self, Refused};
 use super::setup::Setup;
 use crate::camera::{
-    CameraConfig, FileSource, LibcameraSource, RtspSource, RtspTransport, Source, TestSource,
-    V4l2Source,
+    CameraConfig, FileSource, LibcameraSource, RtspTransport, Source, TestSource, V4l2Source,
 };
 use crate::fault::Fault;
 use crate::libcamera::{self, Built};
@@ -47,6 +47,10 @@ pub(crate) struct SourceElements {
     pub pace: Pace,
     /// Start again at the end.
     pub repeat: bool,
+    /// The certificate that an RTSP source did not trust.
+    pub refused_certificate: Refused,
+    /// How an RTSP source is to transport its packets; none for other sources.
+    pub transport: Option<RtspTransport>,
 }
 
 impl SourceElements {
@@ -62,6 +66,8 @@ impl SourceElements {
             description: serde_json::Value::Null,
             pace: Pace::Source,
             repeat: false,
+            refused_certificate: Refused::default(),
+            transport: None,
         }
     }
 }
@@ -72,7 +78,14 @@ pub(crate) fn build(
     camera: &CameraConfig,
 ) -> Result<SourceElements, Fault> {
     let built = match source {
-        Source::Rtsp(source) => rtsp(source).map(SourceElements::single),
+        Source::Rtsp(source) => {
+            let refused = Refused::default();
+            rtsp::build(source, &refused).map(|element| SourceElements {
+                refused_certificate: refused,
+                transport: Some(source.transport),
+                ..SourceElements::single(element)
+            })
+        }
         Source::File(source) => file(source),
         Source::V4l2(source) => v4l2(source, setup.main_size()),
         Source::Libcamera(source) => libcamera(source, setup, camera),
@@ -92,7 +105,10 @@ pub(crate) fn build(
 /// line that is none.
 pub fn check_source(source: &Source) -> Result<(), Fault> {
     match source {
-        Source::Rtsp(_) => make("rtspsrc", "gstreamer1.0-plugins-good").map(drop),
+        Source::Rtsp(source) => {
+            rtsp::check(source)?;
+            make("rtspsrc", "gstreamer1.0-plugins-good").map(drop)
+        }
         Source::File(_) => make("parsebin", "gstreamer1.0-plugins-base").map(drop),
         Source::V4l2(_) => make("v4l2src", "gstreamer1.0-plugins-good").map(drop),
         Source::Libcamera(_) => Ok(libcamera::Abilities::find().map(drop)?),
@@ -101,7 +117,7 @@ pub fn check_source(source: &Source) -> Result<(), Fault> {
     }
 }
 
-fn make(factory: &str, package: &str) -> Result<gst::Element, Fault> {
+pub(super) fn make(factory: &str, package: &str) -> Result<gst::Element, Fault> {
     gst::ElementFactory::make(factory).build().map_err(|_| {
         Fault::permanent(format!(
             "GStreamer element {factory} is missing; install the plugin that has it (Debian: {package})"
@@ -117,49 +133,6 @@ fn filtered(source: gst::Element, caps: &gst::Caps) -> Result<SourceElements, Fa
         elements: vec![source, filter.clone()],
         ..SourceElements::single(filter)
     })
-}
-
-/// One connection, video only: other streams are not even set up.
-fn rtsp(source: &RtspSource) -> Result<gst::Element, Fault> {
-    let element = make("rtspsrc", "gstreamer1.0-plugins-good")?;
-    // Credentials go in as properties of their own, never in the location: that one appears in GStreamer's log.
-    let (location, in_url) = split_credentials(&source.url);
-    element.set_property("location", location);
-    let user = source
-        .user
-        .clone()
-        .or_else(|| in_url.as_ref().map(|c| c.0.clone()));
-    let password = source.password.clone().or(in_url.map(|c| c.1));
-    if let Some(user) = user {
-        element.set_property("user-id", user);
-    }
-    if let Some(password) = password {
-        element.set_property("user-pw", password);
-    }
-    element.set_property_from_str(
-        "protocols",
-        match source.transport {
-            RtspTransport::Tcp => "tcp",
-            RtspTransport::Udp => "udp",
-        },
-    );
-    element.set_property("latency", source.latency);
-    let timeout = (source.timeout * 1e6) as u64;
-    element.set_property("timeout", timeout);
-    element.set_property("tcp-timeout", timeout);
-    element.connect("select-stream", false, |values| {
-        let caps = values
-            .get(2)
-            .and_then(|value| value.get::<gst::Caps>().ok());
-        Some(caps.is_some_and(|caps| is_rtp_video(&caps)).to_value())
-    });
-    Ok(element)
-}
-
-fn is_rtp_video(caps: &gst::CapsRef) -> bool {
-    caps.structure(0)
-        .and_then(|s| s.get::<&str>("media").ok())
-        .is_some_and(|media| media == "video")
 }
 
 /// The host of `HOST:PORT/PATH`, and what stands for its port.
@@ -329,6 +302,7 @@ fn launch(line: &str) -> Result<gst::Element, Fault> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::camera::RtspSource;
 
     #[test]
     fn credentials_are_taken_out_of_the_location() {
@@ -354,7 +328,11 @@ mod tests {
     #[test]
     fn rtsp_location_never_holds_the_password() {
         gst::init().unwrap();
-        let element = rtsp(&RtspSource::from("rtsp://u:geheim@127.0.0.1/1".to_owned())).unwrap();
+        let element = rtsp::build(
+            &RtspSource::from("rtsp://u:geheim@127.0.0.1/1".to_owned()),
+            &Refused::default(),
+        )
+        .unwrap();
         assert_eq!(element.property::<String>("location"), "rtsp://127.0.0.1/1");
         assert_eq!(element.property::<String>("user-pw"), "geheim");
     }

@@ -39,10 +39,12 @@ impl Camera {
         let capture = capture::build_from(source, &setup, &camera, &[], None).unwrap();
         capture.start().unwrap();
         let camera = Self { capture };
+        let mut trouble = None;
         let frame = find_within(PATIENCE, || {
+            trouble = camera.trouble().or(trouble.take());
             camera.taps().has_frames(StreamId::Main).then_some(())
         });
-        assert!(frame.is_some(), "no frame: {:?}", camera.trouble());
+        assert!(frame.is_some(), "no frame: {trouble:?}");
         camera
     }
 

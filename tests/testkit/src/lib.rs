@@ -3,6 +3,8 @@
 
 pub mod http;
 #[cfg(feature = "rtsp")]
+pub mod odd_camera;
+#[cfg(feature = "rtsp")]
 pub mod rtsp;
 mod wait;
 

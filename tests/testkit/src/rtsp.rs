@@ -10,11 +10,15 @@ use gst_rtsp_server::{
     RTSPServer, RTSPToken,
 };
 
+/// Role of clients that need no credentials.
+const EVERYBODY: &str = "everybody";
+
 /// A camera to be: which streams it has, and who may see them.
 #[derive(Debug, Default)]
 pub struct Builder {
     streams: Vec<(String, String)>,
     credentials: Option<(String, String)>,
+    certificate: Option<String>,
 }
 
 impl Builder {
@@ -39,6 +43,12 @@ impl Builder {
         self
     }
 
+    /// Serves `rtsps` with this certificate and key (PEM).
+    pub fn certificate(mut self, pem: &str) -> Self {
+        self.certificate = Some(pem.into());
+        self
+    }
+
     /// Starts to serve.
     pub fn start(self) -> Camera {
         gst::init().expect("GStreamer starts");
@@ -60,12 +70,27 @@ impl Builder {
             auth.add_basic(RTSPAuth::make_basic(user, password).as_str(), &token);
             server.set_auth(Some(&auth));
         }
+        if let Some(pem) = &self.certificate {
+            let auth = server.auth().unwrap_or_default();
+            let certificate =
+                gio::TlsCertificate::from_pem(pem).expect("a certificate and its key");
+            auth.set_tls_certificate(Some(&certificate));
+            let mut everybody = RTSPToken::builder()
+                .field("media.factory.role", EVERYBODY)
+                .build();
+            auth.set_default_token(Some(&mut everybody));
+            server.set_auth(Some(&auth));
+        }
         let mounts = server.mount_points().expect("a server has mount points");
         for (path, launch) in &self.streams {
             let factory = RTSPMediaFactory::new();
             factory.set_launch(launch);
-            if let Some((user, _)) = &self.credentials {
-                let permissions = gst::Structure::builder(user.as_str())
+            let role = match &self.credentials {
+                Some((user, _)) => Some(user.as_str()),
+                None => self.certificate.is_some().then_some(EVERYBODY),
+            };
+            if let Some(role) = role {
+                let permissions = gst::Structure::builder(role)
                     .field(RTSP_PERM_MEDIA_FACTORY_ACCESS.as_str(), true)
                     .field(RTSP_PERM_MEDIA_FACTORY_CONSTRUCT.as_str(), true)
                     .build();
@@ -83,6 +108,11 @@ impl Builder {
                 .expect("a context of its own");
         });
         Camera {
+            scheme: if self.certificate.is_some() {
+                "rtsps"
+            } else {
+                "rtsp"
+            },
             port,
             server_loop,
             connections,
@@ -93,6 +123,7 @@ impl Builder {
 /// An RTSP server that ends when it is dropped.
 #[derive(Debug)]
 pub struct Camera {
+    scheme: &'static str,
     port: i32,
     server_loop: glib::MainLoop,
     connections: Arc<AtomicUsize>,
@@ -111,7 +142,7 @@ impl Camera {
 
     /// The address of a stream.
     pub fn url(&self, path: &str) -> String {
-        format!("rtsp://127.0.0.1:{}{path}", self.port)
+        format!("{}://127.0.0.1:{}{path}", self.scheme, self.port)
     }
 
     /// The address of a stream with a user and a password in it.
