@@ -158,9 +158,9 @@ impl History {
                         TaskState::Active
                     },
                 };
-                self.tell(|store| store.save_task(row));
+                self.write(|store| store.save_task(row));
             }
-            _ if lasts => self.tell(|store| store.forget_task(camera, status.task)),
+            _ if lasts => self.write(|store| store.forget_task(camera, status.task)),
             _ => {}
         }
     }
@@ -174,8 +174,9 @@ impl History {
         })
     }
 
-    /// Watchpost was started: series that were not asked to outlive that do not.
-    pub fn begin_tasks(&self) {
+    /// Watchpost was started: series that were not asked to outlive that do not. The future ends when that is on
+    /// disk.
+    pub fn begin_tasks(&self) -> impl Future<Output = ()> + use<> {
         let rows = self
             .reader
             .as_ref()
@@ -186,10 +187,18 @@ impl History {
                     camera = row.camera,
                     "a series ended with the last run: continue_on_start is not set"
                 );
-                self.tell(|store| store.forget_task(&row.camera, row.task));
+                self.write(|store| store.forget_task(&row.camera, row.task));
             }
         }
-        self.tell(Store::flush);
+        let store = self.store.clone();
+        async move {
+            let Some(store) = store else { return };
+            match tokio::task::spawn_blocking(move || store.flush()).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => tracing::error!("{error}"),
+                Err(error) => tracing::error!("store: {error}"),
+            }
+        }
     }
 
     /// A camera's task has made a file.
@@ -235,14 +244,14 @@ impl History {
         self.reserved.remove(camera);
         self.next.remove(camera);
         self.end_events(camera);
-        self.tell(|store| store.delete_grid(camera));
-        self.tell(|store| store.forget_tasks(camera));
+        self.write(|store| store.delete_grid(camera));
+        self.write(|store| store.forget_tasks(camera));
         self.configured(ConfigurationChange::Removed, Some(camera));
     }
 
     /// A camera's grid is to be forgotten, while the camera stays.
     pub fn forget_grid(&self, camera: &str) {
-        self.tell(|store| store.delete_grid(camera));
+        self.write(|store| store.delete_grid(camera));
     }
 
     /// Cameras of which ids, a grid or tasks are stored.
@@ -258,13 +267,13 @@ impl History {
 
     /// These are all cameras there are; grids and tasks of others are left over from a configuration that has changed meanwhile.
     pub fn retain(&self, cameras: &[String]) {
-        self.tell(|store| store.retain(cameras));
+        self.write(|store| store.retain(cameras));
     }
 
     /// A camera has another name: what is known of it moves along.
     pub fn renamed(&mut self, from: &str, to: &str) {
         self.end_events(from);
-        self.tell(|store| store.rename_camera(from, to));
+        self.write(|store| store.rename_camera(from, to));
         self.bus.publish(Event::Configuration(ConfigurationEvent {
             change: ConfigurationChange::Renamed,
             camera: Some(to.to_owned()),
@@ -311,9 +320,10 @@ impl History {
         Ok(Some(first))
     }
 
-    fn tell(&self, write: impl FnOnce(&Store) -> store::Result<()>) {
+    /// Hands a change to the store's writer. The changes that are made this way never wait for the disk.
+    fn write(&self, change: impl FnOnce(&Store) -> store::Result<()>) {
         let Some(store) = &self.store else { return };
-        if let Err(error) = tokio::task::block_in_place(|| write(store)) {
+        if let Err(error) = change(store) {
             tracing::error!("{error}");
         }
     }
@@ -333,6 +343,36 @@ mod tests {
             }
             std::thread::yield_now();
         }
+    }
+
+    /// On a runtime of one thread, where nothing else could run while this waited for the disk.
+    #[tokio::test]
+    async fn a_disk_that_hangs_does_not_block_a_tokio_worker() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Arc::new(Store::open(folder.path()).unwrap());
+        store.save_grid("front", "{}", false).unwrap();
+        store.flush().unwrap();
+        let mut history = History::new(Bus::new(0), Some(store), None);
+        let disk = rusqlite::Connection::open(folder.path().join(store::FILE_NAME)).unwrap();
+        disk.execute_batch("BEGIN IMMEDIATE").unwrap();
+
+        history.forget_grid("front");
+        history.renamed("front", "back");
+        history.removed("back");
+        history.retain(&[]);
+        let mut steps = 0;
+        let begin = history.begin_tasks();
+        tokio::pin!(begin);
+        while steps < 100 {
+            tokio::select! {
+                biased;
+                () = &mut begin => panic!("written although the disk hangs"),
+                () = tokio::task::yield_now() => steps += 1,
+            }
+        }
+        disk.execute_batch("COMMIT").unwrap();
+        begin.await;
+        assert!(history.grid("front").is_none());
     }
 
     #[test]

@@ -284,7 +284,7 @@ impl Supervisor {
     /// Works until told to stop and everything has ended.
     pub async fn run(mut self, first: Change) {
         self.forget_strangers(&first);
-        self.history.begin_tasks();
+        self.history.begin_tasks().await;
         self.apply(first);
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
