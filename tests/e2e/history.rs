@@ -1,12 +1,49 @@
 //! What is remembered: events, their changes and region grids, over restarts and new names.
 
-use crate::support::{Watchpost, eventually, onnxruntime};
+use crate::support::{Watchpost, eventually, onnxruntime, watchpost as program, write_config};
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader};
+use std::sync::Arc;
 use testkit::find;
-use watchpost_api::{Event, ObjectEvent, TrackEvent};
+use watchpost_api::{Event, ObjectEvent, TrackEvent, ZoneChange};
 
 const JSON: &str = "Content-Type: application/json\r\n";
+
+/// A configuration of one camera, `front`, that sees people all the time, with a zone that covers the picture.
+fn walkers(zone: &str) -> String {
+    let model = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../pipelines/demo-model/demo.onnx"
+    );
+    format!(
+        "model: {{path: {model}}}\ncameras:\n  front:\n    source: {{test: {{scene: \"walkers,objects=6\", width: 640, height: 360, fps: 5}}}}\n    detect: {{width: 640, height: 360, fps: 5}}\n    zones: {{{zone}: {{coordinates: \"0,0,1,0,1,1,0,1\"}}}}\n"
+    )
+}
+
+/// Events of a stream with their numbers, until `enough` says that these are enough.
+fn published(
+    watchpost: &Watchpost,
+    path: &str,
+    headers: &str,
+    enough: impl Fn(&[(i64, Event)]) -> bool,
+) -> Vec<(i64, Event)> {
+    let mut found = Vec::new();
+    let mut number = None;
+    let stream = BufReader::new(watchpost.send("GET", path, headers, ""));
+    for line in stream.lines() {
+        let line = line.expect("the stream goes on");
+        if let Some(id) = line.strip_prefix("id:") {
+            number = id.trim().parse().ok();
+        } else if let Some(data) = line.strip_prefix("data:") {
+            let event = serde_json::from_str(data).expect("an event");
+            found.push((number.take().expect("a number"), event));
+            if enough(&found) {
+                return found;
+            }
+        }
+    }
+    panic!("the stream ended after {found:?}");
+}
 
 /// The first `count` changes of tracks in a stream of events: number and event.
 fn changes(
@@ -15,26 +52,17 @@ fn changes(
     headers: &str,
     count: usize,
 ) -> Vec<(i64, TrackEvent)> {
-    let mut found = Vec::new();
-    let (mut number, mut kind) = (None, String::new());
-    let stream = BufReader::new(watchpost.send("GET", path, headers, ""));
-    for line in stream.lines() {
-        let line = line.expect("the stream goes on");
-        if let Some(id) = line.strip_prefix("id:") {
-            number = id.trim().parse().ok();
-        } else if let Some(event) = line.strip_prefix("event:") {
-            event.trim().clone_into(&mut kind);
-        } else if let Some(data) = line.strip_prefix("data:").filter(|_| kind == "track") {
-            let Event::Track(track) = serde_json::from_str(data).expect("an event") else {
-                panic!("{data} is no track");
-            };
-            found.push((number.take().expect("a number"), *track));
-            if found.len() == count {
-                return found;
-            }
-        }
-    }
-    panic!("the stream ended after {found:?}");
+    let tracks = |events: &[(i64, Event)]| -> Vec<(i64, TrackEvent)> {
+        let tracks = events.iter().filter_map(|(number, event)| match event {
+            Event::Track(track) => Some((*number, (**track).clone())),
+            _ => None,
+        });
+        tracks.collect()
+    };
+    let all = published(watchpost, path, headers, |events| {
+        tracks(events).len() == count
+    });
+    tracks(&all)
 }
 
 fn ids(events: &[ObjectEvent]) -> Vec<i64> {
@@ -43,6 +71,40 @@ fn ids(events: &[ObjectEvent]) -> Vec<i64> {
 
 fn events(watchpost: &Watchpost, query: &str) -> Vec<ObjectEvent> {
     watchpost.read(&format!("/api/events?{query}"))
+}
+
+/// Cameras, their events and their metrics work although `data_dir` cannot be used.
+#[test]
+fn the_event_stream_works_without_a_store() {
+    if onnxruntime().is_none() {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    write_config(folder.path(), &walkers("yard"));
+    std::fs::write(folder.path().join("data"), "not a folder").expect("write");
+    let watchpost = Watchpost::start_in(Arc::new(folder), program());
+    assert_eq!(watchpost.request("GET", "/api/events", "", "").0, 503);
+
+    let seen = published(&watchpost, "/api/events/stream?after=0", "", |events| {
+        let has = |wanted: fn(&Event) -> bool| events.iter().any(|(_, event)| wanted(event));
+        has(|event| matches!(event, Event::Motion(motion) if motion.active))
+            && has(|event| matches!(event, Event::Zone(zone) if zone.change == ZoneChange::Entered))
+            && has(|event| matches!(event, Event::Track(track) if track.zones == ["yard"]))
+    });
+    let numbers: Vec<i64> = seen.iter().map(|(number, _)| *number).collect();
+    let expected: Vec<i64> = (1..=numbers.len() as i64).collect();
+    assert_eq!(numbers, expected, "from the first event on, without a gap");
+    // A client that comes back gets what it missed from memory.
+    let again = published(&watchpost, "/api/events/stream?after=1", "", |events| {
+        events.len() == seen.len() - 1
+    });
+    assert_eq!(again, seen[1..]);
+    eventually("the entry is counted", || {
+        let (_, metrics) = watchpost.request("GET", "/metrics", "", "");
+        let entries =
+            "watchpost_zone_entries_total{camera=\"front\",zone=\"yard\",label=\"person\"}";
+        metrics.contains(entries)
+    });
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! `GET /metrics`: everything as Prometheus reads it.
 
+mod events;
+
 use super::Api;
 use super::error::ApiError;
 use crate::media::{Media, Numbers};
@@ -16,6 +18,8 @@ use prometheus_client::registry::{Registry, Unit};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use watchpost_api::{CameraState, ProcessStatus, Status};
+
+pub use events::EventMetrics;
 
 type Real = Gauge<f64, AtomicU64>;
 type Whole = Gauge<u64, AtomicU64>;
@@ -54,6 +58,7 @@ pub async fn prometheus(State(api): State<Api>) -> Result<impl IntoResponse, Api
         viewers: api.live.viewers(),
         lost: api.bus.lost(),
         outputs: api.outputs.clone(),
+        events: api.event_metrics.clone(),
     };
     Ok(([(CONTENT_TYPE, MEDIA_TYPE)], encode(&status, &kept)))
 }
@@ -66,6 +71,7 @@ struct Kept {
     outputs: outputs::Numbers,
     /// Events that subscribers of the bus have lost.
     lost: BTreeMap<&'static str, u64>,
+    events: EventMetrics,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -80,6 +86,7 @@ fn encode(status: &Status, kept: &Kept) -> String {
     media(&mut registry, status, kept);
     outputs(&mut registry, &kept.outputs);
     processes(&mut registry, &status.processes);
+    kept.events.register(&mut registry, status);
     let lost = Family::<Subscriber, Counter>::default();
     registry.register(
         "events_lost",
@@ -301,6 +308,42 @@ fn total(counter: &Counter, value: u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_metric_is_in_the_reference() {
+        let page = include_str!("../../../docs/metrics.md");
+        let status = r#"{"version": "1", "pid": 1, "started": 0, "config_error": null, "cameras": [
+            {"name": "front", "enabled": true, "state": "streaming", "reason": null, "since": 0, "camera_fps": 1,
+             "process_fps": 1, "detection_fps": 1, "skipped_fps": 1, "skipped": {"newest": 1}, "detection_frame": 1,
+             "age": 1, "inference_ms": 1, "queue_ms": 1, "capture_pid": 1, "analysis_pid": 1, "analysis":
+             {"state": "running", "reason": null, "own_worker": false}, "decoder": null, "ring": {"slots": 1,
+             "slot_bytes": 1, "width": 1, "height": 1, "written": 1, "readers": 1, "generation": 1, "dropped":
+             {"full": 1}}, "reconnects_last_hour": 1, "stalls_last_hour": 1, "motion": true, "objects": []}],
+            "processes": [{"name": "supervisor", "pid": 1, "cpu_seconds": 1, "resident_bytes": 1, "unshared_bytes": 1}]}"#;
+        let status: Status = serde_json::from_str(status).unwrap();
+        let kept = Kept {
+            lost: BTreeMap::from([("store", 1)]),
+            events: EventMetrics::filled("front"),
+            ..Kept::default()
+        };
+        let text = encode(&status, &kept);
+        let mut count = 0;
+        for family in text.lines().filter_map(|line| line.strip_prefix("# TYPE ")) {
+            let (name, kind) = family.split_once(' ').unwrap();
+            let suffix = if kind == "counter" { "_total" } else { "" };
+            let documented = format!("| `{name}{suffix}` | {kind} |");
+            assert!(
+                page.contains(&documented),
+                "docs/metrics.md misses {documented}"
+            );
+            count += 1;
+        }
+        let rows = page
+            .lines()
+            .filter(|line| line.starts_with("| `watchpost_"))
+            .count();
+        assert_eq!(rows, count, "docs/metrics.md has others");
+    }
 
     #[test]
     fn processes_have_names_and_cameras_only_the_series_they_fill() {

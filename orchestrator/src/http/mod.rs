@@ -21,6 +21,7 @@ mod tasks;
 
 use self::auth::Auth;
 use self::error::ApiError;
+use self::metrics::EventMetrics;
 use crate::bus::Bus;
 use crate::config::HttpConfig;
 use crate::live::Live;
@@ -58,6 +59,7 @@ pub struct Api {
     supervisor: Handle,
     changes: Changes,
     bus: Bus,
+    event_metrics: EventMetrics,
     store: Option<Arc<Store>>,
     media: Option<Media>,
     live: Live,
@@ -80,6 +82,7 @@ impl Api {
         Self {
             supervisor,
             changes,
+            event_metrics: EventMetrics::start(&bus, done.clone()),
             bus,
             store,
             media,
