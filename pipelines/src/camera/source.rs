@@ -9,6 +9,8 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
+use crate::secret;
+
 /// What a source is used for.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
@@ -351,6 +353,10 @@ macro_rules! source_keys {
         impl $name {
             /// The one source that is given.
             fn source(self) -> Result<Source, String> {
+                // Whatever goes wrong with this camera later, its password is hidden.
+                if let Some(rtsp) = &self.rtsp {
+                    secret::remember(&rtsp.url);
+                }
                 let mut given: Vec<Source> = [
                     self.rtsp.map(Source::Rtsp),
                     self.file.map(Source::File),

@@ -153,12 +153,24 @@ pub fn split_credentials(url: &str) -> (String, Option<(String, String)>) {
     };
     let authority_end = rest.find('/').unwrap_or(rest.len());
     // An unescaped `/` in a password: the `@` then comes later.
-    let at = rest[..authority_end].rfind('@').or_else(|| {
-        rest[..authority_end]
-            .split_once(':')
-            .filter(|(_, port)| port.parse::<u16>().is_err())
-            .and_then(|_| rest.rfind('@'))
-    });
+    let is_host = |at: &usize| {
+        let host = rest[at + 1..authority_end].as_bytes();
+        let fits = |c: &u8| c.is_ascii_alphanumeric() || b".-_:[]%".contains(c);
+        !host.is_empty() && host.iter().all(fits)
+    };
+    let in_authority = rest[..authority_end].rfind('@');
+    let at = in_authority
+        .filter(is_host)
+        .or_else(|| {
+            // What follows is no host, so it belongs to a password with an unescaped `@`.
+            in_authority.and_then(|_| rest.rfind('@'))
+        })
+        .or_else(|| {
+            rest[..authority_end]
+                .split_once(':')
+                .filter(|(_, port)| port.parse::<u16>().is_err())
+                .and_then(|_| rest.rfind('@'))
+        });
     match at {
         None => (url.to_owned(), None),
         Some(at) => {
