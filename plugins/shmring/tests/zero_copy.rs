@@ -52,8 +52,9 @@ fn note_places(pad: &gst::Pad) -> Places {
 fn what_videoscale_writes_is_what_the_reader_reads() {
     let place = Place::new();
     let path = place.socket();
+    // Nothing is kept for a reader of the newest frame: slots in use do not depend on how busy the machine is.
     let reader = Pipeline::play(&format!(
-        "shmringsrc name=src socket-path={} ! fakesink name=out sync=false enable-last-sample=false",
+        "shmringsrc name=src socket-path={} policy=newest ! fakesink name=out sync=false enable-last-sample=false",
         path.display()
     ));
     let read = note_places(&reader.by_name("out").static_pad("sink").unwrap());
@@ -82,7 +83,7 @@ fn what_videoscale_writes_is_what_the_reader_reads() {
     assert_eq!(count(&stats, "copied"), 0, "{stats}");
     assert!(count(&stats, "in-place") > 30, "{stats}");
     assert_eq!(count(&reader.stats("src"), "copies"), 0);
-    // The most recently freed slot is the next one: a reader that keeps up needs few of the 16.
+    // The most recently freed slot is the next one: a reader for which none is kept needs few of the 16.
     assert!(places.len() <= 6, "{} slots in use", places.len());
 }
 

@@ -452,6 +452,18 @@ impl Writer {
         Ok(())
     }
 
+    /// Whether one more frame would make a reader of every frame miss one.
+    pub fn would_overrun(&self) -> bool {
+        let inner = self.core.lock();
+        let newest = inner.producer.last_seq();
+        // Half of the slots, since readers hold frames as well.
+        let half = inner.generation.map.geometry().slots() / 2;
+        inner.links.iter().any(|link| {
+            let lag = newest.saturating_sub(link.control.cursor.load(Ordering::Relaxed));
+            link.history > 0 && lag >= u64::from(link.history.min(half).max(1))
+        })
+    }
+
     /// Counters since the writer was made, and what its readers say of themselves.
     pub fn stats(&self) -> WriterStats {
         let inner = self.core.lock();

@@ -79,6 +79,20 @@ impl ShmRingSink {
         }
     }
 
+    /// Waits for a moment, unless buffers are refused meanwhile.
+    pub(super) fn pause(&self, limit: std::time::Duration) -> Result<(), gst::FlowError> {
+        let gate = self.gate.lock().unwrap();
+        let (gate, _) = self
+            .gate_changed
+            .wait_timeout_while(gate, limit, |gate| !gate.flushing)
+            .unwrap();
+        if gate.flushing {
+            return Err(gst::FlowError::Flushing);
+        }
+        drop(gate);
+        self.wait_playing()
+    }
+
     /// Waits for PLAYING, and completes a state change that waits for a buffer.
     fn wait_playing(&self) -> Result<(), gst::FlowError> {
         let mut gate = self.gate.lock().unwrap();

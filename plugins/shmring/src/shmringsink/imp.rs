@@ -34,6 +34,8 @@ pub(super) struct State {
     pub ring: Option<Arc<RwLock<Writer>>>,
     /// In packet mode, in place of the ring.
     pub packets: Option<PacketWriter>,
+    /// As many readers as were waited for have been there.
+    pub readers_came: bool,
     /// From monotonic to Unix time; taken once, so that it does not jump.
     pub unix_offset: Option<i64>,
     /// Payload and metadata bytes of its slots.
@@ -87,6 +89,7 @@ pub struct ShmRingSink {
     /// These are read for each frame, so they are not under the lock of the other settings.
     pub(super) sync: AtomicBool,
     keep_last_sample: AtomicBool,
+    pub(super) wait_for_readers: AtomicU32,
     pub(super) stats_interval: AtomicU32,
 }
 
@@ -101,6 +104,8 @@ impl ShmRingSink {
             return Ok(gst::FlowSuccess::Ok);
         };
         self.pass(running)?;
+        self.wait_for_readers(&buffer)?;
+        self.wait_for_room()?;
         if self.keep_last_sample.load(Ordering::Relaxed) {
             let guard = self.state.lock().unwrap();
             let state = guard.as_ref().ok_or(gst::FlowError::Flushing)?;
@@ -170,7 +175,11 @@ impl ShmRingSink {
                     },
                     None => return false,
                 };
-                if self.pass(running).is_err() {
+                if self
+                    .pass(running)
+                    .and_then(|()| self.wait_for_room())
+                    .is_err()
+                {
                     return false;
                 }
                 let mut guard = self.state.lock().unwrap();
@@ -185,6 +194,10 @@ impl ShmRingSink {
                 return true;
             }
             gst::EventView::Eos(e) => {
+                // It counts as a frame for a reader that lags.
+                if self.wait_for_room() == Err(gst::FlowError::Flushing) {
+                    return false;
+                }
                 if let Some(state) = self.state.lock().unwrap().as_mut() {
                     if let Some(ring) = &state.ring {
                         ring.read().unwrap().publish_eos();
@@ -271,6 +284,7 @@ impl ObjectSubclass for ShmRingSink {
             stale: Flag::default(),
             sync: AtomicBool::default(),
             keep_last_sample: AtomicBool::default(),
+            wait_for_readers: AtomicU32::default(),
             stats_interval: AtomicU32::default(),
         }
     }
@@ -305,6 +319,10 @@ impl ObjectImpl for ShmRingSink {
                 let interval = value.get().expect("type checked");
                 self.stats_interval.store(interval, Ordering::Relaxed);
             }
+            "wait-for-readers" => {
+                let wanted = value.get().expect("type checked");
+                self.wait_for_readers.store(wanted, Ordering::Relaxed);
+            }
             "sync" => {
                 let sync = value.get().expect("type checked");
                 self.sync.store(sync, Ordering::Relaxed);
@@ -324,6 +342,7 @@ impl ObjectImpl for ShmRingSink {
         match pspec.name() {
             "stats" => Self::stats(self.state.lock().unwrap().as_ref()).to_value(),
             "stats-interval" => self.stats_interval.load(Ordering::Relaxed).to_value(),
+            "wait-for-readers" => self.wait_for_readers.load(Ordering::Relaxed).to_value(),
             "sync" => self.sync.load(Ordering::Relaxed).to_value(),
             "enable-last-sample" => self.keep_last_sample.load(Ordering::Relaxed).to_value(),
             "last-sample" => self.last_sample.lock().unwrap().to_value(),

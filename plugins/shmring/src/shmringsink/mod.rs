@@ -1,7 +1,8 @@
 //! Publishes a stream to other processes through a ring in shared memory.
 //!
 //! Readers attach to a Unix socket with `shmringsrc`, get caps and the newest frame at once, and follow from there. They map the
-//! frames read-only; however slow, stopped or dead they are, this element never waits for them and the others notice nothing.
+//! frames read-only; however slow, stopped or dead they are, this element never waits for them and the others notice nothing, unless
+//! `wait-for-readers` or `overrun=block` asks for that.
 //!
 //! Upstream elements that take a buffer pool (scalers, converters, many decoders) write straight into shared memory; what comes
 //! in other memory is copied, once. A tee between the last of them and this element makes that copy necessary.
@@ -14,6 +15,7 @@ mod gate;
 mod imp;
 mod negotiate;
 mod packets;
+mod patience;
 mod pool;
 mod publish;
 mod ring;
@@ -45,6 +47,26 @@ pub enum Backing {
         nick = "dev-shm"
     )]
     DevShm,
+}
+
+/// What happens when a reader that wants every frame is too slow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, glib::Enum)]
+#[enum_type(name = "GstShmRingOverrun")]
+#[repr(u32)]
+pub enum Overrun {
+    /// It misses frames.
+    #[default]
+    #[enum_value(
+        name = "The reader skips frames; the writer never waits",
+        nick = "skip"
+    )]
+    Skip,
+    /// The writer waits.
+    #[enum_value(
+        name = "The writer waits until the reader has seen them",
+        nick = "block"
+    )]
+    Block,
 }
 
 /// Kind of ring.

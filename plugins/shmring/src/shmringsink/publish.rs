@@ -58,6 +58,14 @@ impl ShmRingSink {
         })
     }
 
+    /// Room to make for a frame of this size. Where sizes vary from frame to frame it grows in steps.
+    pub(super) fn room_for(state: &State, size: u64) -> u64 {
+        match &state.video {
+            Some(_) => size,
+            None => size.next_power_of_two().max(FIRST_SLOT_BYTES),
+        }
+    }
+
     fn publish(&self, state: &mut State, buffer: &gst::Buffer) -> Result<(), gst::ErrorMessage> {
         let mut metas = std::mem::take(&mut state.metas);
         let (mut flags, dropped) = wire::encode(&mut metas, buffer, state.video.as_ref());
@@ -69,11 +77,7 @@ impl ShmRingSink {
         state.position = buffer.pts().or(buffer.dts());
         let size = buffer.size() as u64;
         if state.ring.is_none() || size > state.room.0 {
-            // Where sizes vary from frame to frame it grows in steps.
-            let room = match &state.video {
-                Some(_) => size,
-                None => size.next_power_of_two().max(FIRST_SLOT_BYTES),
-            };
+            let room = Self::room_for(state, size);
             self.ensure_room(state, room)?;
         }
         if metas.len() > state.room.1 && metas.len() <= MAX_AREA {

@@ -28,6 +28,12 @@ pub(super) fn slot_bytes_for(info: &VideoInfo) -> u64 {
     }
 }
 
+/// Slots where none are asked for: fewer of large frames, as a large ring takes long to make.
+fn usual_slots(slot_bytes: u64) -> u32 {
+    const MOST_BYTES: u64 = 256 << 20;
+    (MOST_BYTES / slot_bytes.max(1)).clamp(6, 16) as u32
+}
+
 fn room_of(ring: &Writer) -> (u64, usize) {
     let geometry = ring.geometry();
     (geometry.slot_bytes(), geometry.info_bytes() as usize)
@@ -44,7 +50,10 @@ impl ShmRingSink {
             gst::error_msg!(gst::ResourceError::Settings, ("no socket-path is set"))
         })?;
         let mut config = WriterConfig::new(path, slot_bytes.max(settings.slot_size).max(1));
-        config.slots = settings.slots;
+        config.slots = match settings.slots {
+            0 => usual_slots(config.slot_bytes),
+            slots => slots,
+        };
         config.max_lease = settings.max_lease;
         config.socket_mode = settings.socket_mode;
         // With room to grow; what is too long is refused when it is sent.
@@ -91,7 +100,11 @@ impl ShmRingSink {
                     "ring moves to slots of {slot_bytes} bytes, had {}",
                     geometry.slot_bytes()
                 );
-                ring.resize(geometry.slots(), slot_bytes).map_err(failed)?;
+                let slots = match self.settings.lock().unwrap().slots {
+                    0 => usual_slots(slot_bytes),
+                    slots => slots,
+                };
+                ring.resize(slots, slot_bytes).map_err(failed)?;
                 state.room = room_of(&ring);
             }
             return Ok(());

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use gst::glib;
 use gst::prelude::*;
 
-use super::{Backing, Mode};
+use super::{Backing, Mode, Overrun};
 
 /// What the user has set; the streaming thread reads `stats-interval` for each frame, so it lies beside this.
 #[derive(Debug, Clone)]
@@ -18,6 +18,7 @@ pub(super) struct Settings {
     pub socket_group: Option<String>,
     pub backing: Backing,
     pub mode: Mode,
+    pub overrun: Overrun,
     pub max_bytes: u64,
     pub is_async: bool,
     pub qos: bool,
@@ -29,13 +30,14 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             socket_path: None,
-            slots: 16,
+            slots: 0,
             slot_size: 0,
             max_lease: 4,
             socket_mode: 0o600,
             socket_group: None,
             backing: Backing::Memfd,
             mode: Mode::default(),
+            overrun: Overrun::default(),
             max_bytes: 64 << 20,
             is_async: false,
             qos: false,
@@ -53,6 +55,7 @@ impl Settings {
             "max-lease" => self.max_lease = value.get().expect("type checked"),
             "socket-mode" => self.socket_mode = value.get().expect("type checked"),
             "socket-group" => self.socket_group = value.get().expect("type checked"),
+            "overrun" => self.overrun = value.get().expect("type checked"),
             "mode" => self.mode = value.get().expect("type checked"),
             "max-bytes" => self.max_bytes = value.get().expect("type checked"),
             "async" => self.is_async = value.get().expect("type checked"),
@@ -71,6 +74,7 @@ impl Settings {
             "max-lease" => self.max_lease.to_value(),
             "socket-mode" => self.socket_mode.to_value(),
             "socket-group" => self.socket_group.to_value(),
+            "overrun" => self.overrun.to_value(),
             "mode" => self.mode.to_value(),
             "max-bytes" => self.max_bytes.to_value(),
             "async" => self.is_async.to_value(),
@@ -93,8 +97,7 @@ pub(super) static PROPERTIES: LazyLock<Vec<glib::ParamSpec>> = LazyLock::new(|| 
             .build(),
         glib::ParamSpecUInt::builder("slots")
             .nick("Slots")
-            .blurb("Frames the ring has room for. All readers together can hold this many less two")
-            .minimum(3)
+            .blurb("Frames the ring has room for, 3 to 64. All readers together can hold this many less two. 0: 16, or fewer, at least 6, where they would take more than 256 MiB")
             .maximum(64)
             .default_value(d.slots)
             .mutable_ready()
@@ -110,6 +113,18 @@ pub(super) static PROPERTIES: LazyLock<Vec<glib::ParamSpec>> = LazyLock::new(|| 
             .nick("Mode")
             .blurb("Kind of ring. Readers of one kind are refused by the other with both named; shmringsrc reads both")
             .mutable_ready()
+            .build(),
+        glib::ParamSpecUInt::builder("wait-for-readers")
+            .nick("Wait for readers")
+            .blurb("Readers to wait for before the first frame is published, for files and tests; 0 for none")
+            .maximum(64)
+            .default_value(0)
+            .mutable_playing()
+            .build(),
+        glib::ParamSpecEnum::builder_with_default("overrun", d.overrun)
+            .nick("Overrun")
+            .blurb("What happens when a reader that wants every frame lags by as many as are kept for it (slot mode). Blocking is for files and tests: a reader that stops then stops the writer and all others")
+            .mutable_playing()
             .build(),
         glib::ParamSpecUInt64::builder("max-bytes")
             .nick("Maximum bytes of packets")

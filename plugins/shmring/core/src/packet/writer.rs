@@ -334,7 +334,7 @@ impl Core {
         let number = inner
             .producer
             .write(generation.view(), &meta, times, payload);
-        inner.stats.packets += 1;
+        inner.stats.packets += u64::from(!meta.eos);
         inner.stats.bytes += payload.len() as u64;
         notify(&inner.readers);
         Written::Published(number)
