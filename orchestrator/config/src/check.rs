@@ -9,7 +9,7 @@ use gsttestscene::scene::Script;
 use regiondetect_core::decode::ModelType;
 use shmring_core::MAX_SOCKET_PATH;
 use watchpost_pipelines::camera::{
-    CameraConfig, Masks, ObjectFilter, Polygon, Role, Source, SourceEntry,
+    CameraConfig, Masks, ObjectFilter, Polygon, RecordConfig, Role, Source, SourceEntry,
 };
 use watchpost_pipelines::capture::{split_credentials, split_port};
 use watchpost_pipelines::model::ModelConfig;
@@ -180,6 +180,7 @@ pub fn camera(name: &str, camera: &CameraConfig, run_dir: Option<&Path>) -> Find
     found.at(&["detect"], |found| detect(camera, found));
     found.at(&["motion"], |found| motion(camera, found));
     found.at(&["objects"], |found| objects(camera, found));
+    found.at(&["record"], |found| record(&camera.record, found));
     for (zone_name, zone) in &camera.zones {
         found.at(&["zones", zone_name], |found| {
             found.at(&["coordinates"], |found| {
@@ -428,6 +429,40 @@ fn media(media: &MediaConfig, found: &mut Findings) {
                 );
             });
         }
+    }
+}
+
+fn record(record: &RecordConfig, found: &mut Findings) {
+    for (keys, max) in [
+        (&["max_bytes"][..], record.max_bytes),
+        (&["continuous", "max_bytes"], record.continuous.max_bytes),
+        (&["motion", "max_bytes"], record.motion.max_bytes),
+        (&["alerts", "max_bytes"], record.alerts.max_bytes),
+        (&["detections", "max_bytes"], record.detections.max_bytes),
+    ] {
+        if max.is_some_and(|max| max.0 == 0) {
+            found.at(keys, |found| {
+                found.wrong(
+                    "is 0, which would remove all footage at once; leave it out for no such limit",
+                );
+            });
+        }
+    }
+    let days = [
+        record.continuous.days,
+        record.motion.days,
+        record.alerts.retain.days,
+        record.detections.retain.days,
+    ];
+    if record.enabled && days.iter().all(|days| *days == 0.0) {
+        found.at(&["enabled"], |found| {
+            found.warn("is true, but all kinds have 0 days, so that nothing is recorded");
+        });
+    }
+    if record.audio {
+        found.at(&["audio"], |found| {
+            found.warn("is true, but sound is not recorded yet");
+        });
     }
 }
 

@@ -6,7 +6,9 @@ use std::path::PathBuf;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use watchpost_pipelines::camera::{CameraConfig, DetectConfig, MotionConfig, ObjectsConfig};
+use watchpost_pipelines::camera::{
+    CameraConfig, DetectConfig, MotionConfig, ObjectsConfig, RecordConfig,
+};
 use watchpost_pipelines::model::ModelConfig;
 
 use super::events::EventsConfig;
@@ -42,6 +44,8 @@ pub struct Config {
     pub motion: MotionConfig,
     /// What every camera's `objects` section starts from.
     pub objects: ObjectsConfig,
+    /// What every camera's `record` section starts from.
+    pub record: RecordConfig,
     /// The cameras by name. A name has letters, digits, `-` and `_`, begins with a letter or digit and is at most 64 long.
     pub cameras: BTreeMap<String, CameraConfig>,
 }

@@ -63,9 +63,8 @@ pub fn import(path: &Path, text: &str) -> Result<Imported, Problems> {
 }
 
 /// Sections of Frigate that have no counterpart, and why.
-const NO_COUNTERPART: [(&str, &str); 26] = [
+const NO_COUNTERPART: [(&str, &str); 25] = [
     ("mqtt", "no MQTT yet"),
-    ("record", "recordings are not made from this section yet"),
     ("snapshots", "no snapshots yet"),
     ("review", "no review items"),
     ("live", "the live view needs no section of its own"),
@@ -187,7 +186,7 @@ impl Import<'_> {
                         out.insert("model".into(), model);
                     }
                 }
-                section @ ("detect" | "motion" | "objects") => {
+                section @ ("detect" | "motion" | "objects" | "record") => {
                     out.insert(section.into(), entry.value.to_value());
                 }
                 "ffmpeg" => self.ignore(
@@ -289,7 +288,8 @@ impl Import<'_> {
         for entry in camera.entries() {
             match entry.key.as_str() {
                 "ffmpeg" => {}
-                key @ ("enabled" | "friendly_name" | "detect" | "motion" | "objects" | "zones") => {
+                key @ ("enabled" | "friendly_name" | "detect" | "motion" | "objects" | "record"
+                | "zones") => {
                     out.insert(key.into(), entry.value.to_value());
                 }
                 "type" => {
@@ -488,7 +488,7 @@ cameras:
       new_key: 1
     zones:
       drive: {coordinates: \"0,0,1,0,1,1\", objects: car}
-    record: {enabled: true}
+    record: {enabled: true, expire_interval: 60}
   yard cam:
     ffmpeg:
       inputs:
@@ -517,7 +517,8 @@ cameras:
                         ],
                         "detect": {"width": 640, "height": 360, "stationary": {"threshold": 60}},
                         "motion": {"mask": ["0,0,100,0,100,100,0,100"], "threshold": 35},
-                        "zones": {"drive": {"coordinates": "0,0,1,0,1,1", "objects": ["car"]}}
+                        "zones": {"drive": {"coordinates": "0,0,1,0,1,1", "objects": ["car"]}},
+                        "record": {"enabled": true}
                     },
                     "yard_cam": {"friendly_name": "yard cam", "source": {"v4l2": "/dev/video0"}},
                     "web": {}
@@ -531,7 +532,7 @@ cameras:
             "cameras.front.ffmpeg.hwaccel_args: ignored",
             "cameras.front.ffmpeg.inputs[0].roles: ignored: no role \"audio\"",
             "cameras.front.motion.new_key: ignored: unknown key",
-            "cameras.front.record: ignored",
+            "cameras.front.record.expire_interval: ignored: unknown key",
             "cameras.web.ffmpeg.inputs[0].path: ignored: only RTSP",
         ] {
             assert!(

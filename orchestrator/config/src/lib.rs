@@ -49,7 +49,7 @@ pub use expand::{Environment, ProcessEnvironment};
 pub use file::{Access, Config, HttpConfig, TokenConfig, UserConfig};
 pub use frigate::{Imported, import as import_frigate};
 pub use hidden::{hide, restore};
-pub use media::{Bytes, MediaConfig};
+pub use media::MediaConfig;
 pub use message::in_our_words;
 pub use mqtt::{DiscoveryConfig, MqttConfig};
 pub use plan::{plan, takeovers};
@@ -335,7 +335,7 @@ fn read_camera(
         }
     };
     let mut effective = Value::Object(Map::new());
-    for section in ["detect", "motion", "objects"] {
+    for section in ["detect", "motion", "objects", "record"] {
         if let Some(section_value) = general.get(section) {
             effective[section] = section_value.clone();
         }
@@ -352,6 +352,7 @@ fn read_camera(
     let mut warnings = Vec::new();
     let read = read.map(|mut camera| {
         absolute_sources(&mut camera, folder);
+        camera.record.make_absolute(folder);
         let findings = check::camera(name, &camera, config.run_dir.as_deref());
         // What follows from a mistake that is already named is not said again.
         let known: Vec<Vec<Step>> = wrong.iter().map(|w| w.path.clone()).collect();
@@ -403,6 +404,7 @@ fn absolute(config: &mut Config, folder: &Path) {
     for path in config.mqtt.files_mut() {
         *path = folder.join(&*path);
     }
+    config.record.make_absolute(folder);
     if let Some(model) = &mut config.model {
         model.path = folder.join(&model.path);
         if let Some(labels) = &mut model.labels {

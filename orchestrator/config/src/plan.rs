@@ -31,6 +31,7 @@ pub fn plan(old: &Config, new: &Config) -> Vec<Action> {
         detect: _,
         motion: _,
         objects: _,
+        record: _,
         cameras,
     } = new;
     let mut actions = Vec::new();
@@ -181,6 +182,7 @@ fn changes(old: &CameraConfig, new: &CameraConfig) -> Changes {
             },
         motion,
         objects,
+        record,
         zones,
         profiles,
         tasks,
@@ -220,6 +222,7 @@ fn changes(old: &CameraConfig, new: &CameraConfig) -> Changes {
         ),
         ("motion", *motion != old.motion),
         ("objects", *objects != old.objects),
+        ("record", *record != old.record),
         ("zones", *zones != old.zones),
         ("stall_timeout", *stall_timeout != old.stall_timeout),
     ];
@@ -292,6 +295,7 @@ mod tests {
             ("detect.annotation_offset", json!(7)),
             ("motion", json!({"threshold": 7})),
             ("objects", json!({"track": ["cat"]})),
+            ("record", json!({"enabled": true})),
             ("zones", json!({"z": {"coordinates": "0,0,1,0,1,1"}})),
             ("profiles", json!({"live": {"size": [320, 180]}})),
             ("tasks", json!({"photo": {"quality": 50}})),

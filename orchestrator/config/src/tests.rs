@@ -687,3 +687,30 @@ fn the_section_mqtt_is_checked() {
         );
     }
 }
+
+#[test]
+fn recording_starts_from_the_top_and_is_checked() {
+    let text = "record: {enabled: true, path: footage, continuous: {days: 3}}\n\
+                cameras:\n  \
+                  a: {source: {test: walkers}, record: {continuous: {max_bytes: 5 GiB}}}\n  \
+                  b: {source: {test: walkers}, record: {alerts: {max_bytes: 0}}}\n  \
+                  c: {source: {test: walkers}, record: {alerts: {pre_capture: 61}}}\n  \
+                  d: {source: {test: walkers}, record: {continuous: {days: 0}, alerts: {retain: {days: 0}}, \
+                      detections: {retain: {days: 0}}, audio: true}}\n";
+    let loaded = parse(Path::new("/etc/watchpost.yaml"), text.into()).unwrap();
+    let record = &loaded.config.cameras["a"].record;
+    assert!(record.enabled);
+    assert_eq!(record.path.as_deref(), Some(Path::new("/etc/footage")));
+    assert_eq!(record.continuous.days, 3.0);
+    assert_eq!(record.continuous.max_bytes.map(|max| max.0), Some(5 << 30));
+    let zero = loaded.broken["b"].to_string();
+    assert!(zero.contains("record.alerts.max_bytes: is 0"), "{zero}");
+    let long = loaded.broken["c"].to_string();
+    assert!(long.contains("record.alerts.pre_capture"), "{long}");
+    let warnings = loaded.warnings.to_string();
+    assert!(
+        warnings.contains("record.enabled: is true, but all kinds have 0 days, so that nothing is recorded (in camera d)"),
+        "{warnings}"
+    );
+    assert!(warnings.contains("cameras.d.record.audio"), "{warnings}");
+}

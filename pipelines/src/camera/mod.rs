@@ -4,10 +4,12 @@
 //! Every struct refuses unknown keys and has its defaults in `Default`, so they are written once. What serde cannot say
 //! (ranges, roles, references between keys) is checked by the orchestrator, which knows where in the file a key stands.
 
+mod bytes;
 mod detect;
 mod motion;
 mod objects;
 mod profile;
+mod record;
 mod source;
 mod tasks;
 
@@ -17,12 +19,16 @@ use detection::FrameSize;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use bytes::Bytes;
 pub use detect::{DetectConfig, MaxFrames, StationaryConfig};
 pub use detection::{Area, Mask, Masks, ObjectFilter, Polygon, ZoneConfig};
 pub use motion::MotionConfig;
 pub use objects::ObjectsConfig;
 pub(crate) use profile::FRAME_DURATION;
 pub use profile::{ControlValue, Profile, Profiles, Size, Stream, Transform};
+pub use record::{
+    ContinuousConfig, EventRecordConfig, MotionRecordConfig, RecordConfig, RetainConfig, RetainMode,
+};
 pub use source::{
     Decoder, FileSource, LibcameraSource, Role, RtspSource, RtspTransport, Source, SourceEntry,
     TestSource, V4l2Source,
@@ -55,6 +61,8 @@ pub struct CameraConfig {
     pub motion: MotionConfig,
     /// Which objects are looked for, and which detections of them are believed.
     pub objects: ObjectsConfig,
+    /// Continuous and event recording: what is recorded, where, and how long it is kept.
+    pub record: RecordConfig,
     /// Named areas of the picture; an object is in a zone when the middle of its lower edge is.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub zones: BTreeMap<String, ZoneConfig>,
@@ -88,6 +96,7 @@ impl Default for CameraConfig {
             detect: DetectConfig::default(),
             motion: MotionConfig::default(),
             objects: ObjectsConfig::default(),
+            record: RecordConfig::default(),
             zones: BTreeMap::new(),
             profiles: Profiles::default(),
             tasks: TasksConfig::default(),
