@@ -54,6 +54,7 @@ pub use message::in_our_words;
 pub use mqtt::{DiscoveryConfig, MqttConfig};
 pub use plan::{plan, takeovers};
 pub use problem::{Problem, Problems};
+pub use watchpost_pipelines::camera::Bytes;
 pub use write::{WriteError, Written, replace};
 pub use yaml::{EditError, edit};
 
