@@ -327,3 +327,116 @@ fn properties_that_cannot_be_are_errors_with_what_can() {
     );
     assert!(text.ends_with(": cpu") || text.contains("cpu, "), "{text}");
 }
+
+/// YOLOv10's form with these rows.
+fn end_to_end(rows: &[[f32; 6]]) -> Tiny {
+    let set: Vec<_> = rows.iter().flatten().copied().enumerate().collect();
+    let output = filled("output0", &[rows.len() as i64, 6], 0.0, &set);
+    Tiny::new(Dim::Is(1), SIDE, vec![output])
+}
+
+#[test]
+fn a_model_that_finds_nothing_at_first_runs() {
+    let seen = first(&end_to_end(&[]), "");
+    assert!(seen.detections.is_empty(), "{seen:?}");
+    assert!(seen.regions.is_some_and(|regions| !regions.is_empty()));
+}
+
+#[test]
+fn a_model_with_two_readings_is_an_error_before_the_first_frame() {
+    let directory = tempfile::tempdir().unwrap();
+    let both = end_to_end(&[[0.4, 0.3, 0.6, 0.5, 0.9, 1.0]; 30]);
+    let path = both.write(directory.path(), "model.onnx");
+    let text = error_of(&line(&path, "", 1));
+    assert!(
+        text.contains("end2end (") && text.contains("rtdetr ("),
+        "{text}"
+    );
+    let seen = first(&both, "model-type=rtdetr");
+    assert!(!seen.detections.is_empty(), "{seen:?}");
+}
+
+#[test]
+fn output_that_cannot_be_detections_is_a_named_state_and_not_drawn() {
+    let directory = tempfile::tempdir().unwrap();
+    // Corners in pixels, with the same box in each row: a model without its weights does that.
+    let path =
+        end_to_end(&[[8.0, 8.0, 40.0, 40.0, 0.9, 1.0]; 30]).write(directory.path(), "m.onnx");
+    let (mut last, mut states, mut warnings) = (None, Vec::new(), Vec::new());
+    let pipeline = run(&line(&path, "", 30), |pipeline, frame| {
+        last = Some(frame);
+        let types = [gst::MessageType::Element, gst::MessageType::Warning];
+        while let Some(message) = pipeline.bus().unwrap().pop_filtered(&types) {
+            match message.view() {
+                gst::MessageView::Element(e) => states.extend(e.structure().map(|s| s.to_owned())),
+                gst::MessageView::Warning(w) => warnings.push(w.error().message().to_owned()),
+                _ => {}
+            }
+        }
+    });
+    let dropped = stats(&pipeline).get::<u64>("dropped-implausible").unwrap();
+    pipeline.set_state(gst::State::Null).unwrap();
+    let last = last.expect("frames go on");
+    assert!(last.detections.is_empty(), "{last:?}");
+    assert!(dropped > 10, "{dropped}");
+    let [state] = &states[..] else {
+        panic!("{states:?}");
+    };
+    assert_eq!(state.name(), "regiondetect-state");
+    assert_eq!(state.get::<&str>("state"), Ok("implausible"));
+    assert_eq!(state.get::<&str>("reason"), Ok("all boxes are equal"));
+    assert!(
+        matches!(&warnings[..], [text] if text.contains("taken for end2end") && text.contains("model-type")),
+        "{warnings:?}"
+    );
+}
+
+#[test]
+fn the_log_says_why_nothing_was_looked_at() {
+    use std::sync::{Arc, Mutex};
+    init();
+    let lines = Arc::new(Mutex::new(Vec::new()));
+    let keep = Arc::clone(&lines);
+    gst::log::set_threshold_for_name("regiondetect", gst::DebugLevel::Log);
+    let function = gst::log::add_log_function(move |category, _, _, _, _, _, message| {
+        if category.name() == "regiondetect" {
+            let text = message.get().map(|text| text.to_string());
+            keep.lock().unwrap().extend(text);
+        }
+    });
+    let directory = tempfile::tempdir().unwrap();
+    let path = yolox(Dim::Is(1)).write(directory.path(), "model.onnx");
+    for (properties, before, expected) in [
+        ("enabled=false", "", "enabled=false"),
+        ("", "", "1 inputs with"),
+        ("", "! motiondetect", "nothing moves; no tracks announced"),
+    ] {
+        let line = line(&path, properties, 20)
+            .replace("! regiondetect", &format!("{before} ! regiondetect"));
+        run(&line, |_, _| {}).set_state(gst::State::Null).unwrap();
+        let lines = std::mem::take(&mut *lines.lock().unwrap());
+        assert!(
+            lines.iter().any(|text| text.contains(expected)),
+            "{expected:?} in {lines:#?}"
+        );
+    }
+    gst::log::remove_log_function(function);
+}
+
+#[test]
+fn a_link_to_a_model_keeps_the_names_beside_the_link() {
+    let (blobs, links) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let blob = yolox(Dim::Is(1)).with_external("model.onnx_data", blobs.path(), "0a1b2c");
+    let link = |from: &std::path::Path, name: &str| {
+        let to = links.path().join(name);
+        std::os::unix::fs::symlink(from, &to).unwrap();
+        to
+    };
+    // As the cache of Hugging Face is laid out: blobs by their hashes, links by their names.
+    link(&blobs.path().join("data"), "model.onnx_data");
+    let path = link(&blob, "model.onnx");
+    let mut seen = None;
+    let pipeline = run(&line(&path, "", 1), |_, frame| seen = Some(frame));
+    pipeline.set_state(gst::State::Null).unwrap();
+    assert_one(&seen.unwrap(), "fox", 0.81, [20.0, 4.0, 36.0, 36.0]);
+}

@@ -634,6 +634,190 @@ fn families_are_known_by_our_names_and_frigates() {
     assert!(ModelType::named("yolo").unwrap_err().contains("yolox"));
 }
 
+/// A matrix whose first rows are these.
+fn matrix(name: &'static str, dims: &[i64], rows: &[&[f32]]) -> Output {
+    let mut output = Output::new(name, dims, 0.0);
+    for (index, row) in rows.iter().enumerate() {
+        output.row(index, row);
+    }
+    output
+}
+
+fn refusal(output: &Output, asked: &[ModelType]) -> String {
+    let outputs = std::slice::from_ref(output);
+    Model::recognise(&info(640, outputs), asked, None, &views(outputs))
+        .expect_err("it is refused")
+        .to_string()
+}
+
+#[test]
+fn a_single_class_yolov5_is_not_taken_for_end_to_end() {
+    let rows = 3 * cells(640, &THREE);
+    let output = matrix(
+        "output0",
+        &[1, rows, 6],
+        &[&[100.0, 200.0, 50.0, 80.0, 0.9, 1.0]],
+    );
+    let model = recognise(640, std::slice::from_ref(&output));
+    assert_eq!(model.model_type(), ModelType::Yolov5);
+    assert_found(
+        &decode(&model, &[output], 0),
+        &[(0, 0.9, [75.0, 160.0, 125.0, 240.0])],
+    );
+}
+
+#[test]
+fn rt_detr_in_one_matrix_is_told_by_metadata_and_by_numbers() {
+    // Score and class.
+    let mut rows = vec![[0.1, 0.2, 0.05, 0.1, 0.02, 3.0]; 300];
+    rows[0] = [0.5, 0.25, 0.2, 0.1, 0.9, 1.0];
+    let rows: Vec<&[f32]> = rows.iter().map(|row| &row[..]).collect();
+    let six = matrix("output0", &[1, 300, 6], &rows);
+    let expected = [(1, 0.9, [256.0, 128.0, 384.0, 192.0])];
+    let model = recognise(640, std::slice::from_ref(&six));
+    assert_eq!(model.model_type(), ModelType::RtDetr);
+    assert_found(&decode(&model, std::slice::from_ref(&six), 0), &expected);
+
+    // These numbers could be corners too, but the metadata say what they are.
+    let both = [0.4, 0.3, 0.6, 0.5, 0.9, 1.0];
+    let both = matrix("output0", &[1, 300, 6], &[&both[..]; 300]);
+    for (key, value) in [
+        ("head", "RTDETRDecoder"),
+        ("description", "Ultralytics rtdetr-l model"),
+    ] {
+        let mut info = info(640, std::slice::from_ref(&both));
+        info.metadata.insert(key.into(), value.into());
+        let probe = std::slice::from_ref(&both);
+        let model = Model::recognise(&info, &[], None, &views(probe)).unwrap();
+        assert_eq!(model.model_type(), ModelType::RtDetr);
+    }
+
+    // A score for each of two classes.
+    let two = matrix(
+        "output0",
+        &[1, 300, 6],
+        &[
+            &[0.5, 0.25, 0.2, 0.1, 0.1, 0.9],
+            &[0.1, 0.2, 0.05, 0.1, 0.01, 0.02],
+        ],
+    );
+    let model = recognise(640, std::slice::from_ref(&two));
+    assert_eq!(
+        (model.model_type(), model.classes()),
+        (ModelType::RtDetr, Some(2))
+    );
+    assert_found(&decode(&model, &[two], 0), &expected);
+}
+
+#[test]
+fn two_readings_are_refused_with_both_named_and_the_user_decides() {
+    let both = matrix(
+        "output0",
+        &[1, 300, 6],
+        &[&[0.4, 0.3, 0.6, 0.5, 0.9, 1.0][..]; 300],
+    );
+    let text = refusal(&both, &[]);
+    for part in [
+        "output0 f32[1,300,6]",
+        "end2end (",
+        "rtdetr (",
+        "model-type",
+    ] {
+        assert!(text.contains(part), "{part:?} in {text}");
+    }
+    let outputs = std::slice::from_ref(&both);
+    for family in [ModelType::EndToEnd, ModelType::RtDetr] {
+        let model = Model::recognise(&info(640, outputs), &[family], None, &views(outputs));
+        assert_eq!(model.unwrap().model_type(), family);
+    }
+}
+
+#[test]
+fn a_model_type_that_contradicts_the_shapes_is_refused() {
+    let end_to_end = matrix(
+        "output0",
+        &[1, 300, 6],
+        &[&[10.0, 20.0, 110.0, 220.0, 0.9, 3.0]],
+    );
+    let grid = Output::new("output0", &[1, cells(640, &THREE), 85], 0.0);
+    let columns = Output::new("output0", &[1, 84, cells(640, &THREE)], 0.0);
+    use ModelType::{EndToEnd, RtDetr, Yolov5, Yolov8, Yolox};
+    for (output, contradicting) in [
+        (&end_to_end, &[Yolox, Yolov5, Yolov8, RtDetr][..]),
+        (&grid, &[EndToEnd, RtDetr, Yolov5]),
+        (&columns, &[EndToEnd, RtDetr, Yolov5, Yolox]),
+    ] {
+        for family in contradicting {
+            let text = refusal(output, &[*family]);
+            let asked = format!("model-type={family} was asked for");
+            assert!(text.contains(&asked), "{text}");
+        }
+    }
+}
+
+#[test]
+fn models_with_suppression_give_as_many_rows_as_they_find() {
+    let row = [10.0, 20.0, 110.0, 220.0, 0.9, 3.0];
+    let expected = [(3, 0.9, [10.0, 20.0, 110.0, 220.0])];
+    for (empty, full, expected) in [
+        (vec![1, 0, 6], vec![1, 2, 6], &expected),
+        (vec![0, 6], vec![2, 6], &expected),
+        (
+            vec![0, 5],
+            vec![2, 5],
+            &[(0, 0.9, [10.0, 20.0, 110.0, 220.0])],
+        ),
+    ] {
+        let none = Output::new("output0", &empty, 0.0);
+        let model = recognise(640, std::slice::from_ref(&none));
+        assert_eq!(model.model_type(), ModelType::EndToEnd, "{empty:?}");
+        assert_found(&decode(&model, &[none], 0), &[]);
+        let some = matrix("output0", &full, &[&row[..*full.last().unwrap() as usize]]);
+        assert_found(&decode(&model, &[some], 0), expected);
+    }
+}
+
+#[test]
+fn lists_of_other_toolkits_are_read_without_rows_and_with() {
+    let corners = [10.0, 20.0, 110.0, 220.0];
+    let listed = |n: i64, batch: &[i64]| {
+        let dims = |more: &[i64]| [batch, &[n], more].concat();
+        let n = n.min(1) as usize;
+        [
+            matrix("labels", &dims(&[]), &[&[3.0][..]; 1][..n]),
+            matrix("boxes", &dims(&[4]), &[&corners[..]; 1][..n]),
+            matrix("scores", &dims(&[]), &[&[0.9][..]; 1][..n]),
+        ]
+    };
+    for batch in [&[1][..], &[]] {
+        let model = recognise(640, &listed(0, batch));
+        assert_eq!(model.model_type(), ModelType::Dfine);
+        assert_found(&decode(&model, &listed(0, batch), 0), &[]);
+        assert_found(&decode(&model, &listed(2, batch), 0), &[(3, 0.9, corners)]);
+    }
+    let mmdeploy = |n: i64| {
+        let rows = &[&[10.0, 20.0, 110.0, 220.0, 0.9][..]][..n.min(1) as usize];
+        [
+            matrix("dets", &[1, n, 5], rows),
+            matrix("labels", &[1, n], &[&[3.0][..]][..n.min(1) as usize]),
+        ]
+    };
+    let model = recognise(640, &mmdeploy(0));
+    assert_found(&decode(&model, &mmdeploy(0), 0), &[]);
+    assert_found(&decode(&model, &mmdeploy(2), 0), &[(3, 0.9, corners)]);
+
+    let paddle = |n: i64| {
+        let rows = &[&[3.0, 0.9, 10.0, 20.0, 110.0, 220.0][..]][..n.min(1) as usize];
+        [
+            matrix("multiclass_nms3_0.tmp_0", &[n, 6], rows),
+            Output::new("multiclass_nms3_0.tmp_2", &[1], n as f32),
+        ]
+    };
+    let model = recognise(640, &paddle(0));
+    assert_found(&decode(&model, &paddle(0), 0), &[]);
+    assert_found(&decode(&model, &paddle(2), 0), &[(3, 0.9, corners)]);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
 

@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use regiondetect_core::decode::{Batch, Model, ModelType};
+use regiondetect_core::decode::{Batch, Model, ModelType, Sanity};
 
 pub use error::{EngineError, RunError};
 pub use provider::Provider;
@@ -54,6 +54,8 @@ pub struct Engine {
     /// The library of ONNX Runtime it runs in.
     library: PathBuf,
     queue: Arc<Queue>,
+    /// What its sessions think of what the model gives.
+    sanity: Arc<Mutex<Sanity>>,
 }
 
 /// Most sessions unless asked for: each costs the memory of the model once more.
@@ -88,7 +90,8 @@ impl Engine {
 
     fn load(options: &EngineOptions, library: PathBuf) -> Result<Self, EngineError> {
         let (sessions, threads) = layout(options);
-        let inference = Inference::open(options, threads)?;
+        let sanity = Arc::default();
+        let inference = Inference::open(options, threads, &sanity)?;
         let model = Arc::clone(inference.model());
         let (least, most) = match model.input.batch {
             Batch::Fixed(n) => (n, n),
@@ -97,8 +100,8 @@ impl Engine {
         // One input being filled for each that is being run; a whole batch at least.
         let inputs = (2 * sessions).max(most + 1).max(least);
         let opener = {
-            let options = options.clone();
-            move || Inference::open(&options, threads)
+            let (options, sanity) = (options.clone(), Arc::clone(&sanity));
+            move || Inference::open(&options, threads, &sanity)
         };
         let queue = Queue::new(&model, inputs, sessions, most);
         worker::start(&queue, inference, Box::new(opener));
@@ -106,6 +109,7 @@ impl Engine {
             model,
             library,
             queue,
+            sanity,
         })
     }
 
@@ -126,6 +130,11 @@ impl Engine {
     /// The model: its family, input and labels.
     pub fn model(&self) -> &Model {
         &self.model
+    }
+
+    /// Why what the model gives cannot be detections; `None` while it can.
+    pub fn implausible(&self) -> Option<&'static str> {
+        lock(&self.sanity).implausible()
     }
 
     /// A place in the queue for one camera. Given up after `timeout` per frame.
@@ -149,9 +158,14 @@ impl Drop for Engine {
     }
 }
 
-/// The one way to write a model file's path.
+/// The one way to write a model file's path. A link in place of the file itself stays: external data are beside the link.
 fn model_file(path: &Path) -> io::Result<PathBuf> {
-    let path = std::fs::canonicalize(path)?;
+    let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
+    let folder = match path.parent() {
+        Some(folder) if folder != Path::new("") => folder,
+        _ => Path::new("."),
+    };
+    let path = std::fs::canonicalize(folder)?.join(name);
     // Reading a pipe waits for whoever writes to it, and all other models would wait with it.
     if !std::fs::metadata(&path)?.is_file() {
         return Err(io::Error::other("it is no file"));

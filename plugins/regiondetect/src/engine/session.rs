@@ -1,7 +1,7 @@
 //! One session of ONNX Runtime with its model: takes inputs, gives detections.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use detection::Detection;
@@ -10,14 +10,14 @@ use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 use ort::session::{Session, SessionInputValue, SessionOutputs};
 use ort::value::{Outlet, TensorElementType, TensorRef, ValueType};
 use regiondetect_core::decode::{
-    Batch, ElementType, InputSpec, Model, ModelInfo, Scratch, TensorInfo, TensorView,
+    Batch, ElementType, InputSpec, Model, ModelInfo, Sanity, Scratch, TensorInfo, TensorView,
 };
 use regiondetect_core::tensor::Layout;
 
 use super::input::{Data, Input};
 use super::library::{self, Runtime};
 use super::provider::Provider;
-use super::{EngineError, EngineOptions, FrameTimes};
+use super::{EngineError, EngineOptions, FrameTimes, lock};
 
 /// A session, and what it needs to make detections of its outputs.
 pub(super) struct Inference {
@@ -27,11 +27,17 @@ pub(super) struct Inference {
     batch: Option<Input>,
     converted: Vec<Vec<f32>>,
     scratch: Scratch,
+    /// Shared by all sessions of the engine.
+    sanity: Arc<Mutex<Sanity>>,
 }
 
 impl Inference {
     /// Loads the model and recognises it by a run on an empty picture.
-    pub fn open(options: &EngineOptions, threads: usize) -> Result<Self, EngineError> {
+    pub fn open(
+        options: &EngineOptions,
+        threads: usize,
+        sanity: &Arc<Mutex<Sanity>>,
+    ) -> Result<Self, EngineError> {
         let runtime = library::runtime(options.onnxruntime.as_deref())?;
         let path = &options.model;
         let mut session = create(&runtime, path, options.provider, threads)?;
@@ -67,6 +73,7 @@ impl Inference {
             batch: None,
             converted,
             scratch: Scratch::default(),
+            sanity: Arc::clone(sanity),
         })
     }
 
@@ -110,7 +117,9 @@ impl Inference {
             found(image, &mut |min_score, out| {
                 self.model
                     .decode(&views, image, min_score, &mut self.scratch, out)
-                    .map_err(|error| error.to_string())
+                    .map_err(|error| error.to_string())?;
+                lock(&self.sanity).note(self.scratch.tally());
+                Ok(())
             });
         }
         Ok(FrameTimes {

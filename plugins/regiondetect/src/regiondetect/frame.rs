@@ -11,7 +11,7 @@ use regiondetect_core::reduce::{Candidate, Overlap, Reducer};
 use regiondetect_core::regions::{Look, Planner, WatchedTrack};
 use regiondetect_core::tensor::Cropper;
 
-use super::imp::{RegionDetect, lock};
+use super::imp::{CAT, RegionDetect, lock};
 use super::picture;
 use super::settings::Settings;
 use super::stats::Stats;
@@ -37,6 +37,8 @@ pub(super) struct State {
     results: Vec<Detection>,
     started: Instant,
     warned: Option<Instant>,
+    /// What the model gives cannot be detections; the bus has been told.
+    implausible: bool,
 }
 
 impl State {
@@ -61,6 +63,7 @@ impl State {
             results: Vec::new(),
             started: Instant::now(),
             warned: None,
+            implausible: false,
         };
         state.apply(settings);
         state
@@ -153,6 +156,11 @@ impl RegionDetect {
                     self.warn(state, &text);
                     false
                 }
+                Err(Missed::Implausible) => {
+                    stats.implausible += 1;
+                    state.results.clear();
+                    false
+                }
                 Err(Missed::Failed(text)) => {
                     gst::element_imp_error!(
                         self,
@@ -163,6 +171,7 @@ impl RegionDetect {
                 }
             }
         } else {
+            gst::log!(CAT, imp = self, "nothing is looked at: enabled=false");
             state.results.clear();
             false
         };
@@ -216,7 +225,36 @@ impl RegionDetect {
             },
             &lock(&self.grid),
         );
-        stats.deferred += plan.deferred().iter().filter(|d| d.waits).count() as u64;
+        let waiting = plan.deferred().iter().filter(|d| d.waits).count();
+        stats.deferred += waiting as u64;
+        if plan.inputs().is_empty() {
+            let motion = match motion {
+                None => "no motiondetect upstream says where something moves".to_owned(),
+                Some(motion) if motion.calibrating => "motiondetect calibrates".to_owned(),
+                Some(_) if state.motion.is_empty() => "nothing moves".to_owned(),
+                Some(_) => format!("{} motion boxes, none due", state.motion.len()),
+            };
+            let tracks = match tracked {
+                true => format!("{} tracks, none due", state.tracks.len()),
+                false => "no tracks announced from downstream".to_owned(),
+            };
+            gst::log!(
+                CAT,
+                imp = self,
+                "{:?}: nothing is looked at: {motion}; {tracks}; {waiting} regions wait for the budget",
+                buffer.pts()
+            );
+        } else {
+            gst::log!(
+                CAT,
+                imp = self,
+                "{:?}: {} inputs with {} regions, first reason {:?}; {waiting} regions wait for the budget",
+                buffer.pts(),
+                plan.inputs().len(),
+                plan.all_placements().len(),
+                plan.inputs()[0].reason
+            );
+        }
         state.candidates.clear();
         state.found.clear();
         let mut blocked = Duration::ZERO;
@@ -284,6 +322,14 @@ impl RegionDetect {
                 stats.by_reason[input.reason as usize] += 1;
             }
             stats.regions += plan.all_placements().len() as u64;
+            let reason = engine.implausible();
+            if reason.is_some() != state.implausible {
+                state.implausible = reason.is_some();
+                self.tell_implausible(state, reason);
+            }
+        }
+        if state.implausible {
+            return Err(Missed::Implausible);
         }
         let labels = &state.labels;
         state.reducer.reduce(
@@ -315,6 +361,39 @@ impl RegionDetect {
         }
     }
 
+    /// The state `implausible` begins or ends: an element message for programs, and words for people.
+    fn tell_implausible(&self, state: &State, reason: Option<&str>) {
+        let obj = self.obj();
+        let mut structure = gst::Structure::builder("regiondetect-state").field(
+            "state",
+            if reason.is_some() {
+                "implausible"
+            } else {
+                "working"
+            },
+        );
+        if let Some(reason) = reason {
+            let settings = &state.settings;
+            structure = structure.field("reason", reason);
+            gst::element_imp_warning!(
+                self,
+                gst::StreamError::Failed,
+                (
+                    "what the model {} gives cannot be detections ({reason}): it was taken for {}. Set model-type to what \
+                     it is; until its output makes sense there are no detections",
+                    settings.model.as_deref().unwrap_or_default(),
+                    state.client.engine().model().model_type()
+                )
+            );
+        } else {
+            gst::info!(CAT, imp = self, "what the model gives makes sense again");
+        }
+        let message = gst::message::Element::builder(structure.build())
+            .src(&*obj)
+            .build();
+        let _ = obj.post_message(message);
+    }
+
     /// At most once a second: a camera that is too fast for its machine must not flood the bus too.
     fn warn(&self, state: &mut State, text: &str) {
         let recent = |at: Instant| at.elapsed() < Duration::from_secs(1);
@@ -332,6 +411,7 @@ fn names(list: &str) -> impl Iterator<Item = &str> {
 
 /// Why a frame has no detections.
 enum Missed {
+    Implausible,
     Timeout(RunError),
     Unreadable(String),
     Failed(String),

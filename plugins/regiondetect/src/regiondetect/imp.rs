@@ -17,7 +17,7 @@ use super::settings::{PROPERTIES, Settings};
 use super::stats::Stats;
 use crate::engine::{Client, Engine};
 
-static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
+pub(super) static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
     gst::DebugCategory::new(
         "regiondetect",
         gst::DebugColorFlags::empty(),

@@ -35,6 +35,8 @@ pub(super) struct Stats {
     pub timeouts: u64,
     /// Frames without detections because their buffer could not be read.
     pub unreadable: u64,
+    /// Frames without detections because what the model gives cannot be any.
+    pub implausible: u64,
     /// What the engine did for this element.
     pub engine: FrameTimes,
     /// Everything but waiting and inference.
@@ -55,6 +57,7 @@ impl Stats {
         self.deferred += frame.deferred;
         self.timeouts += frame.timeouts;
         self.unreadable += frame.unreadable;
+        self.implausible += frame.implausible;
         self.engine += frame.engine;
         self.own_time += frame.own_time;
     }
@@ -74,6 +77,7 @@ impl Stats {
             .field("deferred", self.deferred)
             .field("dropped-timeout", self.timeouts)
             .field("dropped-unreadable", self.unreadable)
+            .field("dropped-implausible", self.implausible)
             .field(
                 "inference-ms",
                 milliseconds(self.engine.inference, self.inferences),

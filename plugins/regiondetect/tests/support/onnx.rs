@@ -61,8 +61,22 @@ impl Tiny {
         path
     }
 
+    /// Writes the file as `name`, and the first output's constant beside it as `data`; the file names that `location`.
+    pub fn with_external(&self, location: &str, directory: &Path, name: &str) -> PathBuf {
+        let floats = &self.outputs[0].data;
+        let data: Vec<u8> = floats.iter().flat_map(|v| v.to_le_bytes()).collect();
+        std::fs::write(directory.join("data"), data).expect("it can be written");
+        let path = directory.join(name);
+        std::fs::write(&path, self.encoded(Some(location))).expect("it can be written");
+        path
+    }
+
     /// The file's bytes.
     pub fn bytes(&self) -> Vec<u8> {
+        self.encoded(None)
+    }
+
+    fn encoded(&self, mut external: Option<&str>) -> Vec<u8> {
         let mut graph = Message::default();
         let mut picture = String::from("images");
         if self.input_type != Type::F32 {
@@ -99,7 +113,13 @@ impl Tiny {
             let mut dims = vec![1];
             dims.extend(&output.dims);
             let name = format!("{}_constant", output.name);
-            graph.message(5, &tensor(&name, &dims, Some(&output.data), None));
+            graph.message(
+                5,
+                &match external.take() {
+                    Some(location) => external_tensor(&name, &dims, location),
+                    None => tensor(&name, &dims, Some(&output.data), None),
+                },
+            );
         }
         graph.message(11, &value("images", self.input_type, &self.input));
         for output in &self.outputs {
@@ -244,6 +264,20 @@ fn tensor(name: &str, dims: &[i64], floats: Option<&[f32]>, ints: Option<&[i64]>
     tensor.number(2, kind as i64);
     tensor.bytes(8, name.as_bytes());
     tensor.bytes(9, &raw);
+    tensor
+}
+
+/// Floats that lie in another file.
+fn external_tensor(name: &str, dims: &[i64], location: &str) -> Message {
+    let mut tensor = Message::default();
+    dims.iter().for_each(|d| tensor.number(1, *d));
+    tensor.number(2, Type::F32 as i64);
+    tensor.bytes(8, name.as_bytes());
+    let mut entry = Message::default();
+    entry.bytes(1, b"location");
+    entry.bytes(2, location.as_bytes());
+    tensor.message(13, &entry);
+    tensor.number(14, 1);
     tensor
 }
 

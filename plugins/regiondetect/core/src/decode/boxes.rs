@@ -21,7 +21,6 @@ pub(super) enum BoxForm {
 pub(super) enum Boxes {
     /// A box, a class and a score per row.
     Listed {
-        rows: usize,
         boxes: usize,
         labels: usize,
         scores: usize,
@@ -31,6 +30,8 @@ pub(super) enum Boxes {
         /// Class 0 is the first class, not the background.
         from_zero: bool,
     },
+    /// A box with its score per row, and a class per row (MMDeploy).
+    Scored { boxes: usize, labels: usize },
     /// Centre and size in fractions, and a logit per class.
     Queries {
         rows: usize,
@@ -44,7 +45,7 @@ impl Boxes {
     pub fn classes(&self) -> Option<usize> {
         match self {
             Self::Queries { classes, .. } => Some(*classes),
-            Self::Listed { .. } => None,
+            Self::Listed { .. } | Self::Scored { .. } => None,
         }
     }
 
@@ -68,7 +69,6 @@ impl Boxes {
         let output = |index| output_at(outputs, index);
         match *self {
             Self::Listed {
-                rows,
                 boxes,
                 labels,
                 scores,
@@ -76,12 +76,12 @@ impl Boxes {
                 form,
                 ..
             } => {
-                let boxes = output(boxes)?.image(image, &[rows, 4])?;
-                let labels = output(labels)?.image(image, &[rows])?;
-                let scores = output(scores)?.image(image, &[rows])?;
+                let boxes = output(boxes)?.rows(image, 4)?;
+                let labels = output(labels)?.list(image)?;
+                let scores = output(scores)?.list(image)?;
                 let count = match count {
                     Some(count) => output(count)?.data.get(image).copied().unwrap_or(0.0),
-                    None => rows as f32,
+                    None => scores.len() as f32,
                 };
                 // A count that is not a number casts to none; one too large ends with the rows.
                 let rows = boxes
@@ -97,6 +97,13 @@ impl Boxes {
                         BoxForm::CornerPixels => BBox::new(b[0], b[1], b[2], b[3]),
                     };
                     push_class(bbox, *label, *score, sink);
+                }
+            }
+            Self::Scored { boxes, labels } => {
+                let boxes = output(boxes)?.rows(image, 5)?;
+                let labels = output(labels)?.list(image)?;
+                for (b, label) in boxes.chunks_exact(5).zip(labels) {
+                    push_class(BBox::new(b[0], b[1], b[2], b[3]), *label, b[4], sink);
                 }
             }
             Self::Queries {

@@ -1,5 +1,6 @@
 //! Why a model cannot be used, in words for the person who chose it.
 
+use super::rows::Rows;
 use super::{ModelInfo, ModelType, TensorInfo};
 
 /// A model that cannot be used.
@@ -13,6 +14,18 @@ pub enum ModelError {
     Input {
         /// The inputs found.
         found: String,
+    },
+    /// The outputs fit several layouts, and nothing says which.
+    #[error(
+        "its outputs are {found}, which can be {first} or {second}; set model-type to the right one"
+    )]
+    Ambiguous {
+        /// The outputs found.
+        found: String,
+        /// One reading.
+        first: String,
+        /// Another.
+        second: String,
     },
     /// The outputs fit no family, or not the one asked for.
     #[error("its outputs are {found}; {asked}supported are: {supported}")]
@@ -30,6 +43,19 @@ impl ModelError {
     pub(super) fn input(info: &ModelInfo) -> Self {
         Self::Input {
             found: list(&info.inputs),
+        }
+    }
+
+    pub(super) fn ambiguous(
+        info: &ModelInfo,
+        first: (ModelType, Rows),
+        second: (ModelType, Rows),
+    ) -> Self {
+        let reading = |(family, rows): (ModelType, Rows)| format!("{family} ({rows})");
+        Self::Ambiguous {
+            found: list(&info.outputs),
+            first: reading(first),
+            second: reading(second),
         }
     }
 

@@ -11,6 +11,8 @@ mod input;
 mod labels;
 mod nanodet;
 mod recognise;
+mod rows;
+mod sanity;
 mod yolo;
 
 use detection::{Detection, Labels};
@@ -19,6 +21,7 @@ pub use error::{DecodeError, ModelError};
 pub use input::{Batch, InputSpec, SideInput};
 pub use labels::{coco91, names_from_metadata};
 pub use recognise::ModelType;
+pub use sanity::{Sanity, Tally};
 
 use crate::nms;
 
@@ -109,12 +112,45 @@ impl<'a> TensorView<'a> {
         let to = from.and_then(|from| from.checked_add(length));
         match (fits, from, to) {
             (true, Some(from), Some(to)) if to <= self.data.len() => Ok(&self.data[from..to]),
-            _ => Err(DecodeError::Shape {
-                found: self.dims.to_vec(),
-                length: self.data.len(),
-                expected: expected.to_vec(),
-                image,
-            }),
+            _ => Err(self.unexpected(expected, image)),
+        }
+    }
+
+    /// The rows of image `image` in a matrix of this width, `[N,rows,width]`, or `[rows,width]` for a single image. How
+    /// many there are is read from the tensor: suppression in a model gives as many as it finds.
+    fn rows(&self, image: usize, width: usize) -> Result<&'a [f32], DecodeError> {
+        let columns = i64::try_from(width).unwrap_or(i64::MAX);
+        match *self.dims {
+            [_, rows, last] if last == columns && rows >= 0 => {
+                self.image(image, &[rows as usize, width])
+            }
+            [rows, last] if last == columns && image == 0 && rows >= 0 => {
+                let length = (rows as usize).saturating_mul(width);
+                let part = self.data.get(..length);
+                part.ok_or_else(|| self.unexpected(&[rows as usize, width], image))
+            }
+            _ => Err(self.unexpected(&[width], image)),
+        }
+    }
+
+    /// The numbers of image `image` in `[N,rows]`, or `[rows]` for a single image.
+    fn list(&self, image: usize) -> Result<&'a [f32], DecodeError> {
+        match *self.dims {
+            [_, rows] if rows >= 0 => self.image(image, &[rows as usize]),
+            [rows] if rows >= 0 && image == 0 => {
+                let part = self.data.get(..rows as usize);
+                part.ok_or_else(|| self.unexpected(&[rows as usize], image))
+            }
+            _ => Err(self.unexpected(&[], image)),
+        }
+    }
+
+    fn unexpected(&self, expected: &[usize], image: usize) -> DecodeError {
+        DecodeError::Shape {
+            found: self.dims.to_vec(),
+            length: self.data.len(),
+            expected: expected.to_vec(),
+            image,
         }
     }
 }
@@ -134,6 +170,7 @@ fn output_at<'a, 'b>(
 #[derive(Debug, Clone, PartialEq)]
 enum Heads {
     Yolo(yolo::Yolo),
+    Rows(rows::Rows),
     Boxes(boxes::Boxes),
     NanoDet(nanodet::NanoDet),
 }
@@ -154,6 +191,14 @@ pub struct Model {
 pub struct Scratch {
     best: Vec<(f32, u16)>,
     kept: Vec<Detection>,
+    tally: Tally,
+}
+
+impl Scratch {
+    /// What was odd about the image decoded last.
+    pub fn tally(&self) -> &Tally {
+        &self.tally
+    }
 }
 
 impl Model {
@@ -166,6 +211,7 @@ impl Model {
     pub fn classes(&self) -> Option<usize> {
         match &self.heads {
             Heads::Yolo(yolo) => yolo.classes(),
+            Heads::Rows(rows) => rows.classes(),
             Heads::Boxes(boxes) => boxes.classes(),
             Heads::NanoDet(nanodet) => Some(nanodet.classes()),
         }
@@ -191,13 +237,19 @@ impl Model {
             },
             width: self.input.tensor.width as f32,
             height: self.input.tensor.height as f32,
+            tally: Tally::default(),
             out,
         };
         let suppress = match &self.heads {
             Heads::Yolo(yolo) => yolo.decode(outputs, image, scratch, &mut sink)?,
+            Heads::Rows(rows) => {
+                rows.decode(outputs, image, &mut sink)?;
+                None
+            }
             Heads::Boxes(boxes) => boxes.decode(outputs, image, &mut sink)?,
             Heads::NanoDet(nanodet) => nanodet.decode(outputs, image, &mut sink)?,
         };
+        scratch.tally = sink.tally;
         match suppress {
             Some(iou) => nms::per_class(out, iou, &mut scratch.kept),
             None => nms::sort(out),
@@ -211,6 +263,7 @@ struct Sink<'a> {
     min_score: f32,
     width: f32,
     height: f32,
+    tally: Tally,
     out: &'a mut Vec<Detection>,
 }
 
@@ -219,6 +272,9 @@ impl Sink<'_> {
         let Ok(label) = u16::try_from(label) else {
             return;
         };
+        if score >= self.min_score {
+            (self.tally).add(&bbox, label, score, self.width, self.height);
+        }
         let bbox = bbox.clamped(self.width, self.height);
         // Not a number compares as false: it never passes.
         if score >= self.min_score && bbox.is_valid() {

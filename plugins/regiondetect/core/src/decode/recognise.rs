@@ -7,6 +7,7 @@ use detection::Labels;
 use super::boxes::{BoxForm, Boxes};
 use super::grid::{self, STRIDES_3, STRIDES_4};
 use super::nanodet::{self, NanoDet};
+use super::rows::{self, Columns, Form, Rows};
 use super::yolo::{Flat, Yolo};
 use super::{Heads, InputSpec, Model, ModelError, ModelInfo, TensorInfo, TensorView, labels};
 
@@ -56,11 +57,15 @@ impl ModelType {
             Self::Yolox => "[N,cells,5+C], cells of strides 8, 16, 32",
             Self::Yolov5 => "[N,3*cells,5+C]",
             Self::Yolov8 => "[N,4+C,cells]",
-            Self::EndToEnd => "[N,K,6]: x1,y1,x2,y2,score,class",
+            Self::EndToEnd => "[N,K,6] or [K,6]: x1,y1,x2,y2,score,class; [K,5] without class",
             Self::YoloNas => "[K,7]: image,x1,y1,x2,y2,score,class",
             Self::Ssd => "boxes [N,K,4], classes [N,K], scores [N,K], count [N]",
-            Self::RtDetr => "logits [N,K,C] and boxes [N,K,4]",
-            Self::Dfine => "labels [N,K], boxes [N,K,4], scores [N,K]",
+            Self::RtDetr => {
+                "logits [N,K,C] and boxes [N,K,4], or in one [N,K,4+C] or [N,K,6] with score and class"
+            }
+            Self::Dfine => {
+                "labels [N,K], boxes [N,K,4], scores [N,K] (or without N), or dets [N,K,5] and labels [N,K]"
+            }
             Self::RfDetr => "dets [N,K,4] and labels [N,K,C]",
             Self::NanoDet => {
                 "three class heads [N,cells,C] and three distribution heads [N,cells,32] of strides 8, 16, 32, or one \
@@ -155,14 +160,16 @@ struct Evidence<'a> {
     /// Names of classes from the metadata.
     names: Option<&'a Labels>,
     input: &'a InputSpec,
-    /// The family was named, so doubtful shapes are taken for it.
+    /// The family was named, which decides where the evidence leaves several.
     asked: bool,
+    /// The metadata of Ultralytics says that the head is RT-DETR's.
+    is_rtdetr: bool,
 }
 
 impl Model {
     /// Recognises a model from what its file says. `outputs` of `info` should have the dimensions of the probe run where
-    /// the file leaves them open; `asked` are the families it may be of (empty: any); `probe` are the outputs of that run on a grey picture, and may be empty where there
-    /// was none. `side` is the side of the input where the file leaves it open (then: metadata `imgsz`, else 640).
+    /// the file leaves them open; `asked` are the families it may be of (empty: any); `probe` are the outputs of
+    /// that run on a grey picture, and may be empty where there was none. `side` is the side of the input where the file leaves it open (then: metadata `imgsz`, else 640).
     pub fn recognise(
         info: &ModelInfo,
         asked: &[ModelType],
@@ -180,12 +187,18 @@ impl Model {
             names: names.as_ref(),
             input: &input,
             asked: asked.len() == 1,
+            is_rtdetr: is_rtdetr(info),
         };
         let families = if asked.is_empty() {
             &ModelType::ALL
         } else {
             asked
         };
+        let mut readings = row_readings(&evidence);
+        readings.retain(|(family, _)| families.contains(family));
+        if let [(first, a), (second, b), ..] = readings[..] {
+            return Err(ModelError::ambiguous(info, (first, a), (second, b)));
+        }
         let (model_type, heads) = families
             .iter()
             .find_map(|t| heads_as(*t, &evidence).map(|heads| (*t, heads)))
@@ -222,9 +235,14 @@ fn heads_as(family: ModelType, evidence: &Evidence) -> Option<Heads> {
     match family {
         ModelType::NanoDet => nanodet(evidence).map(Heads::NanoDet),
         ModelType::Ssd => ssd(evidence).map(Heads::Boxes),
-        ModelType::Dfine => boxes_labels_scores(evidence).map(Heads::Boxes),
-        ModelType::RtDetr | ModelType::RfDetr => queries(evidence, family).map(Heads::Boxes),
-        ModelType::EndToEnd => end_to_end(evidence).map(Heads::Yolo),
+        ModelType::Dfine => boxes_labels_scores(evidence)
+            .or_else(|| scored_boxes(evidence))
+            .map(Heads::Boxes),
+        ModelType::RtDetr => {
+            rows_of(family, evidence).or_else(|| queries(evidence, family).map(Heads::Boxes))
+        }
+        ModelType::RfDetr => queries(evidence, family).map(Heads::Boxes),
+        ModelType::EndToEnd => rows_of(family, evidence),
         ModelType::YoloNas => flat(evidence).map(Heads::Yolo),
         ModelType::Yolov8 => yolov8(evidence).map(Heads::Yolo),
         ModelType::Yolov5 => yolov5(evidence).map(Heads::Yolo),
@@ -278,10 +296,8 @@ fn yolox(evidence: &Evidence) -> Option<Yolo> {
 
 fn yolov5(evidence: &Evidence) -> Option<Yolo> {
     let [rows, columns] = first_matrix(evidence)?;
-    let fits = [STRIDES_3, STRIDES_4]
-        .iter()
-        .any(|strides| rows == 3 * grid::cells(&levels(evidence, strides)));
-    if columns < 6 || !(fits || evidence.asked) {
+    // Rows that fit no grid contradict the family, named or not.
+    if columns < 6 || !is_grid(evidence, rows, 3) {
         return None;
     }
     let classes = evidence
@@ -297,18 +313,14 @@ fn yolov5(evidence: &Evidence) -> Option<Yolo> {
 
 fn yolov8(evidence: &Evidence) -> Option<Yolo> {
     let [a, b] = first_matrix(evidence)?;
-    let fits = |cells| {
-        [STRIDES_3, STRIDES_4, &STRIDES_3[1..]]
-            .iter()
-            .any(|strides| cells == grid::cells(&levels(evidence, strides)))
-    };
+    let fits = |cells| is_grid(evidence, cells, 1);
     let with_names = |columns: usize| {
         let classes = columns - 4;
         evidence
             .names
             .map_or(classes, |names| names.len().min(classes))
     };
-    if a >= 5 && (fits(b) || (evidence.asked && a < b)) {
+    if a >= 5 && fits(b) {
         return Some(Yolo::Columns {
             channels: a,
             cells: b,
@@ -324,11 +336,131 @@ fn yolov8(evidence: &Evidence) -> Option<Yolo> {
     })
 }
 
-fn end_to_end(evidence: &Evidence) -> Option<Yolo> {
-    let [rows, columns] = first_matrix(evidence)?;
-    // A one-class YOLOX has six columns too, and a row for every cell.
-    let is_grid = rows == grid::cells(&levels(evidence, STRIDES_3));
-    (columns == 6 && (!is_grid || evidence.asked)).then_some(Yolo::EndToEnd { rows })
+/// A row for each of `anchors` boxes per cell, for the strides that heads have.
+fn is_grid(evidence: &Evidence, rows: usize, anchors: usize) -> bool {
+    const STRIDES: [&[usize]; 5] = [
+        STRIDES_3,
+        STRIDES_4,
+        &[16, 32],
+        &[4, 8, 16, 32],
+        &[4, 8, 16, 32, 64],
+    ];
+    STRIDES
+        .iter()
+        .any(|strides| rows == anchors * grid::cells(&levels(evidence, strides)))
+}
+
+/// Rows and columns of a matrix whose rows may be none: suppression in the model found nothing in the probe.
+fn rows_and_columns(output: &TensorInfo) -> Option<[usize; 2]> {
+    match *output.dims.as_slice() {
+        [_, rows, columns] | [rows, columns] if columns > 0 => Some([
+            usize::try_from(rows.max(0)).ok()?,
+            usize::try_from(columns).ok()?,
+        ]),
+        _ => None,
+    }
+}
+
+/// Whether the metadata of Ultralytics name RT-DETR: its head, or the file that it was made from.
+fn is_rtdetr(info: &ModelInfo) -> bool {
+    ["head", "description"].iter().any(|key| {
+        let text = info.metadata.get(*key);
+        text.is_some_and(|text| {
+            text.to_ascii_lowercase()
+                .replace('-', "")
+                .contains("rtdetr")
+        })
+    })
+}
+
+/// Everything that one matrix with a row per object can be, judged by its shape, the metadata and the numbers of the
+/// probe run.
+fn row_readings(evidence: &Evidence) -> Vec<(ModelType, Rows)> {
+    let Some((first, rest)) = evidence.outputs.split_first() else {
+        return Vec::new();
+    };
+    let Some([rows, width]) = rows_and_columns(first) else {
+        return Vec::new();
+    };
+    // Others may be masks or feature maps, or a count; a list of labels belongs to another family.
+    let is_other_family = |o: &TensorInfo| o.dims.len() == 3 || o.name.contains("label");
+    if rest.iter().any(is_other_family)
+        || [1, 3]
+            .iter()
+            .any(|anchors| is_grid(evidence, rows, *anchors))
+        || is_grid(evidence, width, 1)
+    {
+        return Vec::new();
+    }
+    let is_single = first.dims.len() == 2;
+    let layout = |form, columns| Rows { form, columns };
+    let end_to_end = |form, columns| (ModelType::EndToEnd, layout(form, columns));
+    let rt_detr = |columns| (ModelType::RtDetr, layout(Form::CentreFractions, columns));
+    let mut readings = match width {
+        5 => vec![
+            end_to_end(Form::CornerPixels, Columns::BoxScores(1)),
+            rt_detr(Columns::BoxScores(1)),
+        ],
+        6 => vec![
+            end_to_end(Form::CornerPixels, Columns::BoxScoreClass),
+            end_to_end(Form::CornerFractions, Columns::BoxScoreClass),
+            rt_detr(Columns::BoxScoreClass),
+            rt_detr(Columns::BoxScores(2)),
+        ],
+        // Flat predictions have 7 columns and no batch.
+        _ if width > 6 && !is_single => vec![rt_detr(Columns::BoxScores(width - 4))],
+        _ => Vec::new(),
+    };
+    // Where it has found something and its name is another, Paddle's order is told by the numbers.
+    let is_paddle = first.name.contains("multiclass_nms");
+    let data = evidence.probe.first().map_or(&[][..], |probe| probe.data);
+    if width == 6 && (is_paddle || is_single && !rows::is_empty(data)) {
+        readings.push(end_to_end(Form::CornerPixels, Columns::ClassScoreBox));
+    }
+    if is_paddle {
+        readings.retain(|(_, rows)| rows.columns == Columns::ClassScoreBox);
+    }
+    if rows::is_empty(data) {
+        // Only suppression gives nothing at all, and it gives corners in pixels.
+        readings.retain(|(_, rows)| rows.form == Form::CornerPixels && !evidence.is_rtdetr);
+        return readings;
+    }
+    let last_are_whole = data
+        .chunks_exact(width)
+        .all(|row| row[width - 1].fract() == 0.0);
+    readings.retain(|(family, rows)| {
+        let fractions = rows::are_fractions(data, *rows);
+        let fits_form = match rows.form {
+            Form::CornerPixels => !fractions,
+            Form::CornerFractions | Form::CentreFractions => fractions,
+        };
+        // Scores are not whole numbers as a rule, class numbers always are.
+        let fits_class = rows.columns != Columns::BoxScores(2) || !last_are_whole;
+        let fits_metadata = !evidence.is_rtdetr || *family == ModelType::RtDetr;
+        fits_form && fits_class && fits_metadata && rows.allows(data)
+    });
+    readings
+}
+
+fn rows_of(family: ModelType, evidence: &Evidence) -> Option<Heads> {
+    let readings = row_readings(evidence);
+    let reading = readings.iter().find(|(of, _)| *of == family);
+    reading.map(|(_, rows)| Heads::Rows(*rows))
+}
+
+/// MMDeploy: boxes with their score, and labels.
+fn scored_boxes(evidence: &Evidence) -> Option<Boxes> {
+    if evidence.outputs.len() != 2 {
+        return None;
+    }
+    let boxes = evidence
+        .outputs
+        .iter()
+        .position(|o| rows_and_columns(o).is_some_and(|[_, width]| width == 5))?;
+    let labels = 1 - boxes;
+    let is_list = evidence.outputs[labels].dims.len() + 1 == evidence.outputs[boxes].dims.len();
+    (is_list && evidence.outputs[labels].name.contains("label"))
+        .then_some(Boxes::Scored { boxes, labels })
 }
 
 fn flat(evidence: &Evidence) -> Option<Yolo> {
@@ -373,7 +505,6 @@ fn ssd(evidence: &Evidence) -> Option<Boxes> {
         evidence.outputs[i].dims.len() == 2 && evidence.outputs[i].dims[1] == rows as i64
     };
     (four == 4 && per_row(classes) && per_row(scores)).then_some(Boxes::Listed {
-        rows,
         boxes,
         labels: classes,
         scores,
@@ -389,10 +520,10 @@ fn boxes_labels_scores(evidence: &Evidence) -> Option<Boxes> {
     }
     let named = |word: &str| evidence.outputs.iter().position(|o| o.name.contains(word));
     let (boxes, labels, scores) = (named("boxes")?, named("labels")?, named("scores")?);
-    let [rows, four] = matrix(&evidence.outputs[boxes])?;
-    let per_row = |i: usize| {
-        evidence.outputs[i].dims.len() == 2 && evidence.outputs[i].dims[1] == rows as i64
-    };
+    let [_, four] = rows_and_columns(&evidence.outputs[boxes])?;
+    // As many as boxes, also where suppression in the model gives another number in each run.
+    let shape = &evidence.outputs[boxes].dims;
+    let per_row = |i: usize| evidence.outputs[i].dims[..] == shape[..shape.len() - 1];
     // The SSD of ONNX's model zoo names them `bboxes`, and gives fractions.
     let form = if evidence.outputs[boxes].name.contains("bboxes") {
         BoxForm::CornerFractions
@@ -400,7 +531,6 @@ fn boxes_labels_scores(evidence: &Evidence) -> Option<Boxes> {
         BoxForm::CornerPixels
     };
     (four == 4 && per_row(labels) && per_row(scores)).then_some(Boxes::Listed {
-        rows,
         boxes,
         labels,
         scores,

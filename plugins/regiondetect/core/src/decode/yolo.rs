@@ -40,8 +40,6 @@ pub(super) enum Yolo {
         columns: usize,
         classes: usize,
     },
-    /// Rows of corners, score and class.
-    EndToEnd { rows: usize },
     /// Rows of image, corners and two more, for all images together.
     Flat(Flat),
 }
@@ -52,7 +50,7 @@ impl Yolo {
             Self::Objectness { classes, .. }
             | Self::Columns { classes, .. }
             | Self::Rows { classes, .. } => Some(*classes),
-            Self::EndToEnd { .. } | Self::Flat(_) => None,
+            Self::Flat(_) => None,
         }
     }
 
@@ -102,17 +100,6 @@ impl Yolo {
                     }
                 }
                 Ok(Some(NMS_IOU))
-            }
-            Self::EndToEnd { rows } => {
-                for row in output.image(image, &[*rows, 6])?.chunks_exact(6) {
-                    push_class(
-                        BBox::new(row[0], row[1], row[2], row[3]),
-                        row[5],
-                        row[4],
-                        sink,
-                    );
-                }
-                Ok(None)
             }
             Self::Flat(order) => {
                 if output.dims.len() != 2 || output.dims[1] != 7 {
