@@ -11,6 +11,7 @@ mod health;
 mod media;
 mod object;
 mod request;
+mod socket;
 mod status;
 mod task;
 
@@ -25,6 +26,9 @@ pub use media::{Media, MediaEntry};
 pub use object::{EventState, Object, ObjectEvent, ObjectState};
 pub use request::{
     Done, EventQuery, Freeze, KeepEvent, MediaQuery, Moving, RegionGrid, StreamQuery,
+};
+pub use socket::{
+    AnalysedFrame, AnalysedObject, ConnectionMessage, EventMessage, EventSocketQuery, NumberedEvent,
 };
 pub use status::{AnalysisPhase, AnalysisState, CameraStatus, ProcessStatus, RingStatus, Status};
 pub use task::{PlanQuery, TaskChange, TaskParameters, TaskPlan, WantedState};

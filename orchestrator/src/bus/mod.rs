@@ -8,6 +8,7 @@
 //! Events are numbered. Where there is a store, the numbers continue those of the stored events, so that
 //! a number means the same event in memory and on disk.
 
+mod frames;
 mod objects;
 mod state;
 
@@ -17,8 +18,9 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::{RecvError, TryRecvError};
-use watchpost_api::Event;
+use watchpost_api::{ConfigurationChange, Event, NumberedEvent};
 
+pub use frames::Frames;
 pub use objects::{ObjectEvents, Observation};
 pub use state::State;
 
@@ -46,6 +48,14 @@ impl Published {
         }
     }
 
+    /// The event with its number, for clients.
+    pub fn numbered(&self) -> NumberedEvent {
+        NumberedEvent {
+            number: self.number,
+            event: self.event.clone(),
+        }
+    }
+
     /// The event as JSON, serialised once for all subscribers.
     pub fn json(&self) -> &str {
         self.json.get_or_init(|| {
@@ -67,6 +77,7 @@ struct Shared {
     /// Held for some pointer copies only, never across I/O, serialisation or a wait.
     inner: Mutex<Inner>,
     lost: Mutex<BTreeMap<&'static str, Arc<AtomicU64>>>,
+    frames: Frames,
 }
 
 #[derive(Debug)]
@@ -90,6 +101,8 @@ pub enum Received {
 pub struct Subscription {
     receiver: broadcast::Receiver<Arc<Published>>,
     lost: Arc<AtomicU64>,
+    /// Number of the newest event that was received or lost.
+    last: i64,
     /// Number of the newest event before the first this subscription receives.
     pub newest: i64,
     /// The last state at that moment.
@@ -109,12 +122,23 @@ impl Bus {
                     state: Arc::default(),
                 }),
                 lost: Mutex::default(),
+                frames: Frames::default(),
             }),
         }
     }
 
     /// Publishes an event. Never waits for a subscriber. Returns the event's number.
     pub fn publish(&self, event: Event) -> i64 {
+        if let Event::Configuration(configuration) = &event {
+            let gone = match configuration.change {
+                ConfigurationChange::Removed => configuration.camera.as_deref(),
+                ConfigurationChange::Renamed => configuration.from.as_deref(),
+                ConfigurationChange::Added
+                | ConfigurationChange::Changed
+                | ConfigurationChange::Applied => None,
+            };
+            gone.into_iter().for_each(|name| self.frames().end(name));
+        }
         let mut inner = self.inner();
         inner.newest += 1;
         let published = Arc::new(Published::new(inner.newest, event));
@@ -135,6 +159,7 @@ impl Bus {
         Subscription {
             receiver: self.shared.sender.subscribe(),
             lost,
+            last: inner.newest,
             newest: inner.newest,
             state: inner.state.clone(),
         }
@@ -155,6 +180,11 @@ impl Bus {
     /// The last state.
     pub fn state(&self) -> Arc<State> {
         self.inner().state.clone()
+    }
+
+    /// What the analysis finds in each frame; too much for the queues of events.
+    pub fn frames(&self) -> &Frames {
+        &self.shared.frames
     }
 
     /// Events lost so far, by subscriber.
@@ -185,7 +215,7 @@ impl Subscription {
     /// Waits for the next event. `None`: the bus is gone.
     pub async fn next(&mut self) -> Option<Received> {
         match self.receiver.recv().await {
-            Ok(event) => Some(Received::Event(event)),
+            Ok(event) => Some(self.event(event)),
             Err(RecvError::Lagged(count)) => Some(self.count(count)),
             Err(RecvError::Closed) => None,
         }
@@ -194,13 +224,33 @@ impl Subscription {
     /// The next event, if it has come already.
     pub fn try_next(&mut self) -> Option<Received> {
         match self.receiver.try_recv() {
-            Ok(event) => Some(Received::Event(event)),
+            Ok(event) => Some(self.event(event)),
             Err(TryRecvError::Lagged(count)) => Some(self.count(count)),
             Err(TryRecvError::Empty | TryRecvError::Closed) => None,
         }
     }
 
-    fn count(&self, count: u64) -> Received {
+    /// Goes on after the last state, which it takes anew, as if it had subscribed now. For subscribers that
+    /// lagged and for which the state says enough. Returns how many waiting events this skips; they count
+    /// as lost.
+    pub fn skip_to_state(&mut self, bus: &Bus) -> u64 {
+        let inner = bus.inner();
+        let skipped = u64::try_from(inner.newest - self.last).unwrap_or_default();
+        self.receiver = bus.shared.sender.subscribe();
+        self.last = inner.newest;
+        self.newest = inner.newest;
+        self.state = inner.state.clone();
+        self.lost.fetch_add(skipped, Ordering::Relaxed);
+        skipped
+    }
+
+    fn event(&mut self, event: Arc<Published>) -> Received {
+        self.last = event.number;
+        Received::Event(event)
+    }
+
+    fn count(&mut self, count: u64) -> Received {
+        self.last += i64::try_from(count).unwrap_or_default();
         self.lost.fetch_add(count, Ordering::Relaxed);
         Received::Lost(count)
     }

@@ -61,6 +61,27 @@ fn a_subscriber_that_lags_loses_only_its_own_events_and_they_are_counted() {
 }
 
 #[test]
+fn a_subscriber_that_lagged_goes_on_after_the_last_state() {
+    let bus = Bus::new(0);
+    let mut slow = bus.subscribe("slow");
+    bus.publish(camera("front", CameraState::Streaming));
+    for _ in 0..QUEUE + 9 {
+        bus.publish(motion("front", true));
+    }
+    assert!(matches!(slow.try_next(), Some(Received::Lost(10))));
+    assert!(matches!(slow.try_next(), Some(Received::Event(event)) if event.number == 11));
+    assert_eq!(slow.skip_to_state(&bus), QUEUE as u64 - 1);
+    let newest = QUEUE as i64 + 10;
+    let state: Vec<i64> = slow.state.events().iter().map(|e| e.number).collect();
+    assert_eq!((slow.newest, state), (newest, vec![1, newest]));
+    assert!(slow.try_next().is_none());
+    bus.publish(motion("front", false));
+    assert!(matches!(slow.try_next(), Some(Received::Event(event)) if event.number == newest + 1));
+    // All but the one that it received before.
+    assert_eq!(bus.lost()["slow"], newest as u64 - 1);
+}
+
+#[test]
 fn recent_events_are_replayed_and_a_gap_is_reported() {
     let bus = Bus::new(100);
     assert!(
