@@ -12,6 +12,7 @@ mod media;
 mod memory;
 mod mqtt;
 mod rtsp;
+mod sockets;
 mod supervision;
 mod support;
 mod tasks;

@@ -548,10 +548,6 @@ fn detect(camera: &CameraConfig, found: &mut Findings) {
             });
         }
     }
-    ineffective(
-        &[("annotation_offset", detect.annotation_offset.is_some())],
-        found,
-    );
 }
 
 fn motion(camera: &CameraConfig, found: &mut Findings) {

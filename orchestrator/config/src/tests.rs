@@ -498,15 +498,11 @@ fn a_reference_stands_for_what_its_key_wants() {
 #[test]
 fn keys_without_effect_are_said_not_refused() {
     let loaded = load_text(&format!(
-        "{GOOD}    motion: {{delta_alpha: 0.2}}\n    detect: {{annotation_offset: 0}}\n    objects: {{filters: {{cat: {{min_score: 0.6}}}}}}\n"
+        "{GOOD}    motion: {{delta_alpha: 0.2}}\n    objects: {{filters: {{cat: {{min_score: 0.6}}}}}}\n"
     ));
     assert_eq!(loaded.problems().count(), 0);
     let warnings = loaded.warnings.to_string();
-    for expected in [
-        "motion.delta_alpha",
-        "detect.annotation_offset",
-        "`cat` is not in objects.track",
-    ] {
+    for expected in ["motion.delta_alpha", "`cat` is not in objects.track"] {
         assert!(warnings.contains(expected), "{warnings}");
     }
 }

@@ -1,9 +1,11 @@
 //! The HTTP interface: JSON about cameras and events, changes of them, health checks, metrics.
 
+mod analysis;
 mod auth;
 mod cameras;
 mod config;
 mod error;
+mod event_socket;
 mod events;
 mod grid;
 mod guard;
@@ -17,6 +19,7 @@ mod page;
 mod query;
 mod routes;
 mod server;
+mod socket;
 mod tasks;
 
 use self::auth::Auth;

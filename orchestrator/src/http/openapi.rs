@@ -10,7 +10,7 @@ use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 use watchpost_api::Refused;
 
-use super::routes::{self, Route};
+use super::routes::{self, Route, SOCKET};
 
 /// `GET /api/openapi.json`.
 pub async fn get() -> impl IntoResponse {
@@ -88,6 +88,13 @@ fn operation(route: &Route, asked: &mut SchemaGenerator, answered: &mut SchemaGe
         None => json!({media_type: {"schema": {"type": "string"}}}),
     };
     let mut responses = json!({"200": {"description": "Done.", "content": content}});
+    if media_type == SOCKET {
+        // OpenAPI knows no WebSockets; this says at least what their messages are.
+        let messages = json!({"application/json": content[SOCKET].clone()});
+        let description = "A WebSocket, whose text messages are as the schema says.";
+        responses = json!({"101": {"description": description, "content": messages}});
+        responses["426"] = json!({"$ref": "#/components/responses/Error", "description": "It is no WebSocket's request."});
+    }
     for (code, when) in errors(route) {
         responses[code] = json!({"$ref": "#/components/responses/Error", "description": when});
     }
@@ -210,7 +217,12 @@ mod tests {
             let method = route.method.as_str().to_lowercase();
             let operation = &document["paths"][route.path][&method];
             assert!(operation["summary"].is_string(), "{method} {}", route.path);
-            assert!(operation["responses"]["200"]["content"].is_object());
+            let code = if route.answer.0 == SOCKET {
+                "101"
+            } else {
+                "200"
+            };
+            assert!(operation["responses"][code]["content"].is_object());
             assert!(
                 ids.insert(operation["operationId"].to_string()),
                 "twice: {operation}"

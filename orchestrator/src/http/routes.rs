@@ -5,13 +5,19 @@ use axum::http::Method;
 use axum::routing::{MethodFilter, MethodRouter, on};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
-use super::{Api, cameras, config, events, grid, health, live, media, metrics, openapi, tasks};
+use super::{
+    Api, analysis, cameras, config, event_socket, events, grid, health, live, media, metrics,
+    openapi, tasks,
+};
 use watchpost_api::{
-    CameraStatus, Change, ChangeOptions, Done, Event, EventQuery, Freeze, Health, KeepEvent,
-    MediaEntry, MediaQuery, Moving, ObjectEvent, PlanQuery, Readiness, RegionGrid, Status,
-    StreamQuery, TaskChange, TaskParameters, TaskPlan,
+    AnalysedFrame, CameraStatus, Change, ChangeOptions, Done, Event, EventMessage, EventQuery,
+    EventSocketQuery, Freeze, Health, KeepEvent, MediaEntry, MediaQuery, Moving, ObjectEvent,
+    PlanQuery, Readiness, RegionGrid, Status, StreamQuery, TaskChange, TaskParameters, TaskPlan,
 };
 use watchpost_pipelines::tasks::TaskStatus;
+
+/// Stands for the media type where the answer is a WebSocket.
+pub const SOCKET: &str = "websocket";
 
 /// Makes the schema of a type.
 pub type MakeSchema = fn(&mut SchemaGenerator) -> Schema;
@@ -66,6 +72,11 @@ impl Route {
     fn answers_as(mut self, media_type: &'static str) -> Self {
         self.answer.0 = media_type;
         self
+    }
+
+    /// A WebSocket whose text messages are of this type.
+    fn socket<T: JsonSchema>(self) -> Self {
+        self.answers::<T>().answers_as(SOCKET)
     }
 
     /// A change of the configuration.
@@ -141,10 +152,25 @@ pub fn all() -> Vec<Route> {
         .query::<StreamQuery>()
         .answers::<Event>()
         .answers_as("text/event-stream"),
+        Route::new(
+            get.clone(),
+            "/api/events/ws",
+            "WebSocket: the last state, then events as they happen. A client that is too slow gets `lost` and the state anew",
+            event_socket::events,
+        )
+        .query::<EventSocketQuery>()
+        .socket::<EventMessage>(),
         Route::new(get.clone(), "/api/events/{id}", "One event", events::one).answers::<ObjectEvent>(),
         Route::new(Method::PUT, "/api/events/{id}/keep", "Marks an event to keep, or not any longer", events::keep)
             .body(|generator| generator.subschema_for::<KeepEvent>())
             .answers::<ObjectEvent>(),
+        Route::new(
+            get.clone(),
+            "/api/cameras/{name}/analysis.ws",
+            "WebSocket: the objects in each analysed frame; a client that is slow misses frames",
+            analysis::frames,
+        )
+        .socket::<AnalysedFrame>(),
         Route::new(get.clone(), "/api/cameras/{name}/live.mjpg", "The live picture, as a stream of JPEGs", live::stream)
             .answers_as("multipart/x-mixed-replace"),
         Route::new(get.clone(), "/api/cameras/{name}/snapshot.jpg", "The newest picture, no older than a second", live::snapshot)

@@ -7,7 +7,6 @@ use axum::Router;
 use axum::serve::Listener;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -17,6 +16,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 /// From one attempt to take a port that is in use to the next.
 const AGAIN: Duration = Duration::from_secs(5);
@@ -117,19 +117,32 @@ async fn accept(
 ) {
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(patience);
-    let open = GracefulShutdown::new();
+    let open = TaskTracker::new();
     loop {
         let connection = tokio::select! {
             () = stop.cancelled() => break,
             (connection, _) = listener.accept() => connection,
         };
         let service = TowerToHyperService::new(router.clone());
-        let served = http.serve_connection(TokioIo::new(connection), service);
-        // What goes wrong is that the client went away or made no sense, which is its own business.
-        tokio::spawn(open.watch(served));
+        let served = http
+            .serve_connection(TokioIo::new(connection), service)
+            .with_upgrades();
+        let stop = stop.clone();
+        open.spawn(async move {
+            tokio::pin!(served);
+            // What goes wrong is that the client went away or made no sense, which is its own business.
+            tokio::select! {
+                _ = served.as_mut() => {}
+                () = stop.cancelled() => {
+                    served.as_mut().graceful_shutdown();
+                    let _ = served.await;
+                }
+            }
+        });
     }
     drop(listener);
-    open.shutdown().await;
+    open.close();
+    open.wait().await;
 }
 
 /// Binds, patient with a listener that is about to go.

@@ -143,10 +143,12 @@ pub enum CameraReport {
     Fault(Fault),
     /// Figures, once a second.
     Stats(AnalysisStats),
-    /// All objects after a frame. Sent for every frame that has any, and once when there are none.
+    /// All objects after a frame. Sent for every frame that is analysed.
     Objects {
         /// Capture time of that frame, seconds since 1970.
         frame: f64,
+        /// Width and height of that frame, which the boxes are in.
+        size: (u32, u32),
         /// The objects.
         objects: UnreadObjects,
     },
@@ -236,6 +238,7 @@ mod tests {
             camera: "c".into(),
             report: CameraReport::Objects {
                 frame: 1.0,
+                size: (640, 360),
                 objects: unread,
             },
         });

@@ -67,7 +67,14 @@ impl Supervisor {
                 camera.analysis = stats;
                 camera.analysis.detection_frame = newest;
             }
-            CameraReport::Objects { frame, objects } => {
+            CameraReport::Objects {
+                frame,
+                size,
+                objects,
+            } => {
+                let offset = camera.config.detect.annotation_offset.unwrap_or_default();
+                let time = frame + f64::from(offset) / 1000.0;
+                self.history.frame(name, time, size, &objects);
                 camera.objects = Some(objects);
                 camera.analysis.detection_frame =
                     newest(camera.analysis.detection_frame, Some(frame));

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError};
 
 use watchpost_api::{
-    CameraEvent, CameraState, ConfigurationChange, ConfigurationEvent, Event, MotionEvent,
-    TaskEvent,
+    AnalysedFrame, AnalysedObject, CameraEvent, CameraState, ConfigurationChange,
+    ConfigurationEvent, Event, MotionEvent, Object, TaskEvent,
 };
 use watchpost_pipelines::tasks::{MediaFile, Parameters, Task, TaskState, TaskStatus};
 
@@ -15,6 +15,7 @@ use crate::bus::{Bus, ObjectEvents, Observation};
 use crate::clock::now;
 use crate::config::MediaConfig;
 use crate::media::Media;
+use crate::protocol::UnreadObjects;
 use crate::store::{self, ID_BLOCK, Reader, Store, TaskRow};
 
 /// Ids are reserved anew when fewer than this many of a block are left: more than a frame can bring.
@@ -103,6 +104,20 @@ impl History {
         for event in self.objects.observe(camera, observation) {
             self.bus.publish(event);
         }
+    }
+
+    /// A frame of a camera was analysed.
+    pub fn frame(&self, camera: &str, time: f64, size: (u32, u32), objects: &UnreadObjects) {
+        self.bus.frames().publish(camera, || AnalysedFrame {
+            time,
+            // An unreadable report is logged where the status reads it.
+            objects: objects
+                .read()
+                .unwrap_or_default()
+                .into_iter()
+                .map(|object| analysed(object, size))
+                .collect(),
+        });
     }
 
     /// Motion of a camera began or ended.
@@ -326,6 +341,30 @@ impl History {
         if let Err(error) = change(store) {
             tracing::error!("{error}");
         }
+    }
+}
+
+/// An object with its box in fractions of a frame of this size.
+fn analysed(object: Object, (width, height): (u32, u32)) -> AnalysedObject {
+    let Object {
+        id,
+        label,
+        score,
+        bbox,
+        state,
+        first_seen: _,
+        last_seen: _,
+        zones,
+    } = object;
+    let sides = [width, height, width, height];
+    let fraction = |side: usize| f64::from(bbox[side]) / f64::from(sides[side].max(1));
+    AnalysedObject {
+        id,
+        label,
+        score,
+        bbox: std::array::from_fn(fraction),
+        state,
+        zones,
     }
 }
 

@@ -32,8 +32,6 @@ pub struct Scene {
     shared: Arc<Shared>,
     objects: Objects,
     running: bool,
-    /// Whether the supervisor knows of any objects.
-    told_objects: bool,
     newest: Option<f64>,
     before: Counters,
     grid: GridWatch,
@@ -107,7 +105,6 @@ impl Scene {
             shared,
             objects: Objects::default(),
             running: false,
-            told_objects: false,
             newest: None,
             before: Counters {
                 at: Instant::now(),
@@ -181,22 +178,18 @@ impl Scene {
         }
         let frame = lock(&self.shared.frame).take();
         let Some(frame) = frame else { return Ok(()) };
-        let first = !self.running;
-        if first {
+        if !self.running {
             self.running = true;
             self.report(CameraReport::Attached);
         }
         self.newest = Some(frame.captured);
         self.objects
             .frame(&frame.places, frame.size, frame.captured);
-        let objects = self.objects.all();
-        if !objects.is_empty() || self.told_objects || first {
-            self.told_objects = !objects.is_empty();
-            self.report(CameraReport::Objects {
-                frame: frame.captured,
-                objects: UnreadObjects::of(&objects),
-            });
-        }
+        self.report(CameraReport::Objects {
+            frame: frame.captured,
+            size: frame.size,
+            objects: UnreadObjects::of(&self.objects.all()),
+        });
         Ok(())
     }
 

@@ -38,7 +38,8 @@ pub struct DetectConfig {
     pub max_disappeared: Option<u32>,
     /// Objects that stay where they are.
     pub stationary: StationaryConfig,
-    /// Milliseconds by which annotations are shifted against recordings. Accepted for Frigate's sake, without effect.
+    /// Milliseconds added to the times of the boxes of `analysis.ws`, where they come before or after the picture they belong
+    /// to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub annotation_offset: Option<i32>,
 }
