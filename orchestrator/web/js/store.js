@@ -40,38 +40,86 @@ function connection(connected) {
   publish("connection");
 }
 
-/** The whole state is fetched now and then, at once after an event that changes it. */
+/**
+ * The whole state is fetched now and then, at once after an event that says too little of it. While events arrive, only figures
+ * such as frame rates change between them; without events everything does. Milliseconds.
+ */
 const REFRESH = 2_000;
+const REFRESH_WITH_EVENTS = 10_000;
 let timer = 0;
 let asked = 0;
+/** The last state has arrived by the connection for events, and what changes it is arriving. */
+let following = false;
+/** Events that arrived since the state was asked for; the answer may be older. @type {any[] | null} */
+let meanwhile = null;
 
 export async function refresh() {
   clearTimeout(timer);
   const mine = ++asked;
+  meanwhile = [];
   try {
     const status = await get("api/status");
     if (mine !== asked) return;
     state.status = status;
+    meanwhile?.forEach(apply);
     state.ready = true;
     connection(true);
     publish("status");
   } catch (error) {
     if (/** @type {any} */ (error).status === 0) connection(false);
     if (/** @type {any} */ (error).status === 401) return;
+  } finally {
+    if (mine === asked) meanwhile = null;
   }
-  if (mine === asked) timer = window.setTimeout(refresh, document.hidden ? 10 * REFRESH : REFRESH);
+  if (mine !== asked) return;
+  const interval = following ? REFRESH_WITH_EVENTS : REFRESH;
+  timer = window.setTimeout(refresh, document.hidden ? 10 * REFRESH : interval);
 }
 
-/** @type {WebSocket | null} */
-let socket = null;
+/**
+ * Brings the state up to date with an event.
+ * @param {any} event
+ * @returns {"changed" | "same" | "unknown"} `unknown`: the event does not say how the state is now
+ */
+function apply(event) {
+  const known = camera(event.camera);
+  switch (event.type) {
+    case "camera":
+      if (!known) return "unknown";
+      Object.assign(known, { state: event.state, reason: event.reason, since: event.since });
+      return "changed";
+    case "motion":
+      if (!known) return "unknown";
+      known.motion = event.active;
+      return "changed";
+    case "track":
+      if (known) known.objects = objects(known.objects ?? [], event);
+      return event.change === "updated" ? "same" : "changed";
+    case "zone":
+    case "media":
+      return "same";
+    default:
+      return "unknown";
+  }
+}
+
+/** The objects of a camera after a change of one of them. @param {any[]} before @param {any} track */
+function objects(before, track) {
+  const id = track.event.object_id;
+  const others = before.filter((object) => object.id !== id);
+  if (track.change === "ended") return others;
+  const { label, score, zones, time, state: life } = track;
+  const known = before.find((object) => object.id === id) ?? { id, first_seen: track.event.start_time };
+  return [...others, { ...known, label, score, zones, state: life, last_seen: time }];
+}
+
 let attempts = 0;
 
-/** Opens the connection for events, and again whenever it is lost. */
+/** Opens the connection for events, and again whenever it is lost. Without it the state is fetched more often. */
 function listen() {
-  socket = new WebSocket(socketUrl("api/events/ws"));
+  const socket = new WebSocket(socketUrl("api/events/ws"));
   socket.onopen = () => {
     attempts = 0;
-    refresh();
   };
   socket.onmessage = (message) => {
     /** @type {any} */
@@ -81,11 +129,24 @@ function listen() {
     } catch {
       return;
     }
-    const type = event.type ?? event.event;
-    if (type) publish(type, event);
-    if (type !== "track" && type !== "motion") refresh();
+    if (event.type === "state") {
+      following = true;
+      refresh();
+      return;
+    }
+    // Events were left out; the state follows.
+    if (event.type === "lost") return;
+    meanwhile?.push(event);
+    const effect = apply(event);
+    publish(event.type, event);
+    if (effect === "changed") publish("status");
+    else if (effect === "unknown") refresh();
   };
   socket.onclose = (event) => {
+    if (following) {
+      following = false;
+      refresh();
+    }
     if (event.code === 4401) return;
     attempts += 1;
     window.setTimeout(listen, Math.min(10_000, 250 * 2 ** attempts));
