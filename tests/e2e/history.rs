@@ -1,16 +1,17 @@
 //! What is remembered: events, their changes and region grids, over restarts and new names.
 
+use crate::sockets::Client;
 use crate::support::{Watchpost, eventually, onnxruntime, watchpost as program, write_config};
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader};
 use std::sync::Arc;
 use testkit::find;
-use watchpost_api::{Event, ObjectEvent, TrackEvent, ZoneChange};
+use watchpost_api::{ConfigurationChange, Event, ObjectEvent, TrackEvent, ZoneChange};
 
 const JSON: &str = "Content-Type: application/json\r\n";
 
 /// A configuration of one camera, `front`, that sees people all the time, with a zone that covers the picture.
-fn walkers(zone: &str) -> String {
+pub fn walkers(zone: &str) -> String {
     let model = concat!(
         env!("CARGO_MANIFEST_DIR"),
         "/../pipelines/demo-model/demo.onnx"
@@ -105,6 +106,75 @@ fn the_event_stream_works_without_a_store() {
             "watchpost_zone_entries_total{camera=\"front\",zone=\"yard\",label=\"person\"}";
         metrics.contains(entries)
     });
+}
+
+/// What was published before the end is replayed after it, numbers go on, nothing stays open, and no event goes because of its age
+/// before a pass has reported it. The state that a page gets first is the one of the new run.
+#[test]
+fn events_survive_a_restart_of_the_daemon() {
+    if onnxruntime().is_none() {
+        return;
+    }
+    let watchpost = Watchpost::start(&(walkers("yard") + "events: {days: 30}\n"));
+    let first = published(&watchpost, "/api/events/stream?after=0", "", |events| {
+        let entered = |(_, event): &(i64, Event)| matches!(event, Event::Zone(zone) if zone.change == ZoneChange::Entered);
+        events.iter().any(entered)
+    });
+    let kept = find("an event with its zone is stored", || {
+        events(&watchpost, "zone=yard&limit=1").pop()
+    });
+    let path = format!("/api/events/{}/keep", kept.id);
+    let (code, answer) = watchpost.request("PUT", &path, JSON, r#"{"keep": true}"#);
+    assert_eq!(code, 200, "{answer}");
+
+    let old = 40.0 * 86_400.0;
+    let watchpost = watchpost.start_again_after(|data| {
+        let database = rusqlite::Connection::open(data.join("watchpost.db")).expect("the database");
+        let aged = database.execute(
+            "UPDATE events SET start_time = start_time - ?1, last_time = last_time - ?1, end_time = end_time - ?1",
+            [old],
+        );
+        assert!(aged.expect("older events") > 0);
+    });
+    let stored = events(
+        &watchpost,
+        &format!("limit=1000&before={}", kept.start_time - old / 2.0),
+    );
+    let event = stored
+        .iter()
+        .find(|event| event.id == kept.id)
+        .expect("the event");
+    assert_eq!(
+        (event.keep, event.zones.as_slice()),
+        (Some(true), ["yard".to_owned()].as_slice())
+    );
+    assert!(
+        stored.iter().all(|event| event.end_time.is_some()),
+        "{stored:?}"
+    );
+
+    // The page's connection begins with the new run's state.
+    let (number, state) = Client::open(&watchpost, "/api/events/ws").state();
+    let last = first.last().expect("an event").0;
+    assert!(number > last, "{number} after {last}");
+    assert!(state.iter().all(|event| event.number > last), "{state:?}");
+    // A client that had all but the first event gets the others again as they were, then those of the end, then the new ones.
+    let again = published(&watchpost, "/api/events/stream?after=1", "", |events| {
+        // Each run applies its configuration once, at its beginning.
+        let applied = |(_, event): &&(i64, Event)| matches!(event, Event::Configuration(c) if c.change == ConfigurationChange::Applied);
+        events.iter().filter(applied).count() == 2
+    });
+    assert_eq!(again[..first.len() - 1], first[1..]);
+    assert!(
+        again.windows(2).all(|pair| pair[0].0 < pair[1].0),
+        "in order"
+    );
+    let ended = |(_, event): &(i64, Event)| matches!(event, Event::Track(track) if track.event.id == kept.id && track.event.end_time.is_some());
+    assert!(
+        again.iter().any(ended),
+        "the end of event {} is published",
+        kept.id
+    );
 }
 
 #[test]

@@ -113,9 +113,15 @@ impl Watchpost {
     }
 
     /// Ends it and starts it again in the same folder.
-    pub fn start_again(mut self) -> Self {
+    pub fn start_again(self) -> Self {
+        self.start_again_after(|_| {})
+    }
+
+    /// As [`Watchpost::start_again`]; in between something is done with `data_dir`.
+    pub fn start_again_after(mut self, change: impl FnOnce(&Path)) -> Self {
         self.signal(rustix::process::Signal::TERM);
         assert_eq!(self.wait().code(), Some(0), "{}", self.log());
+        change(&self.data_dir());
         Self::start_in(self.folder.clone(), watchpost())
     }
 
