@@ -12,7 +12,7 @@ pub struct Health {
     pub status: String,
 }
 
-/// Whether every enabled camera streams.
+/// Whether every enabled camera streams, and detection works where it is on.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Readiness {
     /// `ready` or `not ready`.
@@ -21,7 +21,7 @@ pub struct Readiness {
     pub cameras: Vec<Waiting>,
 }
 
-/// An enabled camera that does not stream.
+/// An enabled camera that does not stream, or whose detection does not work.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Waiting {
     /// Which.

@@ -157,12 +157,24 @@ impl ProcessStatus {
     }
 }
 
+impl CameraStatus {
+    /// Whether its detection failed, or waits for a worker that cannot be started.
+    fn lacks_detection(&self) -> bool {
+        match self.analysis.state {
+            AnalysisPhase::Failed => true,
+            // The reason of a camera that streams is that of its analysis.
+            AnalysisPhase::Waiting => self.reason.is_some(),
+            AnalysisPhase::Off | AnalysisPhase::Running => false,
+        }
+    }
+}
+
 impl Status {
-    /// Enabled cameras that do not stream, each with state and reason.
+    /// Enabled cameras that do not stream, or whose detection does not work, each with state and reason.
     pub fn not_ready(&self) -> Vec<&CameraStatus> {
         self.cameras
             .iter()
-            .filter(|c| c.enabled && c.state != CameraState::Streaming)
+            .filter(|c| c.enabled && (c.state != CameraState::Streaming || c.lacks_detection()))
             .collect()
     }
 }

@@ -20,6 +20,8 @@ pub struct Change {
     pub kept: BTreeMap<String, Problems>,
     /// What has to be done, in this order.
     pub actions: Vec<Action>,
+    /// The text of the file, with its references to environment variables.
+    pub text: String,
 }
 
 impl Change {
@@ -33,6 +35,7 @@ impl Change {
             broken,
             kept,
             actions: plan(&with_broken(old), &with_broken(new)),
+            text: new.text.clone(),
         }
     }
 

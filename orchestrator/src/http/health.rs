@@ -16,7 +16,7 @@ pub async fn alive(State(api): State<Api>) -> Result<Json<Health>, ApiError> {
     }))
 }
 
-/// `GET /readyz`: 200 when every enabled camera streams, else 503 with those that do not.
+/// `GET /readyz`: 200 when every enabled camera streams and its detection works, else 503 with the others.
 pub async fn ready(State(api): State<Api>) -> Result<Response, ApiError> {
     let status = api.supervisor.status().await?;
     let cameras: Vec<_> = status

@@ -99,6 +99,9 @@ pub struct AnalysisStats {
     pub detection_fps: f64,
     /// Frames per second that were passed over.
     pub skipped_fps: f64,
+    /// Frames analysed so far, without those that passed because the engine did not answer in time.
+    #[serde(default)]
+    pub answered: u64,
     /// Frames passed over so far, by reason.
     #[serde(default)]
     pub skipped: BTreeMap<String, u64>,

@@ -1,37 +1,35 @@
 //! Analysis workers: one for all cameras, and one for each camera that took others down with it.
 
-use super::analysis::{Analysis, NO_PROGRESS, SILENCE};
+use super::analysis::Analysis;
 use super::health::State;
 use super::history::Ids;
-use super::process::{self, AnalysisId, WorkerId};
+use super::process::{self, AnalysisId};
 use super::{Supervisor, log};
 use crate::bus::Observation;
+use crate::config::Config;
 use crate::limits;
 use crate::protocol::{AnalysisCommand, AnalysisReport, CameraReport, line};
 use std::time::{Duration, Instant};
+use watchpost_pipelines::CameraConfig;
 use watchpost_pipelines::fault::Fault;
 use watchpost_pipelines::secret::hide;
 use watchpost_pipelines::spec::AnalysisSpec;
 
-/// A second attempt at an analysis that could not be started.
-const ANALYSIS_RETRY: Duration = Duration::from_secs(5);
 /// From asking the analysis to let go of a camera to going on without its answer.
 const DETACH_GRACE: Duration = Duration::from_secs(2);
-/// Frames that must wait before a camera of which nothing is analysed is believed to hang: slow sources have few.
-const WAITING_FRAMES: u64 = 5;
-
 impl Supervisor {
     pub(super) fn analysis_report(&mut self, id: &AnalysisId, report: AnalysisReport) {
         let Some(analysis) = self.analyses.get_mut(id) else {
             return;
         };
-        analysis.last_report = Instant::now();
+        analysis.reported(Instant::now());
         match report {
-            AnalysisReport::Heartbeat => analysis.ready = true,
+            AnalysisReport::Heartbeat => analysis.heartbeat(),
             AnalysisReport::Camera { camera, report } => self.camera_report(id, &camera, report),
             AnalysisReport::Fault(fault) => {
+                // GStreamer goes on without the thread, and waits for ever.
                 let advice = limits::advice_on(&fault.reason);
-                tracing::error!("{} worker: {fault}{advice}", id.name());
+                analysis.replace(format!("{}{advice}", hide(&fault.reason)));
             }
             AnalysisReport::Log(line) => log(None, &line),
         }
@@ -43,29 +41,19 @@ impl Supervisor {
             return;
         };
         // The last reports of a worker that no longer has this camera.
-        if camera.attached_to.as_ref().map(|(id, _)| id) != Some(id) {
+        if !camera.analysis.is_attached_to(id) {
             return;
         }
         match report {
-            CameraReport::Attached => {
-                camera.attached = true;
-                camera.has_been_analysed(now);
-            }
+            CameraReport::Attached => camera.analysis.runs(),
             CameraReport::Detached => {
-                let was_motion = camera.clear_analysis();
+                let was_motion = camera.analysis.detach();
                 self.history.analysis_ended(name, was_motion);
             }
             CameraReport::Fault(fault) => self.analysis_failed(name, &fault),
             CameraReport::Stats(stats) => {
-                if stats.process_fps > 0.0 {
-                    camera.has_been_analysed(now);
-                    camera.analysis_fault = None;
-                    camera.analysis_retry = None;
-                    camera.analysis_backoff.reset();
-                }
-                let newest = newest(camera.analysis.detection_frame, stats.detection_frame);
-                camera.analysis = stats;
-                camera.analysis.detection_frame = newest;
+                let written = camera.written();
+                camera.analysis.take_stats(stats, written, now);
             }
             CameraReport::Objects {
                 frame,
@@ -75,12 +63,10 @@ impl Supervisor {
                 let offset = camera.config.detect.annotation_offset.unwrap_or_default();
                 let time = frame + f64::from(offset) / 1000.0;
                 self.history.frame(name, time, size, &objects);
-                camera.objects = Some(objects);
-                camera.analysis.detection_frame =
-                    newest(camera.analysis.detection_frame, Some(frame));
+                camera.analysis.take_objects(frame, objects);
             }
             CameraReport::Motion { active, at } => {
-                camera.motion = active;
+                camera.analysis.take_motion(active);
                 if camera.leaving.is_none() {
                     self.history.motion(name, active, at);
                 }
@@ -126,11 +112,9 @@ impl Supervisor {
         if camera.repeats.is_new(&reason, now) {
             tracing::error!(camera = name, "no detection: {reason}");
         }
-        let was_motion = camera.clear_analysis();
+        let was_motion = camera.analysis.detach();
         self.history.analysis_ended(&camera.name, was_motion);
-        camera.analysis_fault = Some(reason);
-        let wait = camera.analysis_backoff.next_wait().max(ANALYSIS_RETRY);
-        camera.analysis_retry = (!fault.is_permanent()).then(|| now + wait);
+        camera.analysis.failed(fault, reason, now);
     }
 
     /// `by_itself`: so that a camera may be the cause.
@@ -139,30 +123,18 @@ impl Supervisor {
         let Some(analysis) = self.analyses.get_mut(id) else {
             return;
         };
-        let expected = analysis.stopping;
-        analysis.worker = None;
-        analysis.ready = false;
-        analysis.stopping = false;
-        if !expected {
-            if analysis.started.elapsed() >= Duration::from_secs(60) {
-                analysis.backoff.reset();
-            }
-            let wait = analysis.backoff.next_wait();
-            analysis.retry_at = Some(now + wait);
-            tracing::error!(
-                "{} worker: {reason}; it starts again in {:.1} s",
-                id.name(),
-                wait.as_secs_f64()
-            );
-        }
+        let unexpected = analysis.gone(reason, now);
         let mut dropped = false;
         for camera in self.cameras.values_mut() {
-            if camera.attached_to.as_ref().map(|(r, _)| r) != Some(id) {
+            if !camera.analysis.is_attached_to(id) {
                 continue;
             }
-            let was_motion = camera.clear_analysis();
+            let was_motion = camera.analysis.detach();
             self.history.analysis_ended(&camera.name, was_motion);
-            if expected || !by_itself || !analysis.marks.at_work(camera.mark) {
+            let Some(reason) = unexpected.as_ref().filter(|_| by_itself) else {
+                continue;
+            };
+            if !analysis.marks().at_work(camera.mark) {
                 continue;
             }
             if matches!(id, AnalysisId::Own(_)) {
@@ -170,18 +142,16 @@ impl Supervisor {
                     "its analysis died repeatedly, at last in a worker of its own ({reason}); change the camera or the model"
                 );
                 tracing::error!(camera = camera.name, "{reason}");
-                camera.analysis_fault = Some(reason);
-                camera.analysis_retry = None;
+                camera.analysis.given_up(reason);
                 dropped = true;
-            } else if camera.died_at_work(now) {
+            } else if camera.analysis.died_at_work(now) {
                 tracing::error!(
                     camera = camera.name,
                     "was at work in three deaths of the analysis worker within ten minutes; it gets a worker of its own"
                 );
-                camera.own_worker = true;
             }
         }
-        analysis.marks.clear();
+        analysis.marks().clear();
         if dropped {
             self.analyses.remove(id);
         }
@@ -202,121 +172,122 @@ impl Supervisor {
 
     /// Sends to the worker that looks at this camera.
     pub(super) fn tell_analysis_of(&mut self, name: &str, command: &AnalysisCommand) {
-        let Some((id, run)) = self.cameras.get(name).and_then(|c| c.attached_to.clone()) else {
+        let Some((id, run)) = self
+            .cameras
+            .get(name)
+            .and_then(|c| c.analysis.attached_to().cloned())
+        else {
             return;
         };
         if let Some(analysis) = self.analyses.get(&id)
             && analysis.open_run() == Some(run)
-            && let Some(worker) = &analysis.worker
+            && let Some(worker) = analysis.worker()
             && !worker.send(line(command))
         {
             worker.kill();
         }
     }
 
-    /// Ends workers that say nothing, or that do not get on with a camera; their end starts new ones.
+    /// Ends workers that are silent, or that hang with a camera; their end starts new ones.
     pub(super) fn replace_hanging(&mut self, now: Instant) {
         for analysis in self.analyses.values_mut() {
-            let hangs = now.duration_since(analysis.last_report) >= SILENCE;
-            if let Some(worker) = analysis.worker.as_ref().filter(|_| hangs) {
-                tracing::error!(
-                    pid = worker.pid(),
-                    "{} worker: silent for {} s; it is replaced",
-                    analysis.id.name(),
-                    SILENCE.as_secs()
-                );
-                analysis.last_report = now;
-                worker.kill();
+            if let Some(reason) = analysis.hangs(now) {
+                analysis.replace(reason);
             }
+        }
+        let model = self.config.model.as_ref();
+        let provider = model.and_then(|model| model.provider.as_deref());
+        for camera in self.cameras.values_mut() {
+            if camera.health.state() != State::Streaming {
+                continue;
+            }
+            let hangs = camera.analysis.hangs(camera.written(), provider, now);
+            let id = camera.analysis.attached_to().map(|(id, _)| id);
+            if let Some(seconds) = hangs
+                && let Some(analysis) = id.and_then(|id| self.analyses.get_mut(id))
+            {
+                let reason = format!(
+                    "no frame analysed for {seconds} s; the inference engine hangs, or is too slow for this model"
+                );
+                analysis.replace(format!("camera {}: {reason}", camera.name));
+                camera.analysis.hung(reason, now);
+            }
+        }
+    }
+
+    /// The supervisor itself did not run for this long: what it did not take meanwhile is not the workers' silence.
+    pub(super) fn excuse_analyses(&mut self, asleep: Duration) {
+        for analysis in self.analyses.values_mut() {
+            analysis.excuse(asleep);
         }
         for camera in self.cameras.values_mut() {
-            let written = camera.ring.as_ref().map_or(0, |ring| ring.written);
-            let hangs = camera.health.state() == State::Streaming
-                && written.saturating_sub(camera.written_when_analysed) >= WAITING_FRAMES
-                && camera
-                    .last_analysed
-                    .is_some_and(|at| now.duration_since(at) >= NO_PROGRESS);
-            let worker = camera
-                .attached_to
-                .as_ref()
-                .filter(|_| hangs)
-                .and_then(|(id, _)| self.analyses.get(id)?.worker.as_ref());
-            if let Some(worker) = worker {
-                tracing::error!(
-                    camera = camera.name,
-                    pid = worker.pid(),
-                    "no frame analysed for {} s; the analysis worker is replaced",
-                    NO_PROGRESS.as_secs()
-                );
-                camera.last_analysed = None;
-                worker.kill();
+            camera.analysis.excuse(asleep);
+        }
+    }
+
+    /// Starts the worker that all cameras need before those of single cameras: where descriptors or threads are short,
+    /// one camera is missing rather than the detection of all.
+    pub(super) fn start_analysis_first(&mut self, config: &Config) {
+        let needed = |camera: &CameraConfig| camera.enabled && camera.detect.enabled;
+        if self.analyses.is_empty() && config.cameras.values().any(needed) {
+            self.run_analysis(&AnalysisId::Shared, Instant::now());
+        }
+    }
+
+    /// Starts an analysis worker that does not run and is due.
+    fn run_analysis(&mut self, id: &AnalysisId, now: Instant) {
+        if !self.analyses.contains_key(id) {
+            match Analysis::new(id.clone(), self.run_dir.path(), now) {
+                Ok(analysis) => drop(self.analyses.insert(id.clone(), analysis)),
+                Err(error) => tracing::error!("cannot start the analysis: {error:#}"),
             }
         }
+        let Some(analysis) = self.analyses.get_mut(id).filter(|a| a.due(now)) else {
+            return;
+        };
+        let run = self.next_run;
+        self.next_run += 1;
+        let first = line(&AnalysisCommand::Marks {
+            path: analysis.marks().path().to_owned(),
+        });
+        let worker = process::spawn(
+            id.clone(),
+            run,
+            first,
+            &self.secrets,
+            self.finding_sender.clone(),
+        );
+        analysis.start(worker, now);
     }
 
     pub(super) fn start_and_stop_analyses(&mut self, now: Instant) {
         let mut needed: Vec<AnalysisId> = Vec::new();
         for camera in self.cameras.values() {
-            let id = if camera.own_worker {
-                AnalysisId::Own(camera.name.clone())
-            } else {
-                AnalysisId::Shared
-            };
-            let wanted = camera.needs_analysis()
-                && (camera.analysis_fault.is_none() || camera.analysis_retry.is_some());
-            if (wanted || camera.attached_to.is_some()) && !needed.contains(&id) {
+            let id = camera.analysis.worker_for(&camera.name);
+            let wanted = camera.needs_analysis() && camera.analysis.may_work();
+            if (wanted || camera.analysis.attached_to().is_some()) && !needed.contains(&id) {
                 needed.push(id);
-            }
-        }
-        if !self.ending {
-            for id in &needed {
-                if self.analyses.contains_key(id) {
-                    continue;
-                }
-                match Analysis::new(id.clone(), self.run_dir.path(), now) {
-                    Ok(analysis) => drop(self.analyses.insert(id.clone(), analysis)),
-                    Err(error) => tracing::error!("cannot start the analysis: {error:#}"),
-                }
             }
         }
         let mut over = Vec::new();
         for (id, analysis) in &mut self.analyses {
-            if !needed.contains(id) {
-                match &analysis.worker {
-                    // Cameras that are being replaced come back to it in a moment.
-                    Some(_)
-                        if !self.ending && self.cameras.values().any(|c| c.leaving.is_some()) => {}
-                    Some(_) => stop_analysis(analysis),
-                    None => over.push(id.clone()),
-                }
+            if needed.contains(id) {
                 continue;
             }
-            if self.ending || !analysis.due(now) {
-                continue;
-            }
-            let run = self.next_run;
-            self.next_run += 1;
-            let first = line(&AnalysisCommand::Marks {
-                path: analysis.marks.path().to_owned(),
-            });
-            analysis.started = now;
-            analysis.last_report = now;
-            analysis.retry_at = None;
-            match process::spawn(id.clone(), run, first, self.finding_sender.clone()) {
-                Ok(worker) => {
-                    tracing::info!(pid = worker.pid(), "{} worker started", id.name());
-                    analysis.worker = Some(worker);
-                }
-                Err(error) => {
-                    let wait = analysis.backoff.next_wait().max(Duration::from_secs(1));
-                    let advice = limits::advice(&error);
-                    tracing::error!("cannot start the {} worker: {error}{advice}", id.name());
-                    analysis.retry_at = Some(now + wait);
-                }
+            match analysis.worker() {
+                // Cameras that are being replaced come back to it in a moment.
+                Some(_) if !self.ending && self.cameras.values().any(|c| c.leaving.is_some()) => {}
+                Some(_) => analysis.stop(),
+                None => over.push(id.clone()),
             }
         }
         for id in over {
             self.analyses.remove(&id);
+        }
+        if !self.ending {
+            for id in needed {
+                self.run_analysis(&id, now);
+            }
         }
     }
 
@@ -329,15 +300,15 @@ impl Supervisor {
                 let run = self.analyses.get(&id)?.open_run()?;
                 Some((id, run))
             });
-            if camera.attached_to == target {
+            if camera.analysis.attached_to() == target.as_ref() {
                 continue;
             }
-            if let Some((id, run)) = camera.attached_to.clone() {
+            if let Some((id, run)) = camera.analysis.attached_to().cloned() {
                 let worker = self
                     .analyses
                     .get(&id)
                     .filter(|a| a.open_run() == Some(run))
-                    .and_then(|a| a.worker.as_ref());
+                    .and_then(Analysis::worker);
                 if let Some(worker) = worker {
                     let command = AnalysisCommand::Remove {
                         camera: name.clone(),
@@ -359,7 +330,7 @@ impl Supervisor {
                     }
                 }
                 if let Some(camera) = self.cameras.get_mut(&name) {
-                    let was_motion = camera.clear_analysis();
+                    let was_motion = camera.analysis.detach();
                     self.history.analysis_ended(&camera.name, was_motion);
                 }
             }
@@ -385,45 +356,13 @@ impl Supervisor {
                 let sent = self
                     .analyses
                     .get(&id)
-                    .and_then(|a| a.worker.as_ref())
+                    .and_then(Analysis::worker)
                     .is_some_and(|worker| worker.send(line(&command)));
                 if let Some(camera) = self.cameras.get_mut(&name).filter(|_| sent) {
-                    camera.attached_to = Some((id, run));
+                    let written = camera.written();
+                    camera.analysis.attach(id, run, written, now);
                 }
             }
         }
-    }
-}
-
-pub(super) fn stop_analysis(analysis: &mut Analysis) {
-    if let Some(worker) = analysis.worker.as_ref().filter(|_| !analysis.stopping) {
-        worker.stop(line(&AnalysisCommand::Stop));
-        analysis.stopping = true;
-    }
-}
-
-/// The frame analysed last: of two reports that may have come in either order the newer one, unless the clock was set back between
-/// them.
-fn newest(known: Option<f64>, told: Option<f64>) -> Option<f64> {
-    /// Seconds that one report comes after the other at most.
-    const DISORDER: f64 = 60.0;
-    match (known, told) {
-        (Some(known), Some(told)) if told > known - DISORDER => Some(told.max(known)),
-        (known, told) => told.or(known),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::newest;
-
-    #[test]
-    fn the_newest_frame_follows_a_clock_that_is_set_back() {
-        assert_eq!(newest(None, None), None);
-        assert_eq!(newest(Some(1000.0), None), Some(1000.0));
-        assert_eq!(newest(None, Some(999.8)), Some(999.8));
-        assert_eq!(newest(Some(1000.0), Some(1000.2)), Some(1000.2));
-        assert_eq!(newest(Some(1000.0), Some(999.8)), Some(1000.0));
-        assert_eq!(newest(Some(1000.0), Some(500.0)), Some(500.0));
     }
 }

@@ -1,6 +1,9 @@
-//! One entry of the supervisor's table: a camera with its health, its worker, and what was last heard about it.
+//! One entry of the supervisor's table: a camera with its health, its worker, and its last reports.
 
-use super::backoff::Backoff;
+mod analysis;
+
+use self::analysis::CameraAnalysis;
+use super::analysis::Analysis;
 use super::health::{Health, Limits};
 use super::process::{AnalysisId, Worker};
 use super::rate::Rate;
@@ -9,17 +12,11 @@ use super::ring::RingMonitor;
 use super::status::{AnalysisPhase, AnalysisState, CameraStatus, RingStatus};
 use super::tasks::Board;
 use crate::clock::seconds;
-use crate::protocol::{AnalysisStats, CaptureStats, UnreadObjects};
-use std::collections::VecDeque;
+use crate::protocol::CaptureStats;
 use std::time::{Duration, Instant, SystemTime};
 use watchpost_api::Object;
 use watchpost_pipelines::CameraConfig;
 use watchpost_pipelines::camera::{Role as Use, Source};
-
-/// Deaths of the analysis worker with this camera at work that make it a suspect.
-const POISON_DEATHS: usize = 3;
-/// The time they are counted in.
-const POISON_WINDOW: Duration = Duration::from_secs(600);
 
 /// A ring, as seen at its head.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -65,34 +62,16 @@ pub struct Camera {
     pub camera_rate: Rate,
     pub decoder: Option<String>,
     pub failed_decoders: Vec<String>,
-    /// The analysis worker, and which run of it, that was told about this camera.
-    pub attached_to: Option<(AnalysisId, u64)>,
-    /// That worker said the pipeline runs.
-    pub attached: bool,
-    pub analysis: AnalysisStats,
-    pub analysis_fault: Option<String>,
-    /// Since when, or when, a failed analysis is tried again; never where waiting cannot help. It stays with the fault, until
-    /// a frame has been analysed.
-    pub analysis_retry: Option<Instant>,
-    pub analysis_backoff: Backoff,
+    pub analysis: CameraAnalysis,
     /// Bytes of memory its ring was allowed.
     pub granted_bytes: u64,
-    pub deaths: VecDeque<Instant>,
-    pub own_worker: bool,
     pub mark: u32,
-    /// Of the newest frame that was analysed.
-    pub objects: Option<UnreadObjects>,
-    pub motion: bool,
     /// What is asked of it beside detecting.
     pub board: Board,
     pub leaving: Option<Leaving>,
     /// Its configuration is wrong, so there is nothing to run.
     pub broken: bool,
     pub repeats: Repeats,
-    /// When the newest frame analysed was heard of, to see an analysis that hangs.
-    pub last_analysed: Option<Instant>,
-    /// Frames written to the ring by then.
-    pub written_when_analysed: u64,
 }
 
 impl Camera {
@@ -111,24 +90,13 @@ impl Camera {
             camera_rate: Rate::default(),
             decoder: None,
             failed_decoders: Vec::new(),
-            attached_to: None,
-            attached: false,
-            analysis: AnalysisStats::default(),
-            analysis_fault: None,
-            analysis_retry: None,
-            analysis_backoff: Backoff::transient(),
+            analysis: CameraAnalysis::default(),
             granted_bytes: 0,
-            deaths: VecDeque::new(),
-            own_worker: false,
             mark,
-            objects: None,
-            motion: false,
             board: Board::default(),
             leaving: None,
             broken: false,
             repeats: Repeats::default(),
-            last_analysed: None,
-            written_when_analysed: 0,
         }
     }
 
@@ -155,79 +123,43 @@ impl Camera {
             // Analysis goes after capture.
             Some(_) => self.worker.is_some(),
         };
-        let tried_again = match (&self.analysis_fault, self.analysis_retry) {
-            (None, _) => true,
-            (Some(_), Some(at)) => now >= at,
-            (Some(_), None) => false,
-        };
-        (stays && self.detects() && self.ring.is_some() && tried_again).then(|| {
-            if self.own_worker {
-                AnalysisId::Own(self.name.clone())
-            } else {
-                AnalysisId::Shared
-            }
-        })
+        (stays && self.detects() && self.ring.is_some() && self.analysis.may_start(now))
+            .then(|| self.analysis.worker_for(&self.name))
     }
 
-    /// Forgets what the analysis reported: it is gone, or starts again. Returns whether there was motion.
-    pub fn clear_analysis(&mut self) -> bool {
-        self.attached_to = None;
-        self.attached = false;
-        let detection_frame = self.analysis.detection_frame;
-        self.analysis = AnalysisStats {
-            detection_frame,
-            ..AnalysisStats::default()
-        };
-        self.objects = None;
-        self.last_analysed = None;
-        std::mem::take(&mut self.motion)
+    /// Frames in its ring so far.
+    pub fn written(&self) -> u64 {
+        self.ring.as_ref().map_or(0, |ring| ring.written)
     }
 
     fn objects(&self) -> Vec<Object> {
-        let objects = self.objects.as_ref().map(UnreadObjects::read);
-        objects.unwrap_or(Ok(Vec::new())).unwrap_or_else(|error| {
+        self.analysis.objects().unwrap_or_else(|error| {
             tracing::warn!(camera = self.name, "unreadable objects: {error}");
             Vec::new()
         })
     }
 
-    /// News of an analysed frame.
-    pub fn has_been_analysed(&mut self, now: Instant) {
-        self.last_analysed = Some(now);
-        self.written_when_analysed = self.ring.as_ref().map_or(0, |ring| ring.written);
-    }
-
-    /// The analysis worker died while this camera was at work in it. Answers whether it is a suspect now.
-    pub fn died_at_work(&mut self, now: Instant) -> bool {
-        self.deaths.push_back(now);
-        while self
-            .deaths
-            .front()
-            .is_some_and(|at| now.duration_since(*at) > POISON_WINDOW)
-            || self.deaths.len() > POISON_DEATHS
-        {
-            self.deaths.pop_front();
-        }
-        self.deaths.len() == POISON_DEATHS
-    }
-
-    /// What the API says about it.
-    pub fn status(&self, analysis_pid: Option<u32>, now: Instant) -> CameraStatus {
-        let phase = if self.analysis_fault.is_some() {
+    /// Its status in the API. `worker` is the analysis worker that analyses it, or should.
+    pub fn status(&self, worker: Option<&Analysis>, now: Instant) -> CameraStatus {
+        let phase = if self.analysis.fault().is_some() {
             AnalysisPhase::Failed
         } else if !self.needs_analysis() {
             AnalysisPhase::Off
-        } else if self.attached {
+        } else if self.analysis.is_attached() {
             AnalysisPhase::Running
         } else {
             AnalysisPhase::Waiting
         };
-        // One line for people: what capture says, else what analysis says.
-        let reason = self.health.reason().map(str::to_owned).or_else(|| {
-            self.analysis_fault
-                .as_ref()
-                .map(|fault| format!("no detection: {fault}"))
-        });
+        let waits_for = worker.filter(|_| phase == AnalysisPhase::Waiting);
+        let fault = self
+            .analysis
+            .fault()
+            .or_else(|| waits_for.and_then(Analysis::fault));
+        let analysis_reason = fault.or_else(|| waits_for.and_then(Analysis::waits_for));
+        // One line: the reason of capture, else that of the analysis.
+        let reason = self.health.reason().map(str::to_owned);
+        let reason = reason.or_else(|| fault.map(|fault| format!("no detection: {fault}")));
+        let stats = self.analysis.stats();
         let camera_fps = self.camera_rate.per_second();
         CameraStatus {
             name: self.name.clone(),
@@ -237,20 +169,20 @@ impl Camera {
             reason,
             since: seconds(self.health.since()),
             camera_fps: round(camera_fps),
-            process_fps: round(self.analysis.process_fps),
-            detection_fps: round(self.analysis.detection_fps),
-            skipped_fps: round(self.analysis.skipped_fps),
-            skipped: self.analysis.skipped.clone(),
-            detection_frame: self.analysis.detection_frame,
-            age: self.analysis.age,
-            inference_ms: self.analysis.inference_ms,
-            queue_ms: self.analysis.queue_ms,
+            process_fps: round(stats.process_fps),
+            detection_fps: round(stats.detection_fps),
+            skipped_fps: round(stats.skipped_fps),
+            skipped: stats.skipped.clone(),
+            detection_frame: stats.detection_frame,
+            age: stats.age,
+            inference_ms: stats.inference_ms,
+            queue_ms: stats.queue_ms,
             capture_pid: self.worker.as_ref().map(Worker::pid),
-            analysis_pid: self.attached_to.as_ref().and(analysis_pid),
+            analysis_pid: self.analysis.attached_to().and_then(|_| worker?.pid()),
             analysis: AnalysisState {
                 state: phase,
-                reason: self.analysis_fault.clone(),
-                own_worker: self.own_worker,
+                reason: analysis_reason.map(str::to_owned),
+                own_worker: self.analysis.has_own_worker(),
             },
             decoder: self.decoder.clone(),
             ring: self.ring.as_ref().map(|ring| RingStatus {
@@ -266,7 +198,7 @@ impl Camera {
             reconnects_last_hour: self.health.reconnects(now),
             stalls_last_hour: self.health.stalls(now),
             tasks: self.board.shown(),
-            motion: self.motion,
+            motion: self.analysis.motion(),
             objects: self.objects(),
         }
     }
@@ -299,46 +231,13 @@ mod tests {
     }
 
     #[test]
-    fn three_deaths_in_ten_minutes_make_a_suspect() {
-        let start = Instant::now();
-        let at = |s| start + Duration::from_secs(s);
-        let mut camera = camera();
-        assert!(!camera.died_at_work(at(0)));
-        assert!(!camera.died_at_work(at(300)));
-        // The first is forgotten by then.
-        assert!(!camera.died_at_work(at(700)));
-        assert!(camera.died_at_work(at(800)));
-    }
-
-    #[test]
     fn analysis_is_wanted_once_there_is_a_ring_and_until_capture_is_gone() {
         let now = Instant::now();
         let mut camera = camera();
         assert_eq!(camera.wanted_analysis(now), None);
         camera.ring = Some(RingInfo::default());
         assert_eq!(camera.wanted_analysis(now), Some(AnalysisId::Shared));
-        camera.own_worker = true;
-        assert_eq!(
-            camera.wanted_analysis(now),
-            Some(AnalysisId::Own("c".into()))
-        );
         camera.config.enabled = false;
         assert_eq!(camera.wanted_analysis(now), None);
-    }
-
-    #[test]
-    fn a_failed_analysis_is_tried_again_only_where_waiting_can_help() {
-        let now = Instant::now();
-        let mut camera = camera();
-        camera.ring = Some(RingInfo::default());
-        camera.analysis_fault = Some("no such model".into());
-        assert_eq!(camera.wanted_analysis(now), None);
-        camera.analysis_retry = Some(now + Duration::from_secs(5));
-        assert_eq!(camera.wanted_analysis(now), None);
-        assert!(
-            camera
-                .wanted_analysis(now + Duration::from_secs(5))
-                .is_some()
-        );
     }
 }

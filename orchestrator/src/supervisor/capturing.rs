@@ -83,7 +83,13 @@ impl Supervisor {
         self.history.prepare_ids(name);
         camera.camera_rate.clear();
         let id = CaptureId(name.to_owned());
-        match process::spawn(id.clone(), run, line(&spec), self.capture_sender.clone()) {
+        match process::spawn(
+            id.clone(),
+            run,
+            line(&spec),
+            &self.secrets,
+            self.capture_sender.clone(),
+        ) {
             Ok(worker) => {
                 tracing::debug!(camera = name, pid = worker.pid(), "capture worker started");
                 camera.board.restore(self.history.kept_tasks(name));

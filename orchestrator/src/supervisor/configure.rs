@@ -1,7 +1,6 @@
 //! Changes of the table: cameras come, change and go. Whoever is not concerned notices nothing.
 
 use super::Supervisor;
-use super::analysing::stop_analysis;
 use super::budget;
 use super::camera::{Camera, Leaving, Next, limits};
 use super::health::Event;
@@ -104,9 +103,12 @@ impl Supervisor {
             broken,
             kept,
             actions,
+            text,
         } = change;
+        self.secrets = super::process::secrets(&text);
         self.share_memory(&config);
-        self.config = config;
+        self.config = config.clone();
+        self.start_analysis_first(&config);
         for action in actions {
             self.act(action);
         }
@@ -186,11 +188,10 @@ impl Supervisor {
             Action::RestartAnalysis => {
                 tracing::info!("the model changed; the analysis starts again with it");
                 for analysis in self.analyses.values_mut() {
-                    stop_analysis(analysis);
+                    analysis.stop();
                 }
                 for camera in self.cameras.values_mut() {
-                    camera.analysis_fault = None;
-                    camera.analysis_retry = None;
+                    camera.analysis.forgive();
                 }
             }
             Action::Events => self.history.keep_events(self.config.events.days),
@@ -244,8 +245,7 @@ impl Supervisor {
         let was_enabled = camera.config.enabled;
         camera.config = config;
         camera.health.set_limits(limits(&camera.config));
-        camera.analysis_fault = None;
-        camera.analysis_retry = None;
+        camera.analysis.forgive();
         match (was_enabled, camera.config.enabled) {
             (false, true) => self.handle(name, Event::Enable),
             (true, false) => self.handle(name, Event::Disable),
@@ -284,7 +284,8 @@ impl Supervisor {
             .filter(|c| {
                 c.worker.is_none()
                     && c.leaving.as_ref().is_some_and(|leaving| {
-                        c.attached_to.is_none() || leaving.detach_by.is_some_and(|at| now >= at)
+                        c.analysis.attached_to().is_none()
+                            || leaving.detach_by.is_some_and(|at| now >= at)
                     })
             })
             .map(|c| c.name.clone())

@@ -47,6 +47,8 @@ use watchpost_pipelines::tasks::TaskStatus;
 const ANSWER: Duration = Duration::from_secs(5);
 /// How often heads are read and deadlines looked at.
 const TICK: Duration = Duration::from_millis(200);
+/// A tick that is late by this much was held up by something outside, such as SIGSTOP.
+const OWN_SLEEP: Duration = Duration::from_secs(1);
 /// Commands waiting for the supervisor.
 const COMMANDS: usize = 64;
 /// Reports waiting for the supervisor; workers wait when it is full.
@@ -237,7 +239,11 @@ pub struct Supervisor {
     monitors: mpsc::Receiver<Monitored>,
     monitor_sender: mpsc::Sender<Monitored>,
     ending: bool,
+    /// The last tick, to see that this process itself did not run (stopped, or the machine busy).
+    ticked: Instant,
     next_run: u64,
+    /// Environment variables of the configuration, which workers do not inherit.
+    secrets: Vec<String>,
     /// Slots of cameras that are about to start together.
     shares: BTreeMap<String, u32>,
 }
@@ -272,7 +278,9 @@ impl Supervisor {
             monitors,
             monitor_sender,
             ending: false,
+            ticked: Instant::now(),
             next_run: 1,
+            secrets: Vec::new(),
             shares: BTreeMap::new(),
         };
         let handle = Handle {
@@ -366,7 +374,7 @@ impl Supervisor {
             Command::Kill => {
                 self.shut_down();
                 let captures = self.cameras.values().filter_map(|c| c.worker.as_ref());
-                let analyses = self.analyses.values().filter_map(|a| a.worker.as_ref());
+                let analyses = self.analyses.values().filter_map(Analysis::worker);
                 captures.chain(analyses).for_each(process::Worker::kill);
             }
         }
@@ -398,7 +406,7 @@ impl Supervisor {
                 .cameras
                 .values()
                 .filter(|c| c.leaving.as_ref().is_none_or(|l| l.next.is_some()))
-                .map(|c| c.status(self.analysis_pid(c), now))
+                .map(|c| c.status(self.analysis_of(c), now))
                 .collect(),
             processes: self.processes(),
         }
@@ -410,19 +418,23 @@ impl Supervisor {
             let name = CaptureId(camera.name.clone()).name();
             Some(ProcessStatus::named(name, camera.worker.as_ref()?.pid()))
         });
-        let analyses = self.analyses.values().filter_map(|analysis| {
-            let pid = analysis.worker.as_ref()?.pid();
-            Some(ProcessStatus::named(analysis.id.name(), pid))
-        });
+        let analyses = self
+            .analyses
+            .values()
+            .filter_map(|analysis| Some(ProcessStatus::named(analysis.name(), analysis.pid()?)));
         std::iter::once(own)
             .chain(analyses)
             .chain(captures)
             .collect()
     }
 
-    fn analysis_pid(&self, camera: &Camera) -> Option<u32> {
-        let (id, _) = camera.attached_to.as_ref()?;
-        Some(self.analyses.get(id)?.worker.as_ref()?.pid())
+    /// The worker that analyses a camera, or should.
+    fn analysis_of(&self, camera: &Camera) -> Option<&Analysis> {
+        let id = match camera.analysis.attached_to() {
+            Some((id, _)) => id.clone(),
+            None => camera.analysis.worker_for(&camera.name),
+        };
+        self.analyses.get(&id)
     }
 
     fn shut_down(&mut self) {
@@ -479,7 +491,7 @@ impl Supervisor {
         let known = self
             .analyses
             .get(&id)
-            .is_some_and(|a| a.worker.as_ref().is_some_and(|w| w.run() == run));
+            .is_some_and(|analysis| analysis.is_run(run));
         if !known {
             return;
         }
@@ -494,6 +506,11 @@ impl Supervisor {
 
     fn tick(&mut self) {
         let now = Instant::now();
+        let asleep = now.duration_since(self.ticked).saturating_sub(TICK);
+        if asleep >= OWN_SLEEP {
+            self.excuse_analyses(asleep);
+        }
+        self.ticked = now;
         let names: Vec<String> = self.cameras.keys().cloned().collect();
         for name in names {
             self.read_head(&name, now);

@@ -162,11 +162,44 @@ fn own_program() -> std::io::Result<PathBuf> {
     })
 }
 
-/// Starts a worker: this program again, with `first` as the first line of its input.
+/// Variables that workers need although a configuration may refer to them, such as `${HOME}`.
+const INHERITED: [&str; 8] = [
+    "HOME",
+    "PATH",
+    "USER",
+    "LOGNAME",
+    "LANG",
+    "TZ",
+    "TMPDIR",
+    "WATCHPOST_LOG",
+];
+/// The same, by how their names begin.
+const INHERITED_KINDS: [&str; 6] = ["GST_", "XDG_", "LD_", "LC_", "ORT_", "LIBCAMERA_"];
+
+/// Environment variables to which a configuration refers: `${NAME}`. Workers are handed their values where they need
+/// them, and do not inherit the others', since a capture worker parses what an untrusted device sends.
+pub fn secrets(config: &str) -> Vec<String> {
+    let names = config.split("${").skip(1).filter_map(|rest| {
+        let (name, _) = rest.split_once('}')?;
+        let is_name =
+            !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+        is_name.then(|| name.to_owned())
+    });
+    names
+        .filter(|name| {
+            !INHERITED.contains(&name.as_str())
+                && !INHERITED_KINDS.iter().any(|kind| name.starts_with(kind))
+        })
+        .collect()
+}
+
+/// Starts a worker: this program again, with `first` as the first line of its input and without the environment
+/// variables `secrets`.
 pub fn spawn<I: WorkerId>(
     id: I,
     run: u64,
     first: String,
+    secrets: &[String],
     events: mpsc::Sender<WorkerEvent<I>>,
 ) -> std::io::Result<Worker> {
     let mut command = Command::new(own_program()?);
@@ -180,6 +213,9 @@ pub fn spawn<I: WorkerId>(
         // Many short-lived threads of codecs would otherwise each get an arena.
         .env("MALLOC_ARENA_MAX", "2")
         .kill_on_drop(true);
+    for name in secrets {
+        command.env_remove(name);
+    }
     // Its greeting, at each start of a camera's worker, is no warning.
     const LIBCAMERA_LOG: &str = "LIBCAMERA_LOG_LEVELS";
     if std::env::var_os(LIBCAMERA_LOG).is_none() {
@@ -494,6 +530,12 @@ mod tests {
             describe(ExitStatus::from_raw(3 << 8)),
             "the worker exited with code 3"
         );
+    }
+
+    #[test]
+    fn variables_of_the_configuration_are_secrets_unless_workers_need_them() {
+        let text = "password: \"${CAM_PW}\"\nurl: rtsp://${USER}:${PW2}@h\nmodel: ${HOME}/m.onnx\n# ${GST_DEBUG} ${} ${x";
+        assert_eq!(secrets(text), ["CAM_PW", "PW2"]);
     }
 
     #[test]

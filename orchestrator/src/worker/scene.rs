@@ -283,6 +283,9 @@ impl Scene {
         self.report(CameraReport::Stats(AnalysisStats {
             process_fps: frames as f64 / passed,
             detection_fps: inferred as f64 / passed,
+            answered: now
+                .frames
+                .saturating_sub(number(&detect, "dropped-timeout")),
             skipped_fps: now.skipped.saturating_sub(before.skipped) as f64 / passed,
             skipped,
             detection_frame: self.newest,
