@@ -260,3 +260,47 @@ fn a_low_soft_limit_of_open_files_stops_no_camera() {
         watchpost.wait_streaming(&format!("c{n}"));
     }
 }
+
+#[test]
+fn workers_do_not_inherit_secrets_of_the_environment() {
+    let mut command = std::process::Command::new(PROGRAM);
+    command
+        .env("CAMERA_PASSWORD", "geheim-4711")
+        .stdin(std::process::Stdio::null());
+    let watchpost = Watchpost::start_by(
+        command,
+        "cameras:
+  a:
+    source: {test: walkers}
+  b:
+    source: {rtsp: {url: \"rtsp://127.0.0.1:1/x\", user: u, password: \"${CAMERA_PASSWORD}\"}}
+",
+    );
+    let a = watchpost.wait_for("a", "is analysed", |c| c["analysis"]["state"] == "running");
+    let has_secret = |pid: u32| {
+        let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap();
+        String::from_utf8_lossy(&environment).contains("geheim-4711")
+    };
+    assert!(has_secret(watchpost.pid()), "the supervisor needs it");
+    for worker in ["capture_pid", "analysis_pid"] {
+        assert!(!has_secret(pid(&a, worker)), "{worker}");
+    }
+}
+
+#[test]
+fn the_supervisors_own_sleep_replaces_no_worker() {
+    let watchpost = Watchpost::start(&cameras(&[("a", "test: walkers")]));
+    let before = watchpost.wait_for("a", "is analysed", |c| {
+        c["analysis"]["state"] == "running" && !c["detection_frame"].is_null()
+    });
+    watchpost.signal(Signal::STOP);
+    // Longer than a worker may be silent.
+    std::thread::sleep(Duration::from_secs(12));
+    watchpost.signal(Signal::CONT);
+    let after = watchpost.wait_for("a", "is analysed after that", |c| {
+        c["detection_frame"].as_f64() > before["detection_frame"].as_f64().map(|at| at + 12.0)
+    });
+    for worker in ["capture_pid", "analysis_pid"] {
+        assert_eq!(after[worker], before[worker], "{worker}");
+    }
+}
