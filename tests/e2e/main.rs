@@ -11,7 +11,11 @@ mod libcamera;
 mod media;
 mod memory;
 mod mqtt;
+#[path = "../../plugins/regiondetect/tests/support/onnx.rs"]
+#[allow(dead_code)]
+mod onnx;
 mod rtsp;
+mod silence;
 mod sockets;
 mod supervision;
 mod support;

@@ -170,6 +170,37 @@ fn a_stop_leaves_nothing_behind() {
 }
 
 #[test]
+fn a_stop_while_the_configuration_changes_ends_cleanly() {
+    let mut watchpost = Watchpost::start(&cameras(&[("a", "test: walkers")]));
+    watchpost.wait_streaming("a");
+    // Changes of which the first are carried out and the last are still read when the signal comes.
+    let header = "Content-Type: application/json\r\n";
+    let change =
+        r#"{"source": {"test": "still"}, "detect": {"width": 64, "height": 64, "fps": 2}}"#;
+    let requests: Vec<_> = (0..20)
+        .map(|n| watchpost.send("PUT", &format!("/api/cameras/c{n}"), header, change))
+        .collect();
+    eventually("the first new camera is there", || {
+        children(watchpost.pid()).len() >= 4 || watchpost.log().contains("c0")
+    });
+    let workers = children(watchpost.pid());
+    watchpost.signal(Signal::TERM);
+    let status = watchpost.wait();
+    assert_eq!(status.code(), Some(0), "{}", watchpost.log());
+    drop(requests);
+    for worker in workers {
+        assert!(!lives(worker), "worker {worker} lives on");
+    }
+    assert!(!watchpost.run_dir().exists(), "the run_dir is still there");
+    let check = crate::support::watchpost()
+        .arg("check")
+        .arg(watchpost.config_file())
+        .output()
+        .unwrap();
+    assert!(check.status.success(), "{check:?}");
+}
+
+#[test]
 fn workers_end_when_the_supervisor_is_killed_and_the_next_run_cleans_up() {
     let mut watchpost = Watchpost::start(&cameras(&[("a", "test: walkers")]));
     watchpost.wait_for("a", "is analysed", |c| c["analysis"]["state"] == "running");

@@ -56,6 +56,9 @@ pub struct CameraStatus {
     pub reconnects_last_hour: u32,
     /// Stalls and frozen pictures in the last hour.
     pub stalls_last_hour: u32,
+    /// Capture workers that died by themselves since the start of the program.
+    #[serde(default)]
+    pub worker_deaths: u64,
     /// Its tasks that are under way or have failed, but detection.
     #[serde(default)]
     pub tasks: Vec<TaskStatus>,

@@ -183,6 +183,13 @@ fn cameras(registry: &mut Registry, status: &Status) {
         dropped.clone(),
     );
 
+    let deaths = Family::<Camera, Counter>::default();
+    registry.register(
+        "capture_deaths",
+        "Capture workers that died by themselves",
+        deaths.clone(),
+    );
+
     for camera in &status.cameras {
         let label = Camera {
             camera: camera.name.clone(),
@@ -206,6 +213,7 @@ fn cameras(registry: &mut Registry, status: &Status) {
         }
         set(&reconnects, camera.reconnects_last_hour.into());
         set(&stalls, camera.stalls_last_hour.into());
+        total(&deaths.get_or_create(&label), camera.worker_deaths);
         set(&objects, camera.objects.len() as f64);
         set(&motion, f64::from(u8::from(camera.motion)));
         for state in CameraState::ALL {

@@ -141,11 +141,12 @@ impl Camera {
 
     /// Its status in the API. `worker` is the analysis worker that analyses it, or should.
     pub fn status(&self, worker: Option<&Analysis>, now: Instant) -> CameraStatus {
+        let silence = self.analysis.silence(self.written(), now);
         let phase = if self.analysis.fault().is_some() {
             AnalysisPhase::Failed
         } else if !self.needs_analysis() {
             AnalysisPhase::Off
-        } else if self.analysis.is_attached() {
+        } else if self.analysis.is_at_work() && silence.is_none() {
             AnalysisPhase::Running
         } else {
             AnalysisPhase::Waiting
@@ -154,8 +155,13 @@ impl Camera {
         let fault = self
             .analysis
             .fault()
-            .or_else(|| waits_for.and_then(Analysis::fault));
-        let analysis_reason = fault.or_else(|| waits_for.and_then(Analysis::waits_for));
+            .or_else(|| waits_for.and_then(Analysis::fault))
+            .or(silence.filter(|_| phase == AnalysisPhase::Waiting));
+        let analysis_reason = fault.or_else(|| {
+            (phase == AnalysisPhase::Waiting)
+                .then(|| waits_for.and_then(Analysis::waits_for))?
+                .or_else(|| Some(self.analysis.waits_for(self.ring.is_some())))
+        });
         // One line: the reason of capture, else that of the analysis.
         let reason = self.health.reason().map(str::to_owned);
         let reason = reason.or_else(|| fault.map(|fault| format!("no detection: {fault}")));
@@ -197,6 +203,7 @@ impl Camera {
             }),
             reconnects_last_hour: self.health.reconnects(now),
             stalls_last_hour: self.health.stalls(now),
+            worker_deaths: self.health.deaths(),
             tasks: self.board.shown(),
             motion: self.analysis.motion(),
             objects: self.objects(),
@@ -216,7 +223,13 @@ pub fn limits(config: &CameraConfig) -> Limits {
         Some(Source::Rtsp(rtsp)) => Duration::from_secs_f64(rtsp.timeout.clamp(1.0, 600.0)),
         _ => Duration::from_secs(5),
     };
+    let rate = match config.source_for(Use::Detect) {
+        Some(Source::Test(test)) => test.fps.min(config.detect.fps),
+        _ => config.detect.fps,
+    };
+    let interval = Duration::try_from_secs_f64(1.0 / rate).unwrap_or_default();
     Limits {
+        interval,
         stall_timeout,
         connect_timeout: answer + stall_timeout.max(Duration::from_secs(10)),
     }

@@ -8,7 +8,7 @@ use super::ring::RingMonitor;
 use super::{Monitored, Supervisor, log};
 use crate::clock::seconds;
 use crate::limits::{advice, advice_on};
-use crate::protocol::{CaptureCommand, CaptureReport, line};
+use crate::protocol::{CaptureCommand, CaptureReport, Level, line};
 use std::time::{Duration, Instant, SystemTime};
 use watchpost_pipelines::CameraConfig;
 use watchpost_pipelines::camera::{Role as Use, Source};
@@ -151,7 +151,12 @@ impl Supervisor {
             CaptureReport::Task(status) => self.task_changed(name, status),
             CaptureReport::File(file) => self.file_made(name, file),
             CaptureReport::Exclusive { active } => camera.board.exclusive = active,
-            CaptureReport::Log(line) => log(Some(name), &line),
+            CaptureReport::Log(line) => {
+                log(Some(name), &line);
+                if matches!(line.level, Level::Warn | Level::Error) {
+                    self.handle(name, Event::Warning(hide(&line.message)));
+                }
+            }
         }
     }
 
@@ -234,13 +239,25 @@ impl Supervisor {
         self.handle(name, Event::Head(head.frames));
     }
 
+    fn deaths(&self, name: &str) -> u64 {
+        let camera = self.cameras.get(name);
+        camera.map_or(0, |camera| camera.health.deaths())
+    }
+
     pub(super) fn capture_gone(&mut self, name: &str, reason: String) {
         if let Some(camera) = self.cameras.get_mut(name) {
             camera.worker = None;
             camera.monitor = None;
             camera.camera_rate.clear();
             self.tasks_interrupted(name, &reason);
+            let deaths = self.deaths(name);
             self.handle(name, Event::Exited(reason));
+            if self.deaths(name) > deaths
+                && let Some(camera) = self.cameras.get(name)
+                && let Some(text) = camera.health.death_notice(Instant::now())
+            {
+                tracing::error!(camera = name, "{text}");
+            }
         }
         if let Some(camera) = self.cameras.get_mut(name)
             && camera.worker.is_none()

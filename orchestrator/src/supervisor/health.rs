@@ -1,6 +1,7 @@
 //! What state a camera is in and what to do next: a state machine that is told the time and does nothing itself.
 
 use super::backoff::Backoff;
+use super::pace::Pace;
 use std::time::{Duration, Instant, SystemTime};
 pub(super) use watchpost_api::CameraState as State;
 use watchpost_pipelines::fault::FaultKind;
@@ -8,9 +9,14 @@ use watchpost_pipelines::fault::FaultKind;
 /// How long frames must flow before earlier failures are forgotten.
 const STABLE: Duration = Duration::from_secs(60);
 
+/// A new worker without a frame for this long gets a reason.
+const PATIENCE: Duration = Duration::from_secs(3);
+
 /// The limits of one camera.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
+    /// The longest interval between frames that the configuration asks for.
+    pub interval: Duration,
     /// Longest time without a frame once it streamed.
     pub stall_timeout: Duration,
     /// Longest time from the start of a worker to its first frame.
@@ -38,6 +44,8 @@ pub enum Event {
     Head(u64),
     /// A task has the camera to itself: no frame is missed meanwhile.
     Busy,
+    /// The worker or a library in it logged a warning. It explains why no frames come, where none come.
+    Warning(String),
     /// The worker said what is wrong; it is about to end.
     Fault(FaultKind, String),
     /// The worker process is gone.
@@ -87,7 +95,14 @@ pub struct Health {
     reason: Option<String>,
     since: SystemTime,
     limits: Limits,
+    pace: Pace,
+    /// The newest warning of the worker that runs, until frames come.
+    warning: Option<String>,
     backoff: Backoff,
+    /// Ends of its workers that were not asked for, since frames came for a minute.
+    deaths: u32,
+    /// The same since the start of the program.
+    all_deaths: u64,
     credentials: Backoff,
     /// It waits for memory.
     refused: bool,
@@ -104,7 +119,11 @@ impl Health {
             reason: None,
             since: wall,
             limits,
+            pace: Pace::default(),
+            warning: None,
             backoff: Backoff::transient(),
+            deaths: 0,
+            all_deaths: 0,
             credentials: Backoff::credentials(),
             refused: false,
             reconnects: HourCount::default(),
@@ -135,6 +154,27 @@ impl Health {
     /// Stalls and frozen pictures in the last hour.
     pub fn stalls(&self, now: Instant) -> u32 {
         self.stalls.total(now)
+    }
+
+    /// Workers that died by themselves since the start of the program.
+    pub fn deaths(&self) -> u64 {
+        self.all_deaths
+    }
+
+    /// A line about the death that was reported last, where it is worth one: the 1st, 2nd, 4th, 8th ... in a row.
+    pub fn death_notice(&self, now: Instant) -> Option<String> {
+        let deaths = self.deaths;
+        let next = match self.phase {
+            Phase::Waiting { until } => {
+                let wait = until.saturating_duration_since(now);
+                format!("the next attempt is in {:.1} s", wait.as_secs_f64())
+            }
+            _ => "the next attempt is made now".to_owned(),
+        };
+        let reason = self.reason.as_deref().unwrap_or("no reason is known");
+        deaths
+            .is_power_of_two()
+            .then(|| format!("the capture worker died, {deaths} in a row: {reason}; {next}"))
     }
 
     /// New limits; they apply from the next tick on.
@@ -187,12 +227,20 @@ impl Health {
             }
             Event::Busy => {
                 if let Phase::Running {
-                    last_frame: Some(last_frame),
+                    started,
+                    last_frame,
                     ..
                 } = &mut self.phase
                 {
-                    *last_frame = now;
+                    *last_frame.as_mut().unwrap_or(started) = now;
+                    if self.state == State::Stalled {
+                        self.show(State::Streaming, None, wall);
+                    }
                 }
+                None
+            }
+            Event::Warning(text) => {
+                self.warning = Some(text);
                 None
             }
             Event::Fault(kind, reason) => self.fault(kind, reason, now, wall),
@@ -211,6 +259,7 @@ impl Health {
 
     fn spawn(&mut self, now: Instant) -> Action {
         self.refused = false;
+        self.warning = None;
         self.phase = Phase::Running {
             started: now,
             head: 0,
@@ -265,6 +314,7 @@ impl Health {
         self.phase = Phase::Stopping {
             then: Then::Wait(Duration::ZERO),
         };
+        self.reason = self.reason.take().filter(|r| !r.starts_with(STARTING));
         Some(Action::Stop)
     }
 
@@ -281,14 +331,20 @@ impl Health {
         if position == *head {
             return;
         }
+        if let Some(last) = *last_frame {
+            let frames = position.saturating_sub(*head);
+            self.pace.frames(frames, now.duration_since(last));
+        }
         *head = position;
         *last_frame = Some(now);
         let since = *streaming_since.get_or_insert(now);
         if now.duration_since(since) >= STABLE {
             self.backoff.reset();
             self.credentials.reset();
+            self.deaths = 0;
         }
         if self.state != State::Streaming {
+            self.warning = None;
             self.show(State::Streaming, None, wall);
         }
     }
@@ -343,6 +399,8 @@ impl Health {
                 then: Then::Wait(wait),
             } => self.wait(wait, now, wall),
             Phase::Running { .. } => {
+                self.deaths = self.deaths.saturating_add(1);
+                self.all_deaths += 1;
                 let wait = self.backoff.next_wait();
                 self.show(State::BackingOff, Some(reason), wall);
                 self.wait(wait, now, wall)
@@ -370,6 +428,14 @@ impl Health {
         self.spawn(now)
     }
 
+    /// The reason, with the newest warning of the worker, which is often the cause.
+    fn explained(&self, reason: String) -> String {
+        match &self.warning {
+            Some(warning) => format!("{reason}; the last warning: {warning}"),
+            None => reason,
+        }
+    }
+
     fn tick(&mut self, now: Instant, wall: SystemTime) -> Option<Action> {
         match self.phase {
             Phase::Waiting { until } if now >= until => Some(self.again(now, wall)),
@@ -377,18 +443,46 @@ impl Health {
                 last_frame: Some(last),
                 ..
             } if now.duration_since(last) >= self.limits.stall_timeout => {
-                self.stalls.add(now);
+                if self.state != State::Stalled {
+                    self.stalls.add(now);
+                }
                 let wait = self.backoff.next_wait();
                 let limit = self.limits.stall_timeout.as_secs_f64();
-                self.show(
-                    State::Stalled,
-                    Some(format!("no frame for {limit} s (stall_timeout)")),
-                    wall,
-                );
+                let reason = format!("no frame for {limit} s (stall_timeout)");
+                self.show(State::Stalled, Some(self.explained(reason)), wall);
                 self.phase = Phase::Stopping {
                     then: Then::Wait(wait),
                 };
                 Some(Action::Stop)
+            }
+            Phase::Running {
+                last_frame: Some(last),
+                ..
+            } if self.state == State::Streaming
+                && now.duration_since(last) >= self.pace.quiet_after(self.limits.interval) =>
+            {
+                self.stalls.add(now);
+                let quiet = self.pace.quiet_after(self.limits.interval).as_secs_f64();
+                let limit = self.limits.stall_timeout.as_secs_f64();
+                let reason = format!(
+                    "no frame for {quiet:.0} s; capture restarts after {limit} s (stall_timeout)"
+                );
+                self.show(State::Stalled, Some(self.explained(reason)), wall);
+                None
+            }
+            Phase::Running {
+                started,
+                last_frame: None,
+                ..
+            } if self.state == State::Connecting
+                && self.reason.is_none()
+                && now.duration_since(started) >= PATIENCE
+                && now.duration_since(started) < self.limits.connect_timeout =>
+            {
+                let limit = self.limits.connect_timeout.as_secs_f64();
+                let reason = format!("{STARTING}; capture restarts after {limit} s without one");
+                self.show(State::Connecting, Some(self.explained(reason)), wall);
+                None
             }
             Phase::Running {
                 started,
@@ -400,14 +494,11 @@ impl Health {
                 let before = self
                     .reason
                     .take()
-                    .filter(|r| !r.starts_with("no frame within"))
+                    .filter(|r| !r.starts_with("no frame within") && !r.starts_with(STARTING))
                     .map(|r| format!("; before that: {r}"))
                     .unwrap_or_default();
-                self.show(
-                    State::BackingOff,
-                    Some(format!("no frame within {limit} s of connecting{before}")),
-                    wall,
-                );
+                let reason = format!("no frame within {limit} s of connecting{before}");
+                self.show(State::BackingOff, Some(self.explained(reason)), wall);
                 self.phase = Phase::Stopping {
                     then: Then::Wait(wait),
                 };
@@ -417,6 +508,9 @@ impl Health {
         }
     }
 }
+
+/// The reason of a new worker that has not delivered a frame yet.
+const STARTING: &str = "no frame has come since the start of capture";
 
 /// Events in the last hour, in minutes of constant memory.
 #[derive(Debug, Clone)]
@@ -477,6 +571,7 @@ mod tests {
         fn new() -> Self {
             let wall = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000);
             let limits = Limits {
+                interval: Duration::ZERO,
                 stall_timeout: Duration::from_secs(10),
                 connect_timeout: Duration::from_secs(20),
             };
@@ -573,6 +668,105 @@ mod tests {
         assert!(bench.health.reason().unwrap().contains("stall_timeout"));
         bench.frame();
         assert_eq!(bench.state(), State::Streaming);
+    }
+
+    #[test]
+    fn a_stream_without_frames_for_three_seconds_is_stalled_and_not_replaced() {
+        let mut bench = Bench::streaming();
+        assert_eq!(bench.pass(2.9), None);
+        assert_eq!(bench.state(), State::Streaming);
+        bench.tell(Event::Warning("the decoder takes no data".into()));
+        assert_eq!(bench.pass(0.1), None);
+        assert_eq!(bench.state(), State::Stalled);
+        let reason = bench.health.reason().unwrap().to_owned();
+        assert!(reason.starts_with("no frame for 3 s"), "{reason}");
+        assert!(reason.contains("the decoder takes no data"), "{reason}");
+        // The wait for the restart is the same stall, with the same reason.
+        assert_eq!(bench.pass(1.0), None);
+        assert_eq!(bench.health.reason(), Some(reason.as_str()));
+        assert_eq!(bench.pass(6.0), Some(Action::Stop));
+        assert_eq!(bench.health.stalls(bench.now), 1);
+    }
+
+    #[test]
+    fn frames_end_a_stall() {
+        let mut bench = Bench::streaming();
+        bench.pass(5.0);
+        assert_eq!(bench.state(), State::Stalled);
+        bench.frame();
+        assert_eq!(bench.state(), State::Streaming);
+        assert_eq!(bench.health.reason(), None);
+    }
+
+    #[test]
+    fn a_source_with_a_frame_every_two_seconds_streams() {
+        let mut bench = Bench::streaming();
+        for _ in 0..10 {
+            bench.pass(2.0);
+            bench.frame();
+        }
+        bench.pass(5.9);
+        assert_eq!(bench.state(), State::Streaming);
+        bench.pass(0.1);
+        assert_eq!(bench.state(), State::Stalled);
+    }
+
+    #[test]
+    fn an_exclusive_task_ends_a_stall() {
+        let mut bench = Bench::streaming();
+        bench.pass(5.0);
+        bench.tell(Event::Busy);
+        assert_eq!(bench.state(), State::Streaming);
+    }
+
+    #[test]
+    fn a_worker_without_a_frame_has_a_reason_after_three_seconds() {
+        let mut bench = Bench::new();
+        bench.tell(Event::Enable);
+        bench.pass(2.9);
+        assert_eq!(bench.health.reason(), None);
+        bench.tell(Event::Warning("no pictures in the stream".into()));
+        bench.pass(0.1);
+        let reason = bench.health.reason().unwrap();
+        assert!(reason.contains("no pictures in the stream"), "{reason}");
+        assert_eq!(bench.state(), State::Connecting);
+        assert_eq!(bench.pass(17.0), Some(Action::Stop));
+        let reason = bench.health.reason().unwrap();
+        assert!(reason.starts_with("no frame within 20 s"), "{reason}");
+        assert!(!reason.contains("before that"), "{reason}");
+    }
+
+    #[test]
+    fn deaths_in_a_row_are_logged_more_and_more_rarely() {
+        let mut bench = Bench::streaming();
+        let mut logged = Vec::new();
+        for death in 1..=20 {
+            bench.tell(Event::Exited("killed by signal 11".into()));
+            if let Some(text) = bench.health.death_notice(bench.now) {
+                assert!(
+                    text.contains(&format!("{death} in a row: killed by signal 11")),
+                    "{text}"
+                );
+                assert!(text.contains("the next attempt is"), "{text}");
+                logged.push(death);
+            }
+            while !bench.health.has_worker() {
+                bench.pass(1.0);
+            }
+        }
+        assert_eq!(logged, [1, 2, 4, 8, 16]);
+        assert_eq!(bench.health.deaths(), 20);
+        for _ in 0..62 {
+            bench.pass(1.0);
+            bench.frame();
+        }
+        bench.tell(Event::Exited("killed by signal 11".into()));
+        assert!(
+            bench
+                .health
+                .death_notice(bench.now)
+                .is_some_and(|text| text.contains("1 in a row"))
+        );
     }
 
     #[test]

@@ -11,6 +11,7 @@ mod capturing;
 mod configure;
 pub mod health;
 mod history;
+mod pace;
 mod process;
 mod rate;
 mod repeats;

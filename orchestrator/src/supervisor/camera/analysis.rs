@@ -19,6 +19,8 @@ const FIRST_FRAME: Duration = Duration::from_secs(30);
 const FIRST_FRAME_COMPILED: Duration = Duration::from_secs(600);
 /// Frames that must wait before a camera is believed to hang: slow sources have few.
 const WAITING_FRAMES: u64 = 5;
+/// A camera whose ring fills, and of which no frame was analysed for this long, is not `running`.
+const SILENCE: Duration = Duration::from_secs(3);
 /// Wait before the next attempt at an analysis that could not be started.
 const RETRY: Duration = Duration::from_secs(5);
 /// Deaths of the analysis worker with this camera at work that make it a suspect.
@@ -87,9 +89,31 @@ impl CameraAnalysis {
         self.attached_to.as_ref().is_some_and(|(own, _)| own == id)
     }
 
-    /// Whether its pipeline runs.
-    pub fn is_attached(&self) -> bool {
-        self.attached
+    /// Whether its pipeline runs and has answered a frame.
+    pub fn is_at_work(&self) -> bool {
+        self.attached && self.progress.is_some_and(|progress| progress.answered > 0)
+    }
+
+    /// What one that is not at work, and has no fault, waits for.
+    pub fn waits_for(&self, has_ring: bool) -> &'static str {
+        match (&self.attached_to, self.attached) {
+            (None, _) if has_ring => "the analysis worker is to take this camera",
+            (None, _) => "the camera has delivered no frame yet",
+            (Some(_), false) => "the model is being loaded",
+            (Some(_), true) => "the first frame is being analysed",
+        }
+    }
+
+    /// What to say while frames wait and none is analysed. `written` are the frames of the ring so far.
+    pub fn silence(&self, written: u64, now: Instant) -> Option<&'static str> {
+        let progress = self.progress?;
+        let silent = now.saturating_duration_since(progress.at) >= SILENCE;
+        let waiting = written.saturating_sub(progress.written) >= WAITING_FRAMES;
+        (silent && waiting).then_some(match (self.attached, progress.answered) {
+            (false, _) => "no frame analysed for 3 s; the model is being loaded",
+            (true, 0) => "no frame analysed for 3 s; the first one is being analysed",
+            (true, _) => "no frame analysed for 3 s",
+        })
     }
 
     /// The last figures.
@@ -313,6 +337,32 @@ mod tests {
         assert_eq!(analysis.hangs(160, None, at(start, 31)), Some(30));
         analysis.take_stats(answered(11), 160, at(start, 32));
         assert_eq!(analysis.hangs(165, None, at(start, 32)), None);
+    }
+
+    #[test]
+    fn detection_that_is_silent_for_three_seconds_does_not_run() {
+        let start = Instant::now();
+        let mut analysis = attached(start);
+        assert!(!analysis.is_at_work());
+        assert_eq!(analysis.silence(4, at(start, 9)), None);
+        assert!(
+            analysis
+                .silence(5, at(start, 3))
+                .is_some_and(|r| r.contains("loaded"))
+        );
+        analysis.runs();
+        assert!(!analysis.is_at_work());
+        analysis.take_stats(answered(1), 5, at(start, 3));
+        assert!(analysis.is_at_work());
+        assert_eq!(analysis.silence(20, at(start, 5)), None);
+        assert_eq!(
+            analysis.silence(20, at(start, 6)),
+            Some("no frame analysed for 3 s")
+        );
+        // The source is the one that is silent.
+        assert_eq!(analysis.silence(9, at(start, 6)), None);
+        analysis.take_stats(answered(2), 20, at(start, 6));
+        assert_eq!(analysis.silence(20, at(start, 6)), None);
     }
 
     #[test]

@@ -11,6 +11,7 @@ pub enum Type {
     F32 = 1,
     U8 = 2,
     I64 = 7,
+    Bool = 9,
     F16 = 10,
 }
 
@@ -39,6 +40,8 @@ pub struct Tiny {
     pub opset: i64,
     /// How much work a run is: so many times the input goes through `Abs`, which changes nothing.
     pub work: usize,
+    /// A run does not end, unless the picture is black: a `Loop` runs as often as the picture is bright. Batch of one.
+    pub hangs: bool,
 }
 
 impl Tiny {
@@ -51,6 +54,7 @@ impl Tiny {
             metadata: Vec::new(),
             opset: 13,
             work: 0,
+            hangs: false,
         }
     }
 
@@ -91,7 +95,20 @@ impl Tiny {
         // Mean over everything but the batch: [N,1,1,1], and nothing of it in the end.
         let axes = Attribute::Ints("axes", vec![1, 2, 3]);
         graph.message(1, &node("ReduceMean", &[&picture], "mean", &[axes]));
-        graph.message(1, &node("Mul", &["mean", "zero"], "nothing", &[]));
+        if self.hangs {
+            graph.message(
+                1,
+                &node("Reshape", &["mean", "scalar_shape"], "brightness", &[]),
+            );
+            graph.message(1, &node("Mul", &["brightness", "many"], "turns_f32", &[]));
+            graph.message(1, &cast("turns_f32", "turns", Type::I64));
+            let body = Attribute::Graph("body", loop_body());
+            graph.message(1, &node("Loop", &["turns", "", "mean"], "turned", &[body]));
+            graph.message(5, &tensor("scalar_shape", &[1], None, Some(&[1])));
+            graph.message(5, &tensor("many", &[1], Some(&[1e15]), None));
+        }
+        let mean = if self.hangs { "turned" } else { "mean" };
+        graph.message(1, &node("Mul", &[mean, "zero"], "nothing", &[]));
         for output in &self.outputs {
             // [N,1,1,1] -> [N,1,..,1] of the output's rank.
             let (flat, sum) = (format!("{}_flat", output.name), output.name);
@@ -212,6 +229,22 @@ impl Message {
 enum Attribute {
     Int(&'static str, i64),
     Ints(&'static str, Vec<i64>),
+    Graph(&'static str, Message),
+}
+
+/// The body of a `Loop` that goes on, with one value that stays as it is.
+fn loop_body() -> Message {
+    let mut body = Message::default();
+    body.message(1, &node("Identity", &["goes_on"], "goes_on_out", &[]));
+    body.message(1, &node("Abs", &["kept"], "kept_out", &[]));
+    body.bytes(2, b"body");
+    let one = [Dim::Is(1), Dim::Is(1), Dim::Is(1), Dim::Is(1)];
+    body.message(11, &value("turn", Type::I64, &[]));
+    body.message(11, &value("goes_on", Type::Bool, &[]));
+    body.message(11, &value("kept", Type::F32, &one));
+    body.message(12, &value("goes_on_out", Type::Bool, &[]));
+    body.message(12, &value("kept_out", Type::F32, &one));
+    body
 }
 
 fn node(kind: &str, inputs: &[&str], output: &str, attributes: &[Attribute]) -> Message {
@@ -233,6 +266,11 @@ fn node(kind: &str, inputs: &[&str], output: &str, attributes: &[Attribute]) -> 
                 message.bytes(1, name.as_bytes());
                 values.iter().for_each(|v| message.number(8, *v));
                 message.number(20, 7);
+            }
+            Attribute::Graph(name, graph) => {
+                message.bytes(1, name.as_bytes());
+                message.message(6, graph);
+                message.number(20, 5);
             }
         }
         node.message(5, &message);
