@@ -1,9 +1,8 @@
 //! Analysis workers: one for all cameras, and one for each camera that took others down with it.
 
-use super::analysis::Analysis;
 use super::health::State;
 use super::history::Ids;
-use super::process::{self, AnalysisId};
+use super::process::AnalysisId;
 use super::{Supervisor, log};
 use crate::bus::Observation;
 use crate::config::Config;
@@ -19,7 +18,7 @@ use watchpost_pipelines::spec::AnalysisSpec;
 const DETACH_GRACE: Duration = Duration::from_secs(2);
 impl Supervisor {
     pub(super) fn analysis_report(&mut self, id: &AnalysisId, report: AnalysisReport) {
-        let Some(analysis) = self.analyses.get_mut(id) else {
+        let Some(analysis) = self.workers.analysis_mut(id) else {
             return;
         };
         analysis.reported(Instant::now());
@@ -120,12 +119,12 @@ impl Supervisor {
     /// `by_itself`: so that a camera may be the cause.
     pub(super) fn analysis_gone(&mut self, id: &AnalysisId, reason: &str, by_itself: bool) {
         let now = Instant::now();
-        let Some(analysis) = self.analyses.get_mut(id) else {
+        let Some(analysis) = self.workers.analysis_mut(id) else {
             return;
         };
         let unexpected = analysis.gone(reason, now);
         let mut dropped = false;
-        for camera in self.cameras.values_mut() {
+        for camera in self.cameras.iter_mut() {
             if !camera.analysis.is_attached_to(id) {
                 continue;
             }
@@ -153,7 +152,7 @@ impl Supervisor {
         }
         analysis.marks().clear();
         if dropped {
-            self.analyses.remove(id);
+            self.workers.forget_analysis(id);
         }
     }
 
@@ -163,7 +162,7 @@ impl Supervisor {
         AnalysisSpec {
             name: name.to_owned(),
             camera: self.cameras[name].config.clone(),
-            socket_path: crate::run_dir::socket(self.run_dir.path(), name),
+            socket_path: self.workers.socket(name),
             model: self.config.model.clone(),
             first_id: None,
             region_grid: None,
@@ -179,9 +178,7 @@ impl Supervisor {
         else {
             return;
         };
-        if let Some(analysis) = self.analyses.get(&id)
-            && analysis.open_run() == Some(run)
-            && let Some(worker) = analysis.worker()
+        if let Some(worker) = self.workers.open_analysis(&id, run)
             && !worker.send(line(command))
         {
             worker.kill();
@@ -190,21 +187,21 @@ impl Supervisor {
 
     /// Ends workers that are silent, or that hang with a camera; their end starts new ones.
     pub(super) fn replace_hanging(&mut self, now: Instant) {
-        for analysis in self.analyses.values_mut() {
+        for (_, analysis) in self.workers.analyses_mut() {
             if let Some(reason) = analysis.hangs(now) {
                 analysis.replace(reason);
             }
         }
         let model = self.config.model.as_ref();
         let provider = model.and_then(|model| model.provider.as_deref());
-        for camera in self.cameras.values_mut() {
+        for camera in self.cameras.iter_mut() {
             if camera.health.state() != State::Streaming {
                 continue;
             }
             let hangs = camera.analysis.hangs(camera.written(), provider, now);
             let id = camera.analysis.attached_to().map(|(id, _)| id);
             if let Some(seconds) = hangs
-                && let Some(analysis) = id.and_then(|id| self.analyses.get_mut(id))
+                && let Some(analysis) = id.and_then(|id| self.workers.analysis_mut(id))
             {
                 let reason = format!(
                     "no frame analysed for {seconds} s; the inference engine hangs, or is too slow for this model"
@@ -217,10 +214,10 @@ impl Supervisor {
 
     /// The supervisor itself did not run for this long: what it did not take meanwhile is not the workers' silence.
     pub(super) fn excuse_analyses(&mut self, asleep: Duration) {
-        for analysis in self.analyses.values_mut() {
+        for (_, analysis) in self.workers.analyses_mut() {
             analysis.excuse(asleep);
         }
-        for camera in self.cameras.values_mut() {
+        for camera in self.cameras.iter_mut() {
             camera.analysis.excuse(asleep);
         }
     }
@@ -229,40 +226,15 @@ impl Supervisor {
     /// one camera is missing rather than the detection of all.
     pub(super) fn start_analysis_first(&mut self, config: &Config) {
         let needed = |camera: &CameraConfig| camera.enabled && camera.detect.enabled;
-        if self.analyses.is_empty() && config.cameras.values().any(needed) {
-            self.run_analysis(&AnalysisId::Shared, Instant::now());
+        if !self.workers.has_analyses() && config.cameras.values().any(needed) {
+            self.workers
+                .start_analysis(&AnalysisId::Shared, Instant::now());
         }
-    }
-
-    /// Starts an analysis worker that does not run and is due.
-    fn run_analysis(&mut self, id: &AnalysisId, now: Instant) {
-        if !self.analyses.contains_key(id) {
-            match Analysis::new(id.clone(), self.run_dir.path(), now) {
-                Ok(analysis) => drop(self.analyses.insert(id.clone(), analysis)),
-                Err(error) => tracing::error!("cannot start the analysis: {error:#}"),
-            }
-        }
-        let Some(analysis) = self.analyses.get_mut(id).filter(|a| a.due(now)) else {
-            return;
-        };
-        let run = self.next_run;
-        self.next_run += 1;
-        let first = line(&AnalysisCommand::Marks {
-            path: analysis.marks().path().to_owned(),
-        });
-        let worker = process::spawn(
-            id.clone(),
-            run,
-            first,
-            &self.secrets,
-            self.finding_sender.clone(),
-        );
-        analysis.start(worker, now);
     }
 
     pub(super) fn start_and_stop_analyses(&mut self, now: Instant) {
         let mut needed: Vec<AnalysisId> = Vec::new();
-        for camera in self.cameras.values() {
+        for camera in self.cameras.iter() {
             let id = camera.analysis.worker_for(&camera.name);
             let wanted = camera.needs_analysis() && camera.analysis.may_work();
             if (wanted || camera.analysis.attached_to().is_some()) && !needed.contains(&id) {
@@ -270,46 +242,41 @@ impl Supervisor {
             }
         }
         let mut over = Vec::new();
-        for (id, analysis) in &mut self.analyses {
+        for (id, analysis) in self.workers.analyses_mut() {
             if needed.contains(id) {
                 continue;
             }
             match analysis.worker() {
                 // Cameras that are being replaced come back to it in a moment.
-                Some(_) if !self.ending && self.cameras.values().any(|c| c.leaving.is_some()) => {}
+                Some(_) if !self.ending && self.cameras.iter().any(|c| c.leaving.is_some()) => {}
                 Some(_) => analysis.stop(),
                 None => over.push(id.clone()),
             }
         }
         for id in over {
-            self.analyses.remove(&id);
+            self.workers.forget_analysis(&id);
         }
         if !self.ending {
             for id in needed {
-                self.run_analysis(&id, now);
+                self.workers.start_analysis(&id, now);
             }
         }
     }
 
     pub(super) fn attach_and_detach(&mut self, now: Instant) {
-        let names: Vec<String> = self.cameras.keys().cloned().collect();
-        for name in names {
+        for name in self.cameras.names() {
             let camera = &self.cameras[&name];
-            let wanted = camera.wanted_analysis(now);
+            let captured = self.workers.capture(&name).is_some();
+            let wanted = camera.wanted_analysis(captured, now);
             let target = wanted.and_then(|id| {
-                let run = self.analyses.get(&id)?.open_run()?;
+                let run = self.workers.analysis(&id)?.open_run()?;
                 Some((id, run))
             });
             if camera.analysis.attached_to() == target.as_ref() {
                 continue;
             }
             if let Some((id, run)) = camera.analysis.attached_to().cloned() {
-                let worker = self
-                    .analyses
-                    .get(&id)
-                    .filter(|a| a.open_run() == Some(run))
-                    .and_then(Analysis::worker);
-                if let Some(worker) = worker {
+                if let Some(worker) = self.workers.open_analysis(&id, run) {
                     let command = AnalysisCommand::Remove {
                         camera: name.clone(),
                     };
@@ -354,9 +321,8 @@ impl Supervisor {
                     mark: self.cameras[&name].mark,
                 };
                 let sent = self
-                    .analyses
-                    .get(&id)
-                    .and_then(Analysis::worker)
+                    .workers
+                    .open_analysis(&id, run)
                     .is_some_and(|worker| worker.send(line(&command)));
                 if let Some(camera) = self.cameras.get_mut(&name).filter(|_| sent) {
                     let written = camera.written();

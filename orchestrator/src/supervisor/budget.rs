@@ -29,6 +29,12 @@ impl Budget {
         }
     }
 
+    /// So many bytes.
+    #[cfg(test)]
+    pub fn of(total: u64) -> Self {
+        Self { total }
+    }
+
     /// What is left of it, and of the system, when this much is handed out already.
     pub fn left(&self, handed_out: u64) -> u64 {
         let usable = Readings::of_system().usable_bytes(Backing::Memfd);

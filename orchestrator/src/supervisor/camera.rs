@@ -5,7 +5,7 @@ mod analysis;
 use self::analysis::CameraAnalysis;
 use super::analysis::Analysis;
 use super::health::{Health, Limits};
-use super::process::{AnalysisId, Worker};
+use super::process::AnalysisId;
 use super::rate::Rate;
 use super::repeats::Repeats;
 use super::ring::RingMonitor;
@@ -48,9 +48,6 @@ pub struct Camera {
     pub name: String,
     pub config: CameraConfig,
     pub health: Health,
-    pub worker: Option<Worker>,
-    /// Counts the runs of its capture worker, so that late news of an old one is recognised.
-    pub runs: u64,
     /// The ring can be attached to. Stays while a dead worker is replaced.
     pub ring: Option<RingInfo>,
     pub monitor: Option<RingMonitor>,
@@ -63,8 +60,6 @@ pub struct Camera {
     pub decoder: Option<String>,
     pub failed_decoders: Vec<String>,
     pub analysis: CameraAnalysis,
-    /// Bytes of memory its ring was allowed.
-    pub granted_bytes: u64,
     pub mark: u32,
     /// What is asked of it beside detecting.
     pub board: Board,
@@ -80,8 +75,6 @@ impl Camera {
             name: name.to_owned(),
             health: Health::new(limits(&config), wall),
             config,
-            worker: None,
-            runs: 0,
             ring: None,
             monitor: None,
             size: None,
@@ -91,7 +84,6 @@ impl Camera {
             decoder: None,
             failed_decoders: Vec::new(),
             analysis: CameraAnalysis::default(),
-            granted_bytes: 0,
             mark,
             board: Board::default(),
             leaving: None,
@@ -116,12 +108,12 @@ impl Camera {
         !self.broken && self.config.enabled && self.detects() && self.leaving.is_none()
     }
 
-    /// The analysis worker that is to look at it at this moment.
-    pub fn wanted_analysis(&self, now: Instant) -> Option<AnalysisId> {
+    /// The analysis worker that is to look at it at this moment. `captured`: there is a capture worker.
+    pub fn wanted_analysis(&self, captured: bool, now: Instant) -> Option<AnalysisId> {
         let stays = match &self.leaving {
-            None => self.config.enabled || self.worker.is_some(),
+            None => self.config.enabled || captured,
             // Analysis goes after capture.
-            Some(_) => self.worker.is_some(),
+            Some(_) => captured,
         };
         (stays && self.detects() && self.ring.is_some() && self.analysis.may_start(now))
             .then(|| self.analysis.worker_for(&self.name))
@@ -140,7 +132,12 @@ impl Camera {
     }
 
     /// Its status in the API. `worker` is the analysis worker that analyses it, or should.
-    pub fn status(&self, worker: Option<&Analysis>, now: Instant) -> CameraStatus {
+    pub fn status(
+        &self,
+        capture_pid: Option<u32>,
+        worker: Option<&Analysis>,
+        now: Instant,
+    ) -> CameraStatus {
         let silence = self.analysis.silence(self.written(), now);
         let phase = if self.analysis.fault().is_some() {
             AnalysisPhase::Failed
@@ -183,7 +180,7 @@ impl Camera {
             age: stats.age,
             inference_ms: stats.inference_ms,
             queue_ms: stats.queue_ms,
-            capture_pid: self.worker.as_ref().map(Worker::pid),
+            capture_pid,
             analysis_pid: self.analysis.attached_to().and_then(|_| worker?.pid()),
             analysis: AnalysisState {
                 state: phase,
@@ -247,10 +244,11 @@ mod tests {
     fn analysis_is_wanted_once_there_is_a_ring_and_until_capture_is_gone() {
         let now = Instant::now();
         let mut camera = camera();
-        assert_eq!(camera.wanted_analysis(now), None);
+        assert_eq!(camera.wanted_analysis(false, now), None);
         camera.ring = Some(RingInfo::default());
-        assert_eq!(camera.wanted_analysis(now), Some(AnalysisId::Shared));
+        assert_eq!(camera.wanted_analysis(false, now), Some(AnalysisId::Shared));
         camera.config.enabled = false;
-        assert_eq!(camera.wanted_analysis(now), None);
+        assert_eq!(camera.wanted_analysis(true, now), Some(AnalysisId::Shared));
+        assert_eq!(camera.wanted_analysis(false, now), None);
     }
 }

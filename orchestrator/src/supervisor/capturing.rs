@@ -3,21 +3,18 @@
 use super::budget;
 use super::camera::{Camera, RingInfo};
 use super::health::{Action, Event, State};
-use super::process::{self, CaptureId, Notice, WorkerEvent};
 use super::ring::RingMonitor;
-use super::{Monitored, Supervisor, log};
+use super::workers::Monitored;
+use super::{Supervisor, log};
 use crate::clock::seconds;
 use crate::limits::{advice, advice_on};
 use crate::protocol::{CaptureCommand, CaptureReport, Level, line};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 use watchpost_pipelines::CameraConfig;
 use watchpost_pipelines::camera::{Role as Use, Source};
 use watchpost_pipelines::fault::FaultKind;
 use watchpost_pipelines::secret::hide;
 use watchpost_pipelines::spec::CaptureSpec;
-
-/// Attempts to watch a ring, a second apart.
-const WATCH_TRIES: u32 = 5;
 
 impl Supervisor {
     /// Tells a camera's health about an event and does what follows.
@@ -31,6 +28,9 @@ impl Supervisor {
             camera.health.reason().map(str::to_owned),
         );
         let action = camera.health.handle(event, now, wall);
+        if !camera.health.has_worker() {
+            self.memory.release(name);
+        }
         let after = (camera.health.state(), camera.health.reason());
         if (before.0, before.1.as_deref()) != after && camera.leaving.is_none() {
             log_transition(camera, now);
@@ -41,7 +41,7 @@ impl Supervisor {
         match action {
             Some(Action::Spawn) => self.start_capture(name),
             Some(Action::Stop) => {
-                match self.cameras.get(name).and_then(|c| c.worker.as_ref()) {
+                match self.workers.capture(name) {
                     Some(worker) => worker.stop(line(&CaptureCommand::Stop)),
                     // Refused before there was one.
                     None => self.handle(name, Event::Exited(String::new())),
@@ -52,7 +52,7 @@ impl Supervisor {
     }
 
     pub(super) fn start_capture(&mut self, name: &str) {
-        let socket = match self.run_dir.prepare(name) {
+        let socket = match self.workers.prepare_socket(name) {
             Ok(socket) => socket,
             Err(error) => return self.handle(name, Event::Refused(format!("{error:#}"))),
         };
@@ -60,8 +60,6 @@ impl Supervisor {
             Ok(slots) => slots,
             Err(refusal) => return self.handle(name, Event::Refused(refusal)),
         };
-        let run = self.next_run;
-        self.next_run += 1;
         let Some(camera) = self.cameras.get_mut(name) else {
             return;
         };
@@ -78,39 +76,14 @@ impl Supervisor {
             data_dir: self.data_dir.clone(),
             failed_decoders: camera.failed_decoders.clone(),
         };
-        camera.runs = run;
         camera.monitor = None;
-        self.history.prepare_ids(name);
         camera.camera_rate.clear();
-        let id = CaptureId(name.to_owned());
-        match process::spawn(
-            id.clone(),
-            run,
-            line(&spec),
-            &self.secrets,
-            self.capture_sender.clone(),
-        ) {
-            Ok(worker) => {
-                tracing::debug!(camera = name, pid = worker.pid(), "capture worker started");
-                camera.board.restore(self.history.kept_tasks(name));
-                for command in camera.board.wanted() {
-                    worker.send(line(&command));
-                }
-                camera.worker = Some(worker);
-            }
-            Err(error) => {
-                camera.worker = None;
-                let reason = format!("cannot start a capture worker: {error}{}", advice(&error));
-                // Through the queue, so that a failure cannot recurse.
-                let event = WorkerEvent {
-                    id,
-                    run,
-                    notice: Notice::Exited(reason),
-                };
-                let events = self.capture_sender.clone();
-                tokio::spawn(async move {
-                    let _ = events.send(event).await;
-                });
+        self.history.prepare_ids(name);
+        let kept = self.history.kept_tasks(name);
+        if let Some(worker) = self.workers.start_capture(name, line(&spec)) {
+            camera.board.restore(kept);
+            for command in camera.board.wanted() {
+                worker.send(line(&command));
             }
         }
     }
@@ -122,7 +95,7 @@ impl Supervisor {
         match report {
             CaptureReport::RingReady { width, height } => {
                 camera.size = Some((width, height));
-                self.watch_ring(name);
+                self.workers.watch_ring(name);
             }
             CaptureReport::Decoder { name: decoder } => camera.decoder = Some(decoder),
             CaptureReport::TooLarge { bytes } => {
@@ -160,58 +133,28 @@ impl Supervisor {
         }
     }
 
-    /// Attaches to the ring in the background: a worker that hangs in its handshake must not hold up the table.
-    pub(super) fn watch_ring(&self, name: &str) {
-        let Some(camera) = self.cameras.get(name) else {
-            return;
-        };
-        let (run, name) = (camera.runs, name.to_owned());
-        let socket = crate::run_dir::socket(self.run_dir.path(), &name);
-        let sender = self.monitor_sender.clone();
-        tokio::spawn(async move {
-            let mut tries = 0;
-            let monitor = loop {
-                let socket = socket.clone();
-                let attached =
-                    tokio::task::spawn_blocking(move || RingMonitor::attach(&socket)).await;
-                let Ok(monitor) = attached else {
-                    return;
-                };
-                tries += 1;
-                if monitor.is_ok() || tries == WATCH_TRIES {
-                    break monitor;
-                }
-                // A worker that dies just now says why by its end, which is the better reason.
-                tokio::time::sleep(Duration::from_secs(1)).await;
-            };
-            let _ = sender
-                .send(Monitored {
-                    camera: name,
-                    run,
-                    monitor,
-                })
-                .await;
-        });
-    }
-
     pub(super) fn monitored(&mut self, monitored: Monitored) {
-        let Some(camera) = self.cameras.get_mut(&monitored.camera) else {
-            return;
-        };
-        if camera.runs != monitored.run || camera.worker.is_none() {
+        let Monitored {
+            camera: name,
+            run,
+            monitor,
+        } = monitored;
+        if !self.workers.is_capture_run(&name, run) || self.workers.capture(&name).is_none() {
             return;
         }
-        match monitored.monitor {
+        let Some(camera) = self.cameras.get_mut(&name) else {
+            return;
+        };
+        match monitor {
             Ok(monitor) => {
                 camera.monitor = Some(monitor);
                 camera.camera_rate.clear();
-                let name = monitored.camera;
                 self.read_head(&name, Instant::now());
             }
             // Unwatched it would count as silent, and nobody would learn why.
             Err(error) => {
                 let reason = format!("cannot watch the ring: {error}{}", advice(error.as_ref()));
-                self.handle(&monitored.camera, Event::Fault(FaultKind::Source, reason));
+                self.handle(&name, Event::Fault(FaultKind::Source, reason));
             }
         }
     }
@@ -233,8 +176,7 @@ impl Supervisor {
             readers: head.readers,
             generation: head.generation,
         });
-        // What it was taken to need is corrected by what it has.
-        camera.granted_bytes = head.total_bytes;
+        self.memory.measured(name, head.total_bytes);
         camera.camera_rate.sample(head.frames, now);
         self.handle(name, Event::Head(head.frames));
     }
@@ -246,7 +188,7 @@ impl Supervisor {
 
     pub(super) fn capture_gone(&mut self, name: &str, reason: String) {
         if let Some(camera) = self.cameras.get_mut(name) {
-            camera.worker = None;
+            self.workers.capture_gone(name);
             camera.monitor = None;
             camera.camera_rate.clear();
             self.tasks_interrupted(name, &reason);
@@ -260,7 +202,7 @@ impl Supervisor {
             }
         }
         if let Some(camera) = self.cameras.get_mut(name)
-            && camera.worker.is_none()
+            && self.workers.capture(name).is_none()
             && matches!(camera.health.state(), State::Disabled | State::Failed)
             && camera.leaving.is_none()
         {

@@ -6,7 +6,6 @@ use super::camera::{Camera, Leaving, Next, limits};
 use super::health::Event;
 use crate::config::{Change, Config, takeovers};
 use crate::protocol::AnalysisCommand;
-use shmring_core::sizing::Depth;
 use std::time::{Instant, SystemTime};
 use watchpost_api::{Action, ConfigurationChange};
 use watchpost_pipelines::CameraConfig;
@@ -35,59 +34,24 @@ impl Supervisor {
         self.config_error = Some(error);
     }
 
-    /// Cameras that start together share what memory there is, so that the last one is not the one without.
-    pub(super) fn share_memory(&mut self, new: &Config) {
+    /// Shares the memory between the cameras that are about to start.
+    fn share_memory(&mut self, new: &Config) {
         let starting: Vec<(&String, &CameraConfig)> = new
             .cameras
             .iter()
-            .filter(|(name, config)| config.enabled && !self.cameras.contains_key(*name))
+            .filter(|(name, config)| config.enabled && !self.cameras.contains(name))
             .collect();
-        let requests: Vec<_> = starting
-            .iter()
-            .map(|(_, config)| budget::request(config, None))
-            .collect();
-        let depths = budget::grant(&requests, self.budget.left(self.handed_out(None)));
-        self.shares = starting
-            .into_iter()
-            .zip(depths)
-            .filter_map(|((name, _), depth)| Some((name.clone(), depth.ok()?.slots)))
-            .collect();
-    }
-
-    /// Bytes of all rings that exist or are about to, but this one.
-    pub(super) fn handed_out(&self, except: Option<&str>) -> u64 {
-        self.cameras
-            .values()
-            .filter(|c| Some(c.name.as_str()) != except && c.health.has_worker())
-            .map(|c| c.granted_bytes)
-            .sum()
+        self.memory.share(&starting);
     }
 
     /// How many slots a camera may have now; an error names the bytes needed and free.
     pub(super) fn grant(&mut self, name: &str) -> Result<u32, String> {
-        let left = self.budget.left(self.handed_out(Some(name)));
-        let share = self.shares.remove(name);
-        let Some(camera) = self.cameras.get_mut(name) else {
-            return Err("no such camera".into());
-        };
-        let wanted = budget::request(&camera.config, camera.known_frame_bytes());
-        let mut request = wanted;
-        if let Some(slots) = share {
-            request.slots = slots;
-        }
-        let depth = budget::grant(&[request], left)
-            .pop()
-            .expect("one answer for one request")
-            .map_err(|refusal| refusal.to_string())?;
-        camera.granted_bytes = depth.bytes;
-        let told = Depth {
-            wanted_slots: wanted.slots,
-            wanted_bytes: depth.bytes / u64::from(depth.slots.max(1)) * u64::from(wanted.slots),
-            ..depth
-        };
-        let frigate = budget::frigate(self.cameras.values().map(|c| &c.config));
+        let camera = self.cameras.get(name).ok_or("no such camera")?;
+        let (config, known) = (&camera.config, camera.known_frame_bytes());
+        let depth = self.memory.grant(name, config, known)?;
+        let frigate = budget::frigate(self.cameras.iter().map(|c| &c.config));
         if let (Some(text), Some(camera)) = (
-            told.warning(name, Some(&frigate)),
+            depth.warning(name, Some(&frigate)),
             self.cameras.get_mut(name),
         ) && camera.repeats.is_new(&text, Instant::now())
         {
@@ -105,7 +69,7 @@ impl Supervisor {
             actions,
             text,
         } = change;
-        self.secrets = super::process::secrets(&text);
+        self.workers.configure(&text);
         self.share_memory(&config);
         self.config = config.clone();
         self.start_analysis_first(&config);
@@ -135,7 +99,7 @@ impl Supervisor {
     fn act(&mut self, action: Action) {
         match &action {
             Action::Start { camera } => {
-                let change = if self.cameras.contains_key(camera) {
+                let change = if self.cameras.contains(camera) {
                     ConfigurationChange::Changed
                 } else {
                     ConfigurationChange::Added
@@ -187,10 +151,10 @@ impl Supervisor {
             }
             Action::RestartAnalysis => {
                 tracing::info!("the model changed; the analysis starts again with it");
-                for analysis in self.analyses.values_mut() {
+                for (_, analysis) in self.workers.analyses_mut() {
                     analysis.stop();
                 }
-                for camera in self.cameras.values_mut() {
+                for camera in self.cameras.iter_mut() {
                     camera.analysis.forgive();
                 }
             }
@@ -219,23 +183,17 @@ impl Supervisor {
     }
 
     fn add(&mut self, name: &str, next: Next) {
-        let mark = self.free_mark();
+        let mark = self.cameras.free_mark();
         let config = next.clone().unwrap_or_default();
         let enabled = config.enabled;
         let mut camera = Camera::new(name, config, mark, SystemTime::now());
         camera.broken = next.is_err();
-        self.cameras.insert(name.to_owned(), camera);
+        self.cameras.insert(camera);
         match next {
             Err(problems) => self.handle(name, Event::Broken(problems)),
             Ok(_) if enabled => self.handle(name, Event::Enable),
             Ok(_) => tracing::info!(camera = name, "disabled"),
         }
-    }
-
-    pub(super) fn free_mark(&self) -> u32 {
-        (0..)
-            .find(|mark| self.cameras.values().all(|c| c.mark != *mark))
-            .unwrap_or_default()
     }
 
     fn update(&mut self, name: &str, config: CameraConfig) {
@@ -280,9 +238,9 @@ impl Supervisor {
     pub(super) fn finish_leaving(&mut self, now: Instant) {
         let done: Vec<String> = self
             .cameras
-            .values()
+            .iter()
             .filter(|c| {
-                c.worker.is_none()
+                self.workers.capture(&c.name).is_none()
                     && c.leaving.as_ref().is_some_and(|leaving| {
                         c.analysis.attached_to().is_none()
                             || leaving.detach_by.is_some_and(|at| now >= at)
@@ -296,7 +254,9 @@ impl Supervisor {
                 continue;
             };
             drop(camera.monitor);
-            self.run_dir.remove(&name);
+            self.workers.forget_capture(&name);
+            self.workers.remove_socket(&name);
+            self.memory.release(&name);
             if let Some(next) = camera.leaving.and_then(|l| l.next)
                 && !self.ending
             {
@@ -313,8 +273,7 @@ impl Supervisor {
         if self.ending {
             return;
         }
-        let names: Vec<String> = self.cameras.keys().cloned().collect();
-        for name in names {
+        for name in self.cameras.names() {
             self.handle(&name, Event::MemoryFreed);
         }
     }

@@ -7,10 +7,12 @@ mod analysis;
 mod backoff;
 mod budget;
 mod camera;
+mod cameras;
 mod capturing;
 mod configure;
 pub mod health;
 mod history;
+mod memory;
 mod pace;
 mod process;
 mod rate;
@@ -18,16 +20,18 @@ mod repeats;
 mod ring;
 pub mod status;
 mod tasks;
+mod workers;
 
 use self::analysis::Analysis;
-use self::budget::Budget;
 use self::camera::Camera;
+use self::cameras::Cameras;
 use self::health::Event;
 use self::history::History;
-use self::process::{AnalysisId, CaptureId, Notice, WorkerEvent, WorkerId};
-use self::ring::RingMonitor;
+use self::memory::Memory;
+use self::process::{AnalysisId, CaptureId, Notice, Worker, WorkerEvent};
 use self::status::{ProcessStatus, Status};
 pub use self::tasks::TaskRefusal;
+use self::workers::{News, Workers};
 use crate::bus::Bus;
 use crate::clock::seconds;
 use crate::config::{Change, Config};
@@ -35,7 +39,6 @@ use crate::media::Media;
 use crate::protocol::{AnalysisCommand, GridAction, Level, LogLine, TaskRequest};
 use crate::run_dir::RunDir;
 use crate::store::Store;
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -52,8 +55,6 @@ const TICK: Duration = Duration::from_millis(200);
 const OWN_SLEEP: Duration = Duration::from_secs(1);
 /// Commands waiting for the supervisor.
 const COMMANDS: usize = 64;
-/// Reports waiting for the supervisor; workers wait when it is full.
-const EVENTS: usize = 1024;
 /// Reports taken before it looks after something else.
 const TOGETHER: usize = 64;
 
@@ -214,39 +215,21 @@ impl Handle {
     }
 }
 
-/// A monitor that was attached in the background.
-struct Monitored {
-    camera: String,
-    run: u64,
-    monitor: anyhow::Result<RingMonitor>,
-}
-
-/// The owner of the table.
+/// Decides. What it decides about has three owners, none of which knows another: the cameras, the workers and the memory
+/// of the rings.
 pub struct Supervisor {
     config: Config,
     config_error: Option<String>,
-    budget: Budget,
-    run_dir: RunDir,
+    cameras: Cameras,
+    workers: Workers,
+    memory: Memory,
     data_dir: PathBuf,
     history: History,
     started: SystemTime,
-    cameras: BTreeMap<String, Camera>,
-    analyses: BTreeMap<AnalysisId, Analysis>,
     commands: mpsc::Receiver<Command>,
-    captures: mpsc::Receiver<WorkerEvent<CaptureId>>,
-    capture_sender: mpsc::Sender<WorkerEvent<CaptureId>>,
-    findings: mpsc::Receiver<WorkerEvent<AnalysisId>>,
-    finding_sender: mpsc::Sender<WorkerEvent<AnalysisId>>,
-    monitors: mpsc::Receiver<Monitored>,
-    monitor_sender: mpsc::Sender<Monitored>,
     ending: bool,
     /// The last tick, to see that this process itself did not run (stopped, or the machine busy).
     ticked: Instant,
-    next_run: u64,
-    /// Environment variables of the configuration, which workers do not inherit.
-    secrets: Vec<String>,
-    /// Slots of cameras that are about to start together.
-    shares: BTreeMap<String, u32>,
 }
 
 impl Supervisor {
@@ -258,31 +241,18 @@ impl Supervisor {
         (store, media): (Option<Arc<Store>>, Option<Media>),
     ) -> (Self, Handle) {
         let (command_sender, commands) = mpsc::channel(COMMANDS);
-        let (capture_sender, captures) = mpsc::channel(EVENTS);
-        let (finding_sender, findings) = mpsc::channel(EVENTS);
-        let (monitor_sender, monitors) = mpsc::channel(COMMANDS);
         let supervisor = Self {
             config: Config::default(),
             config_error: None,
-            budget: Budget::of_system(),
-            run_dir,
+            cameras: Cameras::default(),
+            workers: Workers::new(run_dir),
+            memory: Memory::of_system(),
             data_dir: crate::data_dir::choose(first.config.data_dir.as_deref()),
             history: History::new(bus, store, media),
             started: SystemTime::now(),
-            cameras: BTreeMap::new(),
-            analyses: BTreeMap::new(),
             commands,
-            captures,
-            capture_sender,
-            findings,
-            finding_sender,
-            monitors,
-            monitor_sender,
             ending: false,
             ticked: Instant::now(),
-            next_run: 1,
-            secrets: Vec::new(),
-            shares: BTreeMap::new(),
         };
         let handle = Handle {
             commands: command_sender,
@@ -303,23 +273,15 @@ impl Supervisor {
                     Some(command) => self.command(command),
                     None => self.shut_down(),
                 },
-                Some(event) = self.captures.recv() => {
-                    let next = |s: &mut Self| s.captures.try_recv().ok();
-                    if self.take_together(event, next, Self::capture_event) {
+                news = self.workers.next() => {
+                    if self.take_together(news) {
                         continue;
                     }
                 }
-                Some(event) = self.findings.recv() => {
-                    let next = |s: &mut Self| s.findings.try_recv().ok();
-                    if self.take_together(event, next, Self::analysis_event) {
-                        continue;
-                    }
-                }
-                Some(monitored) = self.monitors.recv() => self.monitored(monitored),
                 _ = tick.tick() => self.tick(),
             }
             self.reconcile();
-            if self.ending && self.cameras.is_empty() && self.analyses.is_empty() {
+            if self.ending && self.cameras.is_empty() && !self.workers.has_analyses() {
                 tracing::info!("everything has stopped");
                 return;
             }
@@ -342,7 +304,7 @@ impl Supervisor {
                 moving,
                 reply,
             } => {
-                let known = self.cameras.contains_key(&camera);
+                let known = self.cameras.contains(&camera);
                 if known {
                     let command = AnalysisCommand::Moving {
                         camera: camera.clone(),
@@ -374,15 +336,13 @@ impl Supervisor {
             Command::Shutdown => self.shut_down(),
             Command::Kill => {
                 self.shut_down();
-                let captures = self.cameras.values().filter_map(|c| c.worker.as_ref());
-                let analyses = self.analyses.values().filter_map(Analysis::worker);
-                captures.chain(analyses).for_each(process::Worker::kill);
+                self.workers.kill();
             }
         }
     }
 
     fn act_on_grid(&mut self, camera: &str, action: GridAction) -> bool {
-        if !self.cameras.contains_key(camera) {
+        if !self.cameras.contains(camera) {
             return false;
         }
         if action == GridAction::Reset {
@@ -405,9 +365,12 @@ impl Supervisor {
             config_error: self.config_error.clone(),
             cameras: self
                 .cameras
-                .values()
+                .iter()
                 .filter(|c| c.leaving.as_ref().is_none_or(|l| l.next.is_some()))
-                .map(|c| c.status(self.analysis_of(c), now))
+                .map(|c| {
+                    let capture = self.workers.capture(&c.name);
+                    c.status(capture.map(Worker::pid), self.analysis_of(c), now)
+                })
                 .collect(),
             processes: self.processes(),
         }
@@ -415,17 +378,8 @@ impl Supervisor {
 
     fn processes(&self) -> Vec<ProcessStatus> {
         let own = ProcessStatus::named("supervisor".into(), std::process::id());
-        let captures = self.cameras.values().filter_map(|camera| {
-            let name = CaptureId(camera.name.clone()).name();
-            Some(ProcessStatus::named(name, camera.worker.as_ref()?.pid()))
-        });
-        let analyses = self
-            .analyses
-            .values()
-            .filter_map(|analysis| Some(ProcessStatus::named(analysis.name(), analysis.pid()?)));
         std::iter::once(own)
-            .chain(analyses)
-            .chain(captures)
+            .chain(self.workers.processes())
             .collect()
     }
 
@@ -435,7 +389,7 @@ impl Supervisor {
             Some((id, _)) => id.clone(),
             None => camera.analysis.worker_for(&camera.name),
         };
-        self.analyses.get(&id)
+        self.workers.analysis(&id)
     }
 
     fn shut_down(&mut self) {
@@ -444,35 +398,39 @@ impl Supervisor {
         }
         tracing::info!("stopping");
         self.ending = true;
-        let names: Vec<String> = self.cameras.keys().cloned().collect();
-        for name in names {
+        for name in self.cameras.names() {
             self.leave(&name, None);
         }
     }
 
     /// Handles this event and those that wait behind it: reports come several at a time. Answers whether all of them
     /// were routine, so that nothing has to be started or stopped.
-    fn take_together<I: WorkerId>(
-        &mut self,
-        first: WorkerEvent<I>,
-        next: impl Fn(&mut Self) -> Option<WorkerEvent<I>>,
-        handle: impl Fn(&mut Self, WorkerEvent<I>),
-    ) -> bool {
-        let mut is_routine = first.notice.is_routine();
-        handle(self, first);
+    fn take_together(&mut self, first: News) -> bool {
+        let mut is_routine = first.is_routine();
+        self.take(first);
         for _ in 0..TOGETHER {
-            let Some(event) = next(self) else { break };
-            is_routine &= event.notice.is_routine();
-            handle(self, event);
+            let Some(news) = self.workers.try_next() else {
+                break;
+            };
+            is_routine &= news.is_routine();
+            self.take(news);
         }
         is_routine
+    }
+
+    fn take(&mut self, news: News) {
+        match news {
+            News::Capture(event) => self.capture_event(event),
+            News::Analysis(event) => self.analysis_event(event),
+            News::Monitored(monitored) => self.monitored(monitored),
+        }
     }
 
     fn capture_event(&mut self, event: WorkerEvent<CaptureId>) {
         let WorkerEvent { id, run, notice } = event;
         let CaptureId(name) = id;
         // A report of a worker that has been given up already.
-        if self.cameras.get(&name).is_none_or(|c| c.runs != run) {
+        if !self.workers.is_capture_run(&name, run) {
             return;
         }
         match notice {
@@ -481,7 +439,7 @@ impl Supervisor {
             Notice::Stuck(reason) => {
                 tracing::error!(camera = name, "{reason}; it is replaced");
                 // It still holds its socket, and a living writer's is not taken over.
-                self.run_dir.remove(&name);
+                self.workers.remove_socket(&name);
                 self.capture_gone(&name, reason);
             }
         }
@@ -490,8 +448,8 @@ impl Supervisor {
     fn analysis_event(&mut self, event: WorkerEvent<AnalysisId>) {
         let WorkerEvent { id, run, notice } = event;
         let known = self
-            .analyses
-            .get(&id)
+            .workers
+            .analysis(&id)
             .is_some_and(|analysis| analysis.is_run(run));
         if !known {
             return;
@@ -512,8 +470,7 @@ impl Supervisor {
             self.excuse_analyses(asleep);
         }
         self.ticked = now;
-        let names: Vec<String> = self.cameras.keys().cloned().collect();
-        for name in names {
+        for name in self.cameras.names() {
             self.read_head(&name, now);
             if self.cameras.get(&name).is_some_and(|c| c.board.exclusive) {
                 self.handle(&name, Event::Busy);

@@ -216,7 +216,7 @@ impl Camera {
 
     fn detect_status(&self) -> TaskStatus {
         let since = self.board.detect_since.unwrap_or(self.health.since());
-        let status = self.status(None, Instant::now());
+        let status = self.status(None, None, Instant::now());
         let (state, detail) = match status.analysis.state {
             AnalysisPhase::Off
                 if self.board.detect == Some(false) && self.config.detect.enabled =>
@@ -256,7 +256,8 @@ impl Supervisor {
             let _ = reply.send(Ok(status));
             return;
         }
-        if camera.worker.is_none()
+        let worker = self.workers.capture(name);
+        if worker.is_none()
             && let TaskRequest::Stop(task) = request
         {
             let status = TaskStatus::idle(task, now());
@@ -264,7 +265,7 @@ impl Supervisor {
             let _ = reply.send(Ok(status));
             return;
         }
-        let Some(worker) = &camera.worker else {
+        let Some(worker) = worker else {
             let state = camera.health.state().name();
             let why = camera
                 .health
