@@ -28,6 +28,38 @@ fn a_configuration_file_that_is_a_mount_is_written_in_place_after_a_copy() {
 }
 
 #[test]
+fn a_disk_that_is_full_at_the_start_keeps_no_camera_from_being_analysed() {
+    // The database is there from a run before; in the mount namespace it lies on a small disk without room.
+    let script = "data=\"$(dirname \"$FILE\")/data\"
+        cp -a \"$data\" \"$data.before\"
+        mount -t tmpfs -o size=2m full \"$data\"
+        cp -a \"$data.before/.\" \"$data\"
+        cat /dev/zero > \"$data/filler\" || true";
+    let Some(command) = in_own_mounts(script) else {
+        return;
+    };
+    let folder = std::sync::Arc::new(tempfile::tempdir().unwrap());
+    crate::support::write_config(folder.path(), CAMERA);
+    let mut first = Watchpost::start_in(folder.clone(), watchpost());
+    first.wait_for("a", "is analysed", |c| c["analysis"]["state"] == "running");
+    first.signal(Signal::TERM);
+    assert_eq!(first.wait().code(), Some(0), "{}", first.log());
+
+    let full = Watchpost::start_in(folder, command);
+    full.wait_for("a", "is analysed without room on the disk", |c| {
+        c["analysis"]["state"] == "running" && !c["detection_frame"].is_null()
+    });
+    eventually("the log says what is not kept", || {
+        full.log().contains("store")
+    });
+    let log = full.log();
+    let messages = log
+        .lines()
+        .filter(|line| line.contains("a batch could not be written"));
+    assert!(messages.count() <= 1, "{log}");
+}
+
+#[test]
 fn where_the_file_cannot_be_written_a_change_is_refused_unless_it_is_not_to_be_kept() {
     let script = "mount --bind \"$FILE\" \"$FILE\" && mount -o remount,bind,ro \"$FILE\"";
     let Some(command) = in_own_mounts(script) else {

@@ -9,7 +9,7 @@ use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError, sync_cha
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use rusqlite::{Connection, Transaction};
+use rusqlite::{Connection, OptionalExtension, Transaction};
 use watchpost_api::{ConfigurationChange, ConfigurationEvent, Event};
 use watchpost_pipelines::tasks::Task;
 
@@ -100,11 +100,12 @@ impl Writer {
             queued: queued.clone(),
         };
         let write = move || {
+            let mut owed = BTreeMap::new();
+            let mut failures = Failures::default();
             while let Some(batch) = queue.collect(age) {
-                if let Err(error) = write_batch(&mut connection, batch) {
-                    // Disk full, most likely: this batch is lost, the next is tried.
-                    tracing::error!("store: a batch could not be written: {error}");
-                }
+                // Disk full, most likely: this batch is lost, the next is tried.
+                let written = write_batch(&mut connection, batch, &mut owed);
+                failures.note(&written, Instant::now());
             }
             if let Err(error) = marks::closed(&connection) {
                 tracing::warn!("store: {error}");
@@ -230,11 +231,101 @@ impl Op {
 /// Object events that changed in a batch, by number: several changes are written once.
 type Changed = BTreeMap<i64, Arc<Published>>;
 
-/// Writes a batch. Whoever waits for an answer gets it once all is committed.
-fn write_batch(connection: &mut Connection, batch: Vec<Op>) -> Result<()> {
+/// Ids that were given without a reservation on disk, by camera: the next transaction that succeeds reserves them, before
+/// any event with such an id is on disk. So none is given twice, and detection does not wait for room on the disk.
+type Owed = BTreeMap<String, i64>;
+
+/// Failed batches, so that a disk that stays full is not logged several times a second.
+#[derive(Default)]
+struct Failures {
+    logged: Option<Instant>,
+    /// Not logged yet.
+    count: u64,
+}
+
+impl Failures {
+    /// The time between two lines of the log about it.
+    const PERIOD: Duration = Duration::from_secs(60);
+
+    fn note(&mut self, written: &Result<()>, now: Instant) {
+        let Err(error) = written else {
+            if self.logged.take().is_some() {
+                tracing::info!("store: batches can be written again");
+            }
+            self.count = 0;
+            return;
+        };
+        self.count += 1;
+        let is_due = |at: Instant| now.duration_since(at) >= Self::PERIOD;
+        if self.logged.is_none_or(is_due) {
+            let count = self.count;
+            tracing::error!(
+                "store: a batch could not be written: {error} ({count} since the last message); its events are not kept"
+            );
+            self.logged = Some(now);
+            self.count = 0;
+        }
+    }
+}
+
+/// Writes a batch. Whoever waits for an answer gets it once all is committed; who waits for ids gets them all the same.
+fn write_batch(connection: &mut Connection, mut batch: Vec<Op>, owed: &mut Owed) -> Result<()> {
+    for op in &batch {
+        if let Op::Rename { from, to } = op
+            && let Some(ids) = owed.remove(from)
+        {
+            owed.insert(to.clone(), ids);
+        }
+    }
+    // It ends a batch, since it is waited for.
+    let reservation = match batch.pop() {
+        Some(Op::ReserveIds { camera, reply }) => Some((camera, reply)),
+        other => {
+            batch.extend(other);
+            None
+        }
+    };
+    let camera = reservation.as_ref().map(|(camera, _)| camera.as_str());
+    let (reserved, written) = match write(connection, batch, camera, owed) {
+        Ok(reserved) => {
+            owed.clear();
+            (reserved, Ok(()))
+        }
+        Err(error) => (None, Err(error)),
+    };
+    if let Some((camera, reply)) = reservation {
+        let first = reserved.unwrap_or_else(|| reserve_in_memory(connection, &camera, owed));
+        let _ = reply.send(first);
+    }
+    written
+}
+
+/// Reserves the next block in memory, to be written when that is possible.
+fn reserve_in_memory(connection: &Connection, camera: &str, owed: &mut Owed) -> Result<i64> {
+    let next: Option<i64> = connection
+        .query_row("SELECT next FROM ids WHERE camera = ?1", [camera], |row| {
+            row.get(0)
+        })
+        .optional()?;
+    let ahead = owed.entry(camera.to_owned()).or_default();
+    let first = next.unwrap_or(1) + *ahead;
+    *ahead += ID_BLOCK;
+    Ok(first)
+}
+
+/// Writes a batch, and reserves the ids that are owed and those for `camera`. Answers with the first of the latter.
+fn write(
+    connection: &mut Connection,
+    batch: Vec<Op>,
+    camera: Option<&str>,
+    owed: &Owed,
+) -> Result<Option<Result<i64>>> {
     let mut changed = Changed::new();
     let mut answers: Vec<Box<dyn FnOnce()>> = Vec::new();
     let transaction = connection.transaction()?;
+    for (camera, ids) in owed {
+        reserve_ids(&transaction, camera, *ids)?;
+    }
     for op in batch {
         if let Err(error) = apply(&transaction, op, &mut changed, &mut answers) {
             tracing::error!("store: one change could not be written: {error}");
@@ -242,9 +333,22 @@ fn write_batch(connection: &mut Connection, batch: Vec<Op>) -> Result<()> {
     }
     save(&transaction, &mut changed);
     changes::prune(&transaction)?;
+    let first = match camera.map(|camera| reserve_ids(&transaction, camera, ID_BLOCK)) {
+        Some(Err(error)) if is_disk_trouble(&error) => return Err(error),
+        first => first,
+    };
     transaction.commit()?;
     answers.into_iter().for_each(|answer| answer());
-    Ok(())
+    Ok(first)
+}
+
+/// Whether it passes when the disk has room, or works, again.
+fn is_disk_trouble(error: &Error) -> bool {
+    use rusqlite::ErrorCode::{DiskFull, SystemIoFailure};
+    let Error::Sqlite(error) = error else {
+        return false;
+    };
+    matches!(error.sqlite_error_code(), Some(DiskFull | SystemIoFailure))
 }
 
 /// Writes the object events that changed so far.
@@ -282,11 +386,9 @@ fn apply(
                 _ => {}
             }
         }
-        Op::ReserveIds { camera, reply } => {
-            let first = reserve_ids(transaction, &camera)?;
-            answers.push(Box::new(move || {
-                let _ = reply.send(Ok(first));
-            }));
+        // Taken from the end of the batch before.
+        Op::ReserveIds { camera, .. } => {
+            tracing::error!(camera, "store: ids were asked for within a batch");
         }
         Op::SaveGrid {
             camera,
@@ -334,14 +436,15 @@ fn apply(
     Ok(())
 }
 
-fn reserve_ids(transaction: &Transaction, camera: &str) -> Result<i64> {
+/// Reserves so many ids, and answers with the first.
+fn reserve_ids(transaction: &Transaction, camera: &str, ids: i64) -> Result<i64> {
     let end: i64 = transaction.query_row(
         "INSERT INTO ids (camera, next) VALUES (?1, 1 + ?2)
          ON CONFLICT (camera) DO UPDATE SET next = next + ?2 RETURNING next",
-        (camera, ID_BLOCK),
+        (camera, ids),
         |row| row.get(0),
     )?;
-    Ok(end - ID_BLOCK)
+    Ok(end - ids)
 }
 
 fn rename(transaction: &Transaction, from: &str, to: &str) -> Result<()> {
@@ -404,6 +507,36 @@ mod tests {
             writer.post_waiting(Op::Flush { reply }).unwrap();
             answer.recv_timeout(PATIENCE).unwrap();
         }
+    }
+
+    #[test]
+    fn ids_are_given_once_although_they_cannot_be_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("test.db");
+        let mut connection = schema::open(&path).unwrap();
+        connection.busy_timeout(Duration::ZERO).unwrap();
+        let (other, mut owed) = (Connection::open(&path).unwrap(), Owed::new());
+        let reserve = |connection: &mut Connection, owed: &mut Owed| {
+            let (reply, answer) = sync_channel(1);
+            let camera = "front".into();
+            let written = write_batch(connection, vec![Op::ReserveIds { camera, reply }], owed);
+            (answer.recv().unwrap().unwrap(), written.is_ok())
+        };
+        assert_eq!(reserve(&mut connection, &mut owed), (1, true));
+        // Stands for a full disk: nothing can be written.
+        other.execute_batch("BEGIN IMMEDIATE").unwrap();
+        assert_eq!(reserve(&mut connection, &mut owed), (1001, false));
+        assert_eq!(reserve(&mut connection, &mut owed), (2001, false));
+        other.execute_batch("COMMIT").unwrap();
+        // The first batch that is written also reserves these.
+        write_batch(&mut connection, vec![note(0)], &mut owed).unwrap();
+        let next: i64 = other
+            .query_row("SELECT next FROM ids WHERE camera = 'front'", [], |row| {
+                row.get(0)
+            })
+            .unwrap();
+        assert_eq!(next, 3001);
+        assert_eq!(reserve(&mut connection, &mut owed), (3001, true));
     }
 
     #[test]

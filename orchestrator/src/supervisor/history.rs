@@ -29,6 +29,8 @@ pub struct History {
     reader: Option<Reader>,
     store: Option<Arc<Store>>,
     media: Option<Media>,
+    /// Tasks that ended with the last run, whether or not that could be written.
+    over: BTreeSet<(String, Task)>,
     /// First id beyond what its tracker may give, by camera.
     reserved: BTreeMap<String, i64>,
     /// The block that comes next, by camera: asked for beforehand, so that nobody waits for the disk.
@@ -62,6 +64,7 @@ impl History {
             reader,
             store,
             media,
+            over: BTreeSet::new(),
             reserved: BTreeMap::new(),
             next: BTreeMap::new(),
         }
@@ -158,7 +161,7 @@ impl History {
     }
 
     /// A task is to go on after a restart as it is now, resting where it rests by request, or does not any more.
-    pub fn keep_task(&self, camera: &str, status: &TaskStatus, paused: bool) {
+    pub fn keep_task(&mut self, camera: &str, status: &TaskStatus, paused: bool) {
         let lasts = matches!(status.task, Task::Series | Task::Video);
         match &status.parameters {
             Some(parameters) if lasts && status.state.is_under_way() => {
@@ -173,6 +176,7 @@ impl History {
                         TaskState::Active
                     },
                 };
+                self.over.remove(&(camera.to_owned(), status.task));
                 self.write(|store| store.save_task(row));
             }
             _ if lasts => self.write(|store| store.forget_task(camera, status.task)),
@@ -183,15 +187,17 @@ impl History {
     /// The tasks of a camera that go on.
     pub fn kept_tasks(&self, camera: &str) -> Vec<TaskRow> {
         let rows = self.reader.as_ref().map(|reader| reader.tasks_of(camera));
-        rows.unwrap_or(Ok(Vec::new())).unwrap_or_else(|error| {
+        let mut rows = rows.unwrap_or(Ok(Vec::new())).unwrap_or_else(|error| {
             tracing::warn!(camera, "tasks: {error}");
             Vec::new()
-        })
+        });
+        rows.retain(|row| !self.over.contains(&(row.camera.clone(), row.task)));
+        rows
     }
 
     /// Watchpost was started: series that were not asked to outlive that do not. The future ends when that is on
     /// disk.
-    pub fn begin_tasks(&self) -> impl Future<Output = ()> + use<> {
+    pub fn begin_tasks(&mut self) -> impl Future<Output = ()> + use<> {
         let rows = self
             .reader
             .as_ref()
@@ -203,6 +209,7 @@ impl History {
                     "a series ended with the last run: continue_on_start is not set"
                 );
                 self.write(|store| store.forget_task(&row.camera, row.task));
+                self.over.insert((row.camera, row.task));
             }
         }
         let store = self.store.clone();

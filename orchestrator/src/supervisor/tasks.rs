@@ -327,7 +327,7 @@ impl Supervisor {
     }
 
     /// Writes down how a task is to go on after a restart.
-    fn keep_task(&self, name: &str, task: Task) {
+    fn keep_task(&mut self, name: &str, task: Task) {
         let Some(board) = self.cameras.get(name).map(|camera| &camera.board) else {
             return;
         };
