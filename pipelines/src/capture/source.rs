@@ -154,7 +154,7 @@ pub fn split_credentials(url: &str) -> (String, Option<(String, String)>) {
     let authority_end = rest.find('/').unwrap_or(rest.len());
     // An unescaped `/` in a password: the `@` then comes later.
     let is_host = |at: &usize| {
-        let host = rest[at + 1..authority_end].as_bytes();
+        let host = &rest.as_bytes()[at + 1..authority_end];
         let fits = |c: &u8| c.is_ascii_alphanumeric() || b".-_:[]%".contains(c);
         !host.is_empty() && host.iter().all(fits)
     };
