@@ -16,10 +16,15 @@ pub struct AvcParameterSets {
 }
 
 impl AvcParameterSets {
-    /// Takes the parameter sets out of an access unit in byte-stream form. Returns whether any was new.
+    /// Takes the parameter sets out of an access unit in byte-stream form. Returns true where one was new.
     pub fn observe(&mut self, byte_stream: &[u8]) -> bool {
+        self.observe_units(NalUnits::new(byte_stream))
+    }
+
+    /// Takes the parameter sets out of the NAL units of an access unit. Returns true where one was new.
+    pub fn observe_units<'a>(&mut self, units: impl Iterator<Item = &'a [u8]>) -> bool {
         let mut new = false;
-        for nal in NalUnits::new(byte_stream) {
+        for nal in units {
             let (sets, limit) = match nal[0] & 0x1f {
                 7 => (&mut self.sps, MAX_SPS),
                 8 => (&mut self.pps, MAX_PPS),

@@ -33,10 +33,15 @@ struct Profile {
 }
 
 impl HevcParameterSets {
-    /// Takes the parameter sets out of an access unit in byte-stream form. Returns whether any was new.
+    /// Takes the parameter sets out of an access unit in byte-stream form. Returns true where one was new.
     pub fn observe(&mut self, byte_stream: &[u8]) -> bool {
+        self.observe_units(NalUnits::new(byte_stream))
+    }
+
+    /// Takes the parameter sets out of the NAL units of an access unit. Returns true where one was new.
+    pub fn observe_units<'a>(&mut self, units: impl Iterator<Item = &'a [u8]>) -> bool {
         let mut new = false;
-        for nal in NalUnits::new(byte_stream) {
+        for nal in units {
             let sets = match nal[0] >> 1 & 0x3f {
                 VPS => &mut self.vps,
                 SPS => &mut self.sps,

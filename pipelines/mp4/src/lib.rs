@@ -24,7 +24,7 @@ pub use avc::AvcParameterSets;
 pub use fragment::{Run, Sample, fragment, fragment_header};
 pub use hevc::HevcParameterSets;
 pub use movie::{AudioTrack, Movie, VideoCodec, VideoTrack};
-pub use nal::{NalUnits, to_length_prefixed};
+pub use nal::{NalUnits, length_prefixed_units, to_length_prefixed};
 pub use progressive::{Piece, Progressive, ProgressivePart};
 pub use scan::{ReadAt, Scan, VideoExtent, scan};
 pub use summary::{GopActivity, SampleTable, Summary, TableSample};

@@ -41,6 +41,19 @@ impl<'a> Iterator for NalUnits<'a> {
     }
 }
 
+/// The NAL units of an access unit in MP4's form: a length of four bytes before each. Ends at a length that exceeds the
+/// bytes that are there.
+pub fn length_prefixed_units(mut sample: &[u8]) -> impl Iterator<Item = &[u8]> {
+    std::iter::from_fn(move || {
+        let (length, rest) = sample.split_first_chunk::<4>()?;
+        let length = usize::try_from(u32::from_be_bytes(*length)).ok()?;
+        let (unit, rest) = rest.split_at_checked(length)?;
+        sample = rest;
+        Some(unit)
+    })
+    .filter(|unit| !unit.is_empty())
+}
+
 /// Begin and end of the first start code (`00 00 01`).
 fn start_code(bytes: &[u8]) -> Option<(usize, usize)> {
     let mut at = 2;
@@ -81,6 +94,8 @@ mod tests {
         let mut out = Vec::new();
         to_length_prefixed(&stream, &mut out);
         assert_eq!(out[..6], [0, 0, 0, 2, 0x67, 1]);
+        assert!(length_prefixed_units(&out).eq(units));
+        assert_eq!(length_prefixed_units(&[0, 0, 0, 9, 1]).count(), 0);
         assert_eq!(NalUnits::new(&[1, 2, 3]).count(), 0);
     }
 
