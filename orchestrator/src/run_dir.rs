@@ -1,6 +1,7 @@
 //! The folder of the cameras' sockets: chosen, made private, held by one `watchpost` at a time, cleaned of what a crashed one
 //! left.
 
+use crate::live::encoded::StreamName;
 use crate::lock;
 use anyhow::{Context, Result, bail, ensure};
 use rustix::fs::FlockOperation;
@@ -46,6 +47,20 @@ pub fn socket(run_dir: &Path, camera: &str) -> PathBuf {
 /// The socket of a camera's live pictures.
 pub fn live_socket(run_dir: &Path, camera: &str) -> PathBuf {
     run_dir.join(camera).join(LIVE_SOCKET)
+}
+
+/// The socket of a camera's encoded stream.
+pub(crate) fn encoded_socket(run_dir: &Path, camera: &str, stream: StreamName) -> PathBuf {
+    run_dir.join(camera).join(encoded_socket_name(stream))
+}
+
+/// File name of the socket of an encoded stream.
+pub(crate) fn encoded_socket_name(stream: StreamName) -> &'static str {
+    match stream {
+        StreamName::Main => "main.sock",
+        StreamName::Sub => "sub.sock",
+        StreamName::Live => "live-encoded.sock",
+    }
 }
 
 /// Why a camera's socket cannot be where it would have to be.

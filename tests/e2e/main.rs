@@ -8,6 +8,7 @@ mod faults;
 mod history;
 mod host;
 mod libcamera;
+mod live_video;
 mod media;
 mod memory;
 mod mqtt;

@@ -2,6 +2,7 @@
 //! and none for a client that asks for something and does not take it.
 
 use axum::serve::Listener;
+use socket2::SockRef;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -12,6 +13,10 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Sleep, sleep};
+
+/// Bytes that the system takes of what a client is not ready for yet: the lag of a viewer of live video is to be seen here, not to
+/// grow in the system's buffers.
+const UNSENT: u32 = 128 << 10;
 
 /// Accepts while there is room.
 #[derive(Debug)]
@@ -52,6 +57,8 @@ impl Listener for Limited {
         let place = place.expect("the semaphore is never closed");
         // Errors of accept are handled there: it goes on with the next connection.
         let (stream, address) = Listener::accept(&mut self.inner).await;
+        // Without it the connection works too, and the lag of a viewer is only seen later.
+        let _ = SockRef::from(&stream).set_tcp_notsent_lowat(UNSENT);
         let connection = Connection {
             stream,
             patience: self.patience,

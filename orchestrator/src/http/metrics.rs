@@ -59,6 +59,7 @@ pub async fn prometheus(State(api): State<Api>) -> Result<impl IntoResponse, Api
         lost: api.bus.lost(),
         outputs: api.outputs.clone(),
         events: api.event_metrics.clone(),
+        video_viewers: api.live.encoded().viewers(),
     };
     Ok(([(CONTENT_TYPE, MEDIA_TYPE)], encode(&status, &kept)))
 }
@@ -68,6 +69,7 @@ pub async fn prometheus(State(api): State<Api>) -> Result<impl IntoResponse, Api
 struct Kept {
     media: Numbers,
     viewers: BTreeMap<String, usize>,
+    video_viewers: BTreeMap<String, usize>,
     outputs: outputs::Numbers,
     /// Events that subscribers of the bus have lost.
     lost: BTreeMap<&'static str, u64>,
@@ -245,7 +247,12 @@ fn cameras(registry: &mut Registry, status: &Status) {
 }
 
 fn media(registry: &mut Registry, status: &Status, kept: &Kept) {
-    let Kept { media, viewers, .. } = kept;
+    let Kept {
+        media,
+        viewers,
+        video_viewers,
+        ..
+    } = kept;
     let files = Family::<Camera, Whole>::default();
     registry.register("media_files", "Files of its tasks", files.clone());
     let bytes = Family::<Camera, Whole>::default();
@@ -259,6 +266,9 @@ fn media(registry: &mut Registry, status: &Status, kept: &Kept) {
     let looking = Family::<Camera, Whole>::default();
     let about = "Viewers of the live picture";
     registry.register("live_viewers", about, looking.clone());
+    let watching = Family::<Camera, Whole>::default();
+    let about = "Viewers of the encoded live video";
+    registry.register("live_video_viewers", about, watching.clone());
     let free = Whole::default();
     let about = "Bytes that are free on the disk of the media";
     registry.register("media_disk_free_bytes", about, free.clone());
@@ -277,6 +287,8 @@ fn media(registry: &mut Registry, status: &Status, kept: &Kept) {
         total(&freed.get_or_create(&label), gone.bytes);
         let viewers = viewers.get(name).copied().unwrap_or_default();
         looking.get_or_create(&label).set(viewers as u64);
+        let viewers = video_viewers.get(name).copied().unwrap_or_default();
+        watching.get_or_create(&label).set(viewers as u64);
     }
 }
 

@@ -4,6 +4,7 @@ mod analysis;
 mod auth;
 mod cameras;
 mod config;
+mod encoded;
 mod error;
 mod event_socket;
 mod events;
@@ -54,6 +55,9 @@ const MAX_CONNECTIONS: usize = 128;
 
 /// A client that takes nothing of what is sent to it for this long is not there any more, or only looks as if it were: a viewer
 /// whose network went away, a page that sleeps.
+const NOT_TAKEN: Duration = Duration::from_secs(60);
+
+/// Time in which a client says what it wants.
 const STALLED: Duration = Duration::from_secs(30);
 
 /// What every handler can reach.

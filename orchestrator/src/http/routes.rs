@@ -6,8 +6,8 @@ use axum::routing::{MethodFilter, MethodRouter, on};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use super::{
-    Api, analysis, cameras, config, event_socket, events, grid, health, live, media, metrics,
-    openapi, tasks,
+    Api, analysis, cameras, config, encoded, event_socket, events, grid, health, live, media,
+    metrics, openapi, tasks,
 };
 use watchpost_api::{
     AnalysedFrame, CameraStatus, Change, ChangeOptions, Done, Event, EventMessage, EventQuery,
@@ -171,6 +171,12 @@ pub fn all() -> Vec<Route> {
             analysis::frames,
         )
         .socket::<AnalysedFrame>(),
+        Route::new(get.clone(), "/api/cameras/{name}/live.ws", "Live video as fragmented MP4 over a WebSocket", encoded::socket)
+            .query::<encoded::LiveQuery>()
+            .answers_as("application/octet-stream"),
+        Route::new(get.clone(), "/api/cameras/{name}/live.mp4", "The same as an endless MP4", encoded::body)
+            .query::<encoded::LiveQuery>()
+            .answers_as("video/mp4"),
         Route::new(get.clone(), "/api/cameras/{name}/live.mjpg", "The live picture, as a stream of JPEGs", live::stream)
             .answers_as("multipart/x-mixed-replace"),
         Route::new(get.clone(), "/api/cameras/{name}/snapshot.jpg", "The newest picture, no older than a second", live::snapshot)

@@ -1,7 +1,7 @@
 //! Listening, as configured and as configured anew while it runs.
 
 use super::listener::Limited;
-use super::{Api, MAX_CONNECTIONS, STALLED, router};
+use super::{Api, MAX_CONNECTIONS, NOT_TAKEN, STALLED, router};
 use crate::config::HttpConfig;
 use axum::Router;
 use axum::serve::Listener;
@@ -80,7 +80,7 @@ impl Server {
         let stop = self.api.done.child_token();
         self.accepting = Some(stop.clone());
         let router = router(self.api.clone(), local);
-        let listener = Limited::new(listener, self.room.clone(), STALLED);
+        let listener = Limited::new(listener, self.room.clone(), NOT_TAKEN);
         self.tasks.spawn(accept(listener, router, STALLED, stop));
     }
 

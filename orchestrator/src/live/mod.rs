@@ -4,6 +4,7 @@
 //! who may miss pictures but never holds up another viewer, the reader, or the ring. Some seconds after the last viewer the
 //! task is stopped. A camera that restarts or gives way to another task keeps its viewers; one that is removed does not.
 
+pub(crate) mod encoded;
 mod hub;
 mod ring;
 #[cfg(test)]
@@ -24,6 +25,7 @@ use watchpost_pipelines::tasks::task::{NoParameters, Parameters};
 use crate::protocol::TaskRequest;
 use crate::supervisor::{Gone, Handle, TaskRefusal};
 
+use encoded::EncodedLive;
 use hub::{Hub, Show};
 
 /// Viewers a camera may have at a time.
@@ -87,6 +89,7 @@ struct Inner<M> {
     run_dir: PathBuf,
     linger: Duration,
     done: CancellationToken,
+    encoded: EncodedLive,
     hubs: Mutex<BTreeMap<String, Arc<Hub>>>,
 }
 
@@ -102,6 +105,7 @@ impl<M: Maker> Live<M> {
                 maker,
                 run_dir: run_dir.to_owned(),
                 linger,
+                encoded: EncodedLive::new(run_dir, done.clone()),
                 done,
                 hubs: Mutex::default(),
             }),
@@ -132,6 +136,11 @@ impl<M: Maker> Live<M> {
         hubs.iter()
             .map(|(camera, hub)| (camera.clone(), *hub.viewers.borrow()))
             .collect()
+    }
+
+    /// The encoded streams.
+    pub(crate) fn encoded(&self) -> &EncodedLive {
+        &self.inner.encoded
     }
 
     /// What a camera does, in words.

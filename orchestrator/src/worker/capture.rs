@@ -3,6 +3,7 @@
 use super::exclusive::{Done, Next, Turn, in_background};
 use super::feeds::Feeds;
 use super::link::{self, Input, Waker, report};
+use super::packets::PacketRings;
 use super::running::{End, Running};
 use super::tasks::{Tasks, time_of};
 use crate::protocol::{CaptureCommand, CaptureReport, TaskRequest};
@@ -12,6 +13,7 @@ use std::collections::VecDeque;
 use std::process::ExitCode;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
+use watchpost_pipelines::camera::Role;
 use watchpost_pipelines::capture::{self, Setup};
 use watchpost_pipelines::fault::Fault;
 use watchpost_pipelines::spec::CaptureSpec;
@@ -21,6 +23,8 @@ use watchpost_pipelines::tasks::{
 
 /// From EOS to ending anyway.
 const DRAIN: Duration = Duration::from_millis(600);
+/// Time until a new reader of a packet ring is noticed.
+const PACKET_READERS: Duration = Duration::from_millis(200);
 /// Tasks that may wait for their turn with the camera.
 const TURNS: usize = 8;
 
@@ -51,6 +55,7 @@ struct Worker {
     running: Option<Running>,
     /// Further sources of the camera.
     feeds: Feeds,
+    packets: PacketRings,
     tasks: Tasks,
     turn: Option<Turn>,
     queue: VecDeque<Parameters>,
@@ -91,6 +96,7 @@ impl Worker {
         Ok(Self {
             setup: Setup::standing(&spec.camera),
             feeds: Feeds::new(&spec, waker),
+            packets: PacketRings::new(&spec.camera, &spec.socket_path),
             waker: waker.clone(),
             running: Some(running),
             tasks,
@@ -154,6 +160,8 @@ impl Worker {
         if self.tasks.is_waiting() {
             wait = wait.min(Duration::from_millis(50));
         }
+        // Readers of packet rings come without a word to this thread.
+        wait = wait.min(PACKET_READERS);
         wait
     }
 
@@ -161,6 +169,7 @@ impl Worker {
     fn finish(&mut self) {
         if self.end_by.is_none() {
             self.end_by = Some(Instant::now() + DRAIN);
+            self.packets.release();
             self.tasks.stop_all();
             match &self.running {
                 Some(running) => running.capture().finish(),
@@ -200,7 +209,12 @@ impl Worker {
         }
         if self.end_by.is_none() {
             self.start_waiting();
-            self.feeds.look(|task| self.tasks.is_under_way(task));
+            let packets = &self.packets;
+            self.feeds.look(
+                |task| self.tasks.is_under_way(task),
+                |role| packets.needs(role),
+            );
+            self.update_packets();
             self.take_turns()?;
         }
         Ok(())
@@ -337,6 +351,23 @@ impl Worker {
         self.tasks.keep_encoded(taps.as_ref());
     }
 
+    /// Starts and stops encoded streams as the readers of the packet rings need them.
+    fn update_packets(&mut self) {
+        if self.turn.is_some() {
+            return;
+        }
+        let (running, feeds, tasks) = (self.running.as_ref(), &self.feeds, &mut self.tasks);
+        self.packets.update(|role| match role {
+            Role::Record => {
+                Self::taps_of(running, feeds, Task::Video).map(|taps| tasks.encoded_stream(&taps))
+            }
+            Role::Live => {
+                Self::taps_of(running, feeds, Task::Live).map(|taps| tasks.separate_stream(&taps))
+            }
+            Role::Detect => running?.taps().map(|taps| tasks.separate_stream(&taps)),
+        });
+    }
+
     fn task_ended(&mut self, task: Task, result: Result<(), String>) {
         let Some(turn) = self.turn.as_mut().filter(|turn| turn.task() == task) else {
             return;
@@ -403,6 +434,7 @@ impl Worker {
             }
             // The encoder of the live picture, and what else takes frames.
             Step::StopLiveEncoder => {
+                self.packets.release();
                 self.tasks.detach(task);
                 turn.begun(step, None);
                 turn.done();

@@ -161,9 +161,22 @@ impl Feeds {
     }
 
     /// Connects what is needed, lets go of what is not, and takes what the pipelines have told.
-    pub fn look(&mut self, under_way: impl Fn(Task) -> bool) {
+    pub fn look(&mut self, under_way: impl Fn(Task) -> bool, has_readers: impl Fn(Role) -> bool) {
         let now = Instant::now();
         let mut users: BTreeMap<Role, (bool, bool)> = BTreeMap::new();
+        for role in [Role::Record, Role::Live]
+            .into_iter()
+            .filter(|role| has_readers(*role))
+        {
+            let source = self.camera.source_for(role);
+            let feed = self
+                .feeds
+                .iter()
+                .find(|(_, feed)| Some(&feed.source) == source);
+            if let Some((role, _)) = feed {
+                users.entry(*role).or_default().0 = true;
+            }
+        }
         for task in Task::ALL {
             let pre_records = task == Task::Video && self.camera.tasks.video.pre_record > 0.0;
             if let Some(role) = self.of(task)

@@ -7,6 +7,7 @@ mod feeds;
 mod link;
 mod messages;
 mod objects;
+mod packets;
 mod picture;
 mod room;
 mod running;

@@ -356,17 +356,29 @@ impl Tasks {
         let now = Instant::now();
         let pre_record = self.camera.tasks.video.pre_record > 0.0;
         if let Some(taps) = taps.filter(|_| pre_record && self.encoded.may_start(now)) {
-            let events: Events = Arc::new(|event| match event {
-                TaskEvent::Warning(text) => tracing::warn!("pre-recording: {text}"),
-                TaskEvent::Progress(text) => tracing::info!("pre-recording: {text}"),
-                _ => {}
-            });
+            let events = log_events("pre-recording");
             let setup = self.encoder_setup();
             if let Err(reason) = self.encoded.get(taps, &setup, &events, now) {
                 tracing::error!("pre-recording: {reason}");
             }
         }
         self.encoded.release(pre_record, now);
+    }
+
+    /// The stream that recordings, their pre-roll and viewers share.
+    pub fn encoded_stream(&mut self, taps: &Taps) -> Result<EncodedStream, String> {
+        let setup = self.encoder_setup();
+        self.encoded
+            .get(taps, &setup, &log_events("live video"), Instant::now())
+    }
+
+    /// A stream of a source that is not recorded.
+    pub fn separate_stream(&self, taps: &Taps) -> Result<EncodedStream, String> {
+        let setup = EncoderSetup {
+            stream: Some(Stream::Main),
+            ..EncoderSetup::default()
+        };
+        EncodedStream::start(taps, &setup, &log_events("live video"))
     }
 
     /// Another task is to have the camera for itself: viewers see a notice, recordings end their file, series miss shots.
@@ -532,6 +544,15 @@ impl Tasks {
             size: self.scaled(profile),
         }
     }
+}
+
+/// Logs the warnings and the encoder of a stream that belongs to no task.
+fn log_events(purpose: &'static str) -> Events {
+    Arc::new(move |event| match event {
+        TaskEvent::Warning(text) => tracing::warn!("{purpose}: {text}"),
+        TaskEvent::Progress(text) => tracing::info!("{purpose}: {text}"),
+        _ => {}
+    })
 }
 
 /// What the status of a task says that rests since another has the camera.
