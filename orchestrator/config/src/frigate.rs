@@ -7,6 +7,7 @@ use watchpost_pipelines::CameraConfig;
 
 use super::expand::{self, Resolved};
 use super::file::Config;
+use super::mqtt::MqttConfig;
 use super::problem::{Problem, Problems};
 use super::reading::{self, Wrong};
 use super::yaml::{self, Node, Step, path_text};
@@ -63,8 +64,7 @@ pub fn import(path: &Path, text: &str) -> Result<Imported, Problems> {
 }
 
 /// Sections of Frigate that have no counterpart, and why.
-const NO_COUNTERPART: [(&str, &str); 25] = [
-    ("mqtt", "no MQTT yet"),
+const NO_COUNTERPART: [(&str, &str); 24] = [
     ("snapshots", "no snapshots yet"),
     ("review", "no review items"),
     ("live", "the live view needs no section of its own"),
@@ -181,6 +181,10 @@ impl Import<'_> {
         for entry in root.entries() {
             match entry.key.as_str() {
                 "cameras" => {}
+                "mqtt" => {
+                    let mqtt = self.mqtt(&entry.value);
+                    out.insert("mqtt".into(), mqtt);
+                }
                 "model" => {
                     if let Some(model) = self.model(&entry.value) {
                         out.insert("model".into(), model);
@@ -252,6 +256,37 @@ impl Import<'_> {
             let path = prefix.iter().cloned().chain(wrong.path).collect();
             self.ignore(path, wrong.message);
         }
+    }
+
+    /// The broker and the way to it. Prefix and client id are not taken: beside a Frigate that still runs, the two would
+    /// disconnect each other and mix their topics.
+    fn mqtt(&mut self, mqtt: &Node) -> Value {
+        let mut out = Map::new();
+        let ours = MqttConfig::default();
+        for entry in mqtt.entries() {
+            let key = entry.key.as_str();
+            let path = keys(&["mqtt", key]);
+            let own = match key {
+                "topic_prefix" => Some(&ours.topic_prefix),
+                "client_id" => Some(&ours.client_id),
+                _ => None,
+            };
+            let value = entry.value.to_value();
+            match (own, value) {
+                (Some(own), Value::String(theirs)) if theirs == *own => {}
+                (Some(own), theirs) => self.note(
+                    path,
+                    format!("changed: {theirs} is `{own}` here, so that both can run side by side"),
+                ),
+                (None, Value::String(text)) => {
+                    out.insert(key.to_owned(), Value::String(references(&text)));
+                }
+                (None, value) => {
+                    out.insert(key.to_owned(), value);
+                }
+            }
+        }
+        Value::Object(out)
     }
 
     fn model(&mut self, model: &Node) -> Option<Value> {
@@ -462,7 +497,7 @@ mod tests {
     use super::*;
 
     const FRIGATE: &str = "
-mqtt: {host: broker}
+mqtt: {host: broker, port: '1884', user: u, password: '{FRIGATE_PW}', client_id: house, topic_prefix: frigate, new: 1}
 version: 0.17-0
 go2rtc:
   streams:
@@ -506,6 +541,7 @@ cameras:
         assert_eq!(
             value,
             json!({
+                "mqtt": {"host": "broker", "port": 1884, "user": "u", "password": "${FRIGATE_PW}"},
                 "model": {"path": "/config/yolox.onnx", "type": "yolox", "labels": "/labelmap.txt"},
                 "detect": {"enabled": true, "fps": 5},
                 "objects": {"track": ["person", "car"]},
@@ -527,7 +563,9 @@ cameras:
         );
         let ignored: Vec<_> = imported.ignored.iter().map(ToString::to_string).collect();
         for expected in [
-            "frigate.yml:2:1: mqtt: ignored: no MQTT yet",
+            "mqtt.client_id: changed: \"house\" is `watchpost` here",
+            "mqtt.topic_prefix: changed: \"frigate\" is `watchpost` here",
+            "mqtt.new: ignored: unknown key",
             "model.width: ignored: read from the model itself",
             "cameras.front.ffmpeg.hwaccel_args: ignored",
             "cameras.front.ffmpeg.inputs[0].roles: ignored: no role \"audio\"",
