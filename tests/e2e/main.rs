@@ -6,6 +6,7 @@ mod changes;
 mod cli;
 mod faults;
 mod history;
+mod hooks;
 mod host;
 mod libcamera;
 mod live_video;

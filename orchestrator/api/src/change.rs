@@ -55,6 +55,8 @@ pub enum Action {
     Media,
     /// The connection to the MQTT broker is made as it is configured now.
     Mqtt,
+    /// Hooks start as they are configured now.
+    Hooks,
     /// A key that is read at the start only.
     NeedsNewStart {
         /// Which.

@@ -1,6 +1,6 @@
 //! What types cannot say: how keys go together, and whether what they name exists.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 use std::path::Path;
 
@@ -16,6 +16,7 @@ use watchpost_pipelines::model::ModelConfig;
 use watchpost_pipelines::tasks::Profiles;
 
 use super::file::Config;
+use super::hooks::{HookConfig, WebhookConfig};
 use super::media::MediaConfig;
 use super::mqtt::MqttConfig;
 use super::reading::Wrong;
@@ -85,6 +86,7 @@ pub fn general(config: &Config) -> Findings {
     }
     media(&config.media, &mut found);
     found.at(&["mqtt"], |found| mqtt(&config.mqtt, found));
+    hooks(config, &mut found);
     if config.mqtt.wanted_host().is_some() {
         topic_names(config, &mut found);
     }
@@ -415,6 +417,82 @@ fn topic_names(config: &Config, found: &mut Findings) {
 /// Whether a label can be a level of a topic beside what else a camera has there.
 pub fn is_topic_label(label: &str) -> bool {
     !label.is_empty() && !CAMERA_TOPICS.contains(&label) && !label.contains(['/', '+', '#'])
+}
+
+fn hooks(config: &Config, found: &mut Findings) {
+    let mut names = BTreeSet::new();
+    for (index, hook) in config.hooks.iter().enumerate() {
+        found.at_index("hooks", index, |found| {
+            if hook.name.trim().is_empty() || !names.insert(&hook.name) {
+                found.at(&["name"], |found| {
+                    found.wrong(format!(
+                        "`{}` is empty or another hook's name, expected one of its own",
+                        hook.name
+                    ));
+                });
+            }
+            self::hook(hook, found);
+            for (place, camera) in hook.on.cameras.iter().enumerate() {
+                if !config.cameras.contains_key(camera) {
+                    found.at(&["on"], |found| {
+                        found.at_index("cameras", place, |found| {
+                            found.warn(format!("there is no camera `{camera}`"));
+                        });
+                    });
+                }
+            }
+        });
+    }
+}
+
+fn hook(hook: &HookConfig, found: &mut Findings) {
+    match (hook.command.first(), &hook.webhook) {
+        (Some(program), None) => {
+            let program = Path::new(program);
+            if program.is_absolute() {
+                existing_file(&["command"], program, found);
+            } else {
+                found.at(&["command"], |found| {
+                    found.wrong(format!(
+                        "`{}` is no absolute path, expected one such as /usr/local/bin/notify",
+                        program.display()
+                    ));
+                });
+            }
+        }
+        (None, Some(webhook)) => found.at(&["webhook"], |found| self::webhook(webhook, found)),
+        (Some(_), Some(_)) | (None, None) => {
+            found.wrong("expected either `command` or `webhook`");
+        }
+    }
+}
+
+fn webhook(webhook: &WebhookConfig, found: &mut Findings) {
+    let rest = ["http://", "https://"]
+        .iter()
+        .find_map(|scheme| webhook.url.strip_prefix(scheme));
+    let host = rest.and_then(|rest| rest.split(['/', '?', '#']).next());
+    // The address itself may be a secret.
+    match host {
+        None | Some("") => found.at(&["url"], |found| {
+            found.wrong("is no address, expected http://HOST/... or https://HOST/...");
+        }),
+        Some(host) if host.contains('@') => found.at(&["url"], |found| {
+            found.wrong("has a user name, expected `token` or `headers` for credentials");
+        }),
+        Some(_) if webhook.url.contains(char::is_whitespace) => found.at(&["url"], |found| {
+            found.wrong("has a blank, expected it as %20");
+        }),
+        Some(_) => {}
+    }
+    if let Some(path) = &webhook.ca_certs {
+        existing_file(&["ca_certs"], path, found);
+        if webhook.url.starts_with("http://") {
+            found.at(&["ca_certs"], |found| {
+                found.warn("has no effect with http://, which is not encrypted");
+            });
+        }
+    }
 }
 
 fn media(media: &MediaConfig, found: &mut Findings) {

@@ -12,6 +12,7 @@ use watchpost_pipelines::camera::{
 use watchpost_pipelines::model::ModelConfig;
 
 use super::events::EventsConfig;
+use super::hooks::HookConfig;
 use super::media::MediaConfig;
 use super::mqtt::MqttConfig;
 
@@ -31,6 +32,9 @@ pub struct Config {
     pub media: MediaConfig,
     /// Publishing to an MQTT broker, also for Home Assistant.
     pub mqtt: MqttConfig,
+    /// Commands and webhooks that events start. They are taken from this file only, never over HTTP.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub hooks: Vec<HookConfig>,
     /// Where the cameras' sockets are; without it `$RUNTIME_DIRECTORY`, else `$XDG_RUNTIME_DIR/watchpost`, else a private
     /// folder in `/tmp`.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -18,6 +18,7 @@ mod file;
 mod foreign;
 mod frigate;
 mod hidden;
+mod hooks;
 mod media;
 mod message;
 mod mqtt;
@@ -49,6 +50,7 @@ pub use expand::{Environment, ProcessEnvironment};
 pub use file::{Access, Config, HttpConfig, TokenConfig, UserConfig};
 pub use frigate::{Imported, import as import_frigate};
 pub use hidden::{hide, restore};
+pub use hooks::{HookConfig, HookEvent, HookFilter, WebhookConfig};
 pub use media::MediaConfig;
 pub use message::in_our_words;
 pub use mqtt::{DiscoveryConfig, MqttConfig};
@@ -402,7 +404,12 @@ fn absolute(config: &mut Config, folder: &Path) {
     {
         *path = folder.join(&*path);
     }
-    for path in config.mqtt.files_mut() {
+    let webhooks = config
+        .hooks
+        .iter_mut()
+        .filter_map(|hook| hook.webhook.as_mut());
+    let of_webhooks = webhooks.filter_map(|webhook| webhook.ca_certs.as_mut());
+    for path in config.mqtt.files_mut().chain(of_webhooks) {
         *path = folder.join(&*path);
     }
     config.record.make_absolute(folder);

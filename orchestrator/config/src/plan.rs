@@ -27,6 +27,7 @@ pub fn plan(old: &Config, new: &Config) -> Vec<Action> {
         events,
         media,
         mqtt,
+        hooks,
         // What these mean is in the cameras already.
         detect: _,
         motion: _,
@@ -63,6 +64,9 @@ pub fn plan(old: &Config, new: &Config) -> Vec<Action> {
     }
     if *mqtt != old.mqtt {
         actions.push(Action::Mqtt);
+    }
+    if *hooks != old.hooks {
+        actions.push(Action::Hooks);
     }
 
     let renamed = takeovers(|name| old.cameras.contains_key(name), cameras);

@@ -710,3 +710,117 @@ fn recording_starts_from_the_top_and_is_checked() {
     );
     assert!(warnings.contains("cameras.d.record.audio"), "{warnings}");
 }
+
+#[test]
+fn the_list_hooks_is_checked() {
+    let problems = |hooks: &str| {
+        let text = format!(
+            "hooks:\n{hooks}\ncameras: {{a: {{source: {{test: walkers}}}}}}\nmodel: {{path: Cargo.toml}}"
+        );
+        let loaded = parse(Path::new("w.yaml"), text).unwrap();
+        let lines = loaded.general.iter().chain(loaded.warnings.iter());
+        let of_hooks = lines.filter(|problem| problem.key.starts_with("hooks"));
+        of_hooks
+            .map(|problem| format!("{}: {}", problem.key, problem.message))
+            .collect::<Vec<_>>()
+    };
+    let good = "- {name: a, command: [/bin/sh, x]}\n- {name: b, webhook: {url: 'https://h/x'}, on: {cameras: [a]}}";
+    assert_eq!(problems(good), Vec::<String>::new());
+    for (hooks, expected) in [
+        (
+            "- {name: a}",
+            "hooks[0]: expected either `command` or `webhook`",
+        ),
+        (
+            "- {name: a, command: [/bin/sh], webhook: {url: 'http://h'}}",
+            "hooks[0]: expected either",
+        ),
+        (
+            "- {name: a, command: [sh]}",
+            "hooks[0].command: `sh` is no absolute path",
+        ),
+        (
+            "- {name: a, command: [/nowhere/sh]}",
+            "hooks[0].command: /nowhere/sh does not exist",
+        ),
+        (
+            "- {name: a, command: [/bin/sh]}\n- {name: a, command: [/bin/sh]}",
+            "hooks[1].name: `a` is empty or another hook's name",
+        ),
+        (
+            "- {name: a, webhook: {url: 'ftp://h'}}",
+            "hooks[0].webhook.url: is no address",
+        ),
+        (
+            "- {name: a, webhook: {url: 'http://u:p@h/'}}",
+            "hooks[0].webhook.url: has a user name",
+        ),
+        (
+            "- {name: a, webhook: {url: 'http://h/', ca_certs: Cargo.toml}}",
+            "hooks[0].webhook.ca_certs: has no effect",
+        ),
+        (
+            "- {name: a, command: [/bin/sh], on: {cameras: [b]}}",
+            "hooks[0].on.cameras[0]: there is no camera `b`",
+        ),
+        (
+            "- {name: a, command: [/bin/sh], on: {events: [person]}}",
+            "hooks[0].on.events[0]: ",
+        ),
+        (
+            "- {name: a, command: [/bin/sh], timeout: 0}",
+            "hooks[0].timeout: ",
+        ),
+    ] {
+        let found = problems(hooks);
+        assert!(
+            found.iter().any(|line| line.starts_with(expected)),
+            "{hooks}: {found:#?}"
+        );
+    }
+}
+
+/// Every configuration of the guides can be used as it stands there.
+#[test]
+fn the_configurations_of_the_guides_load() {
+    let guides = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/guide");
+    let folder = tempfile::tempdir().unwrap();
+    let mut count = 0;
+    for guide in std::fs::read_dir(guides).unwrap() {
+        let path = guide.unwrap().path();
+        let text = std::fs::read_to_string(&path).unwrap();
+        for block in text.split("```yaml\n").skip(1) {
+            let block = block.split("```").next().unwrap();
+            let block = dedented(block);
+            if block.starts_with("automation:") {
+                continue;
+            }
+            // The files that it names, with something in them.
+            let block = block.replace("/etc/watchpost/", &format!("{}/", folder.path().display()));
+            for word in block.split([' ', '"', '\n']) {
+                if let Some(file) = word.strip_prefix("file:") {
+                    std::fs::write(file, "secret").unwrap();
+                }
+            }
+            let file = folder.path().join("watchpost.yaml");
+            let loaded = parse(&file, block.clone()).unwrap();
+            let problems: Vec<_> = loaded.problems().map(ToString::to_string).collect();
+            assert!(
+                problems.is_empty(),
+                "{}: {problems:#?}\n{block}",
+                path.display()
+            );
+            count += 1;
+        }
+    }
+    assert!(count > 3, "{count}");
+}
+
+/// A block of a list is indented.
+fn dedented(block: &str) -> String {
+    let indent = block.len() - block.trim_start_matches(' ').len();
+    let lines = block
+        .lines()
+        .map(|line| line.get(indent..).unwrap_or_default());
+    lines.collect::<Vec<_>>().join("\n")
+}

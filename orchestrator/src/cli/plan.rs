@@ -63,6 +63,7 @@ fn describe(action: &Action) -> String {
         Action::Http { keys } => format!("the HTTP interface takes over {}", keys.join(", ")),
         Action::Events => "another time for which object events are kept, at once (events)".into(),
         Action::Mqtt => "the connection to the MQTT broker is made again".to_owned(),
+        Action::Hooks => "the hooks start as they are configured now (hooks)".into(),
         Action::Media => "other limits for the files that are kept, at once (media)".into(),
         Action::NeedsNewStart { key } => format!("{key}: takes effect at the next start"),
     }

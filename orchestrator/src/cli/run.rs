@@ -140,14 +140,15 @@ async fn serve(
     let (supervisor, handle) = Supervisor::new(&first, run_dir, bus.clone(), kept.clone());
     let live = Live::new(handle.clone(), &run_path, done.clone());
     let (http_sender, http_config) = watch::channel(loaded.config.http.clone());
-    let http = loaded.config.http.clone();
     let (manager, changes) = ConfigManager::new(&args.config, loaded, handle.clone(), http_sender);
     let numbers = outputs::Numbers::default();
     let sources = outputs::Sources {
         bus: bus.clone(),
         supervisor: handle.clone(),
         changes: changes.clone(),
+        live: live.clone(),
     };
+    let http = manager.at_work().borrow().http.clone();
     let outputs = outputs::start(sources, manager.at_work(), &numbers, done.clone());
     tokio::spawn(manager.run(done.clone()));
     let api = http::Api::new(

@@ -119,6 +119,7 @@ impl ApiError {
                 Refusal::Local(..)
                 | Refusal::LocalFile(_)
                 | Refusal::Permission
+                | Refusal::Hooks
                 | Refusal::Reference(_) => StatusCode::FORBIDDEN,
                 Refusal::Change(ChangeError::Edit(_))
                 | Refusal::Write(_)

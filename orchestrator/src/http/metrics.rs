@@ -81,6 +81,12 @@ struct Subscriber {
     subscriber: &'static str,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct HookRun {
+    hook: String,
+    result: &'static str,
+}
+
 /// A registry made for one answer: what is not there any more leaves no series behind.
 fn encode(status: &Status, kept: &Kept) -> String {
     let mut registry = Registry::with_prefix("watchpost");
@@ -125,6 +131,19 @@ fn outputs(registry: &mut Registry, numbers: &outputs::Numbers) {
         let counter = Counter::<u64>::default();
         registry.register(name, help, counter.clone());
         total(&counter, count);
+    }
+    let runs = Family::<HookRun, Counter>::default();
+    let help = "Events for hooks, by what became of them: done, failed, or dropped because too many waited";
+    registry.register("hook_runs", help, runs.clone());
+    for (hook, counts) in numbers.hooks.counts() {
+        for (result, count) in [
+            ("done", counts.done),
+            ("failed", counts.failed),
+            ("dropped", counts.dropped),
+        ] {
+            let hook = hook.clone();
+            runs.get_or_create(&HookRun { hook, result }).inc_by(count);
+        }
     }
 }
 
@@ -346,6 +365,7 @@ mod tests {
             events: EventMetrics::filled("front"),
             ..Kept::default()
         };
+        kept.outputs.hooks.count("gate", |counts| counts.done += 1);
         let text = encode(&status, &kept);
         let mut count = 0;
         for family in text.lines().filter_map(|line| line.strip_prefix("# TYPE ")) {

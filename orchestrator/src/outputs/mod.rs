@@ -1,6 +1,8 @@
 //! Outputs: what other programs receive of the events. Each subscribes to the bus and holds up nothing.
 
+mod hooks;
 mod mqtt;
+mod tls;
 
 use std::sync::Arc;
 
@@ -10,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::bus::Bus;
 use crate::config::Config;
+use crate::live::Live;
 use crate::reload::Changes;
 use crate::supervisor::Handle;
 
@@ -22,12 +25,15 @@ pub struct Sources {
     pub supervisor: Handle,
     /// Changes of the configuration.
     pub changes: Changes,
+    /// Pictures.
+    pub live: Live,
 }
 
 /// Figures of the outputs for metrics. Clones are the same.
 #[derive(Debug, Clone, Default)]
 pub struct Numbers {
     pub(crate) mqtt: Arc<mqtt::Numbers>,
+    pub(crate) hooks: Arc<hooks::Numbers>,
 }
 
 /// Starts the outputs. Their task ends some time after `done`, when the farewells are said.
@@ -37,5 +43,14 @@ pub fn start(
     numbers: &Numbers,
     done: CancellationToken,
 ) -> JoinHandle<()> {
-    tokio::spawn(mqtt::run(sources, config, numbers.mqtt.clone(), done))
+    let hooks = hooks::run(
+        sources.clone(),
+        config.clone(),
+        numbers.hooks.clone(),
+        done.clone(),
+    );
+    let mqtt = mqtt::run(sources, config, numbers.mqtt.clone(), done);
+    tokio::spawn(async {
+        tokio::join!(hooks, mqtt);
+    })
 }

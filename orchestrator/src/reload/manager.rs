@@ -346,6 +346,7 @@ fn plan_edit(edit: &Edit, path: &Path, current: &Loaded) -> Result<Planned, Refu
             return Err(Refusal::Wrong(loaded.broken[name].clone()));
         }
         loaded.keep_working(&current.config);
+        restrict::refuse_hooks(&current.config, &loaded.config)?;
         if !allows_local {
             restrict::refuse_local(&current.config, &loaded.config)?;
         }

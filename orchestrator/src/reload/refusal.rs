@@ -37,6 +37,9 @@ pub enum Refusal {
          http.allow_local_sources is set there"
     )]
     LocalFile(&'static str),
+    /// It changes hooks.
+    #[error("hooks: commands and webhooks are changed in the configuration file only")]
+    Hooks,
     /// It would allow itself more.
     #[error("http.allow_local_sources is set in the configuration file only")]
     Permission,

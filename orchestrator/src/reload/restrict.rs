@@ -33,6 +33,15 @@ pub fn refuse_local(old: &Config, new: &Config) -> Result<(), Refusal> {
     }
 }
 
+/// Refuses every change of hooks: they run programs and send data elsewhere.
+pub fn refuse_hooks(old: &Config, new: &Config) -> Result<(), Refusal> {
+    if new.hooks == old.hooks {
+        Ok(())
+    } else {
+        Err(Refusal::Hooks)
+    }
+}
+
 /// Devices are in /dev; any other path could be a file whose content shows in an error.
 fn reads_files(source: &Source) -> bool {
     match source {

@@ -121,6 +121,7 @@ impl Supervisor {
             | Action::Events
             | Action::Media
             | Action::Mqtt
+            | Action::Hooks
             | Action::Http { .. }
             | Action::NeedsNewStart { .. } => {}
         }
@@ -161,7 +162,7 @@ impl Supervisor {
             Action::Events => self.history.keep_events(self.config.events.days),
             Action::Media => self.history.keep_media(&self.config.media),
             // Not the cameras' business.
-            Action::Mqtt | Action::Http { .. } | Action::NeedsNewStart { .. } => {}
+            Action::Mqtt | Action::Hooks | Action::Http { .. } | Action::NeedsNewStart { .. } => {}
         }
     }
 

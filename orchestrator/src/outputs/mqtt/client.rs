@@ -1,6 +1,5 @@
 //! The connection to a broker. Only this file knows the MQTT crate.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,14 +11,13 @@ use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
-};
+use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, SignatureScheme};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::topics::Message;
 use crate::config::MqttConfig;
+use crate::outputs::tls;
 
 const KEEP_ALIVE_S: u16 = 60;
 /// Messages that were handed over and wait for the socket.
@@ -112,7 +110,7 @@ fn options(config: &MqttConfig, will: Message) -> Result<(QoS, MqttOptions), Str
         (None, _) => {}
     }
     if config.uses_tls() {
-        let tls = TlsConfiguration::Rustls(Arc::new(tls(config)?));
+        let tls = TlsConfiguration::Rustls(Arc::new(tls_config(config)?));
         options.set_transport(Transport::tls_with_config(tls));
     }
     let qos = match config.qos {
@@ -192,38 +190,21 @@ fn described(error: &ConnectionError) -> String {
     text
 }
 
-fn tls(config: &MqttConfig) -> Result<ClientConfig, String> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut roots = RootCertStore::empty();
-    match &config.tls_ca_certs {
-        Some(path) => {
-            for certificate in certificates("mqtt.tls_ca_certs", path)? {
-                roots
-                    .add(certificate)
-                    .map_err(|error| format!("mqtt.tls_ca_certs {}: {error}", path.display()))?;
-            }
-        }
-        None => {
-            let native = rustls_native_certs::load_native_certs();
-            roots.add_parsable_certificates(native.certs);
-        }
-    }
-    let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider.clone())
-        .build()
-        .map_err(|error| format!("mqtt: no certificate to check the broker against: {error}"))?;
+fn tls_config(config: &MqttConfig) -> Result<ClientConfig, String> {
+    let verifier = tls::verifier("mqtt.tls_ca_certs", config.tls_ca_certs.as_deref())?;
     let verifier: Arc<dyn ServerCertVerifier> = if config.tls_insecure {
         Arc::new(AnyName(verifier))
     } else {
         verifier
     };
-    let builder = ClientConfig::builder_with_provider(provider)
+    let builder = ClientConfig::builder_with_provider(tls::provider())
         .with_safe_default_protocol_versions()
         .map_err(|error| format!("mqtt: TLS: {error}"))?
         .dangerous()
         .with_custom_certificate_verifier(verifier);
     match (&config.tls_client_cert, &config.tls_client_key) {
         (Some(certificate), Some(key)) => {
-            let chain = certificates("mqtt.tls_client_cert", certificate)?;
+            let chain = tls::certificates("mqtt.tls_client_cert", certificate)?;
             let key_der = PrivateKeyDer::from_pem_file(key)
                 .map_err(|error| format!("mqtt.tls_client_key {}: {error}", key.display()))?;
             builder
@@ -232,18 +213,6 @@ fn tls(config: &MqttConfig) -> Result<ClientConfig, String> {
         }
         _ => Ok(builder.with_no_client_auth()),
     }
-}
-
-fn certificates(key: &str, path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
-    let read = CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
-    let found = read.map_err(|error| format!("{key} {}: {error}", path.display()))?;
-    if found.is_empty() {
-        return Err(format!(
-            "{key} {} has no certificate, expected PEM",
-            path.display()
-        ));
-    }
-    Ok(found)
 }
 
 /// Accepts a certificate for another host name, where everything else about it is right.
