@@ -3,6 +3,7 @@
 pub mod bus;
 pub mod clock;
 pub mod data_dir;
+mod frigate;
 pub mod http;
 pub mod limits;
 pub mod live;

@@ -5,6 +5,7 @@ mod bad_input;
 mod changes;
 mod cli;
 mod faults;
+mod frigate;
 mod history;
 mod hooks;
 mod host;

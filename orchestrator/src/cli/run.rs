@@ -148,8 +148,8 @@ async fn serve(
         changes: changes.clone(),
         live: live.clone(),
     };
-    let http = manager.at_work().borrow().http.clone();
-    let outputs = outputs::start(sources, manager.at_work(), &numbers, done.clone());
+    let at_work = manager.at_work();
+    let outputs = outputs::start(sources, at_work.clone(), &numbers, done.clone());
     tokio::spawn(manager.run(done.clone()));
     let api = http::Api::new(
         handle.clone(),
@@ -157,7 +157,7 @@ async fn serve(
         bus,
         kept,
         (live, numbers),
-        &http,
+        at_work,
         done.clone(),
     );
     let http = tokio::spawn(http::serve(listener, http_config, api));

@@ -1,7 +1,9 @@
 //! Who may do what: tokens, users with passwords, two roles.
 
 use super::error::ApiError;
+use super::frigate;
 use crate::config::{Access, HttpConfig};
+use crate::frigate::Signer;
 use argon2::password_hash::PasswordHash;
 use argon2::{Argon2, PasswordVerifier};
 use axum::extract::{Request, State};
@@ -45,7 +47,17 @@ impl Auth {
         }
     }
 
-    async fn access(&self, headers: &HeaderMap) -> Option<Access> {
+    /// The hash of a user's password.
+    pub(super) fn password_hash(&self, user: &str) -> Option<&str> {
+        self.users.get(user).map(|(hash, _)| hash.as_str())
+    }
+
+    /// What a user may do.
+    pub(super) fn user(&self, name: &str) -> Option<Access> {
+        self.users.get(name).map(|(_, access)| *access)
+    }
+
+    pub(super) async fn access(&self, headers: &HeaderMap) -> Option<Access> {
         if self.tokens.is_empty() && self.users.is_empty() {
             return Some(Access::Admin);
         }
@@ -90,15 +102,35 @@ impl Auth {
     }
 }
 
+/// The sender of a request.
+#[derive(Debug, Clone)]
+pub(super) struct Signed {
+    /// The user, where a token of a login names one.
+    pub(super) name: Option<String>,
+    pub(super) access: Access,
+}
+
 /// Lets through who may. Health checks are for everybody: they say nothing about cameras that are well.
 pub async fn check(
-    State(auth): State<watch::Receiver<Arc<Auth>>>,
-    request: Request,
+    State((auth, signer)): State<(watch::Receiver<Arc<Auth>>, Arc<Signer>)>,
+    mut request: Request,
     next: Next,
 ) -> Result<Response, ApiError> {
-    if request.uri().path() != "/healthz" {
+    let path = request.uri().path();
+    if path != "/healthz" && path != frigate::LOGIN {
         let auth = auth.borrow().clone();
-        let access = auth.access(request.headers()).await;
+        let logged_in = path
+            .strip_prefix(frigate::BASE)
+            .filter(|rest| rest.starts_with('/'))
+            .and_then(|_| frigate::identify(&auth, &signer, request.headers()));
+        let signed = match logged_in {
+            Some(signed) => Some(signed),
+            None => auth
+                .access(request.headers())
+                .await
+                .map(|access| Signed { name: None, access }),
+        };
+        let access = signed.as_ref().map(|signed| signed.access);
         let changes = !matches!(
             *request.method(),
             Method::GET | Method::HEAD | Method::OPTIONS
@@ -107,6 +139,9 @@ pub async fn check(
             None => return Err(ApiError::WhoAreYou),
             Some(Access::ReadOnly) if changes => return Err(ApiError::ReadOnly),
             Some(_) => {}
+        }
+        if let Some(signed) = signed {
+            request.extensions_mut().insert(signed);
         }
     }
     Ok(next.run(request).await)

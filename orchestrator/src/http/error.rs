@@ -92,7 +92,7 @@ pub enum ApiError {
 }
 
 impl ApiError {
-    fn code(&self) -> StatusCode {
+    pub(super) fn code(&self) -> StatusCode {
         match self {
             ApiError::NoSuchCamera(_)
             | ApiError::NoSuchPath(_)

@@ -8,6 +8,7 @@ mod encoded;
 mod error;
 mod event_socket;
 mod events;
+mod frigate;
 mod grid;
 mod guard;
 mod health;
@@ -27,7 +28,8 @@ use self::auth::Auth;
 use self::error::ApiError;
 use self::metrics::EventMetrics;
 use crate::bus::Bus;
-use crate::config::HttpConfig;
+use crate::config::{Config, HttpConfig};
+use crate::frigate::Signer;
 use crate::live::Live;
 use crate::media::Media;
 use crate::outputs;
@@ -39,6 +41,7 @@ use axum::middleware::Next;
 use axum::response::Response;
 use axum::{Router, middleware};
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -71,6 +74,8 @@ pub struct Api {
     media: Option<Media>,
     live: Live,
     outputs: outputs::Numbers,
+    config: watch::Receiver<Arc<Config>>,
+    signer: Arc<Signer>,
     auth: watch::Sender<Arc<Auth>>,
     done: CancellationToken,
 }
@@ -83,9 +88,19 @@ impl Api {
         bus: Bus,
         (store, media): (Option<Arc<Store>>, Option<Media>),
         (live, outputs): (Live, outputs::Numbers),
-        config: &HttpConfig,
+        config: watch::Receiver<Arc<Config>>,
         done: CancellationToken,
     ) -> Self {
+        // The folder of media is in `data_dir`.
+        let folder = media.as_ref().map(Media::path);
+        let (signer, error) = Signer::new(folder.as_deref().and_then(Path::parent));
+        if let Some(error) = error {
+            tracing::warn!(
+                "the key of logins at /frigate cannot be kept in data_dir: {error}; clients have to log in again after a \
+                 restart"
+            );
+        }
+        let auth = Auth::new(&config.borrow().http);
         Self {
             supervisor,
             changes,
@@ -95,7 +110,9 @@ impl Api {
             media,
             live,
             outputs,
-            auth: watch::Sender::new(Arc::new(Auth::new(config))),
+            config,
+            signer: Arc::new(signer),
+            auth: watch::Sender::new(Arc::new(auth)),
             done,
         }
     }
@@ -133,13 +150,15 @@ async fn whole_body(request: Request, next: Next) -> Result<Response, ApiError> 
 }
 
 fn router(api: Api, listen: SocketAddr) -> Router {
-    let auth = middleware::from_fn_with_state(api.auth.subscribe(), auth::check);
+    let door = (api.auth.subscribe(), api.signer.clone());
+    let auth = middleware::from_fn_with_state(door, auth::check);
     let guard = middleware::from_fn_with_state(listen, guard::check);
     routes::all()
         .into_iter()
         .fold(Router::new(), |router, route| {
             router.route(route.path, route.handler)
         })
+        .merge(frigate::router())
         .fallback(error::no_such_path)
         .method_not_allowed_fallback(error::wrong_method)
         .layer(middleware::from_fn(whole_body))

@@ -28,7 +28,7 @@ pub struct EventFilter {
     pub limit: Option<usize>,
 }
 
-const COLUMNS: &str = "id, camera, object_id, label, state, start_time, last_time, end_time, score, best_time, best_box, \
+pub(super) const COLUMNS: &str = "id, camera, object_id, label, state, start_time, last_time, end_time, score, best_time, best_box, \
                        zones, path, path_length, keep";
 
 /// Writes an event as it is now. A camera's later name and the mark to keep stay as they are.
@@ -116,7 +116,7 @@ pub fn query(connection: &Connection, filter: &EventFilter) -> Result<Vec<Object
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
-fn read(row: &Row) -> rusqlite::Result<ObjectEvent> {
+pub(super) fn read(row: &Row) -> rusqlite::Result<ObjectEvent> {
     let json = |index: usize| -> rusqlite::Result<String> { row.get(index) };
     let bad = |index: usize| {
         move |error: serde_json::Error| {

@@ -12,6 +12,7 @@ mod media;
 mod reader;
 mod retention;
 mod schema;
+mod search;
 mod tasks;
 mod writer;
 
@@ -29,6 +30,7 @@ use watchpost_api::{Event, Media as MediaItem, ObjectEvent};
 use watchpost_pipelines::tasks::{MediaFile, Task};
 
 use crate::bus::{Bus, Published, Received};
+use crate::frigate::Start;
 use crate::lock::{self, NotTaken};
 
 pub use changes::Change;
@@ -37,6 +39,7 @@ pub use grids::Grid;
 pub use marks::Newest;
 pub use media::{MediaFilter, MediaTotal};
 pub use reader::Reader;
+pub(crate) use search::{EventOrder, EventSearch};
 pub use tasks::TaskRow;
 
 use writer::{Op, Writer};
@@ -272,6 +275,16 @@ impl Store {
     /// Events, newest first, at most [`MAX_PAGE`] of them.
     pub fn events(&self, filter: &EventFilter) -> Result<Vec<ObjectEvent>> {
         events::query(&self.reader(), filter)
+    }
+
+    /// Events found by their start.
+    pub(crate) fn search_events(&self, wanted: &EventSearch) -> Result<Vec<ObjectEvent>> {
+        search::search(&self.reader(), wanted)
+    }
+
+    /// What is counted of the newest events.
+    pub(crate) fn event_starts(&self) -> Result<Vec<Start>> {
+        search::starts(&self.reader())
     }
 
     /// One event.

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use detection::{FrameSize, TrackChange};
 use serde_json::{Map, Value, json};
-use watchpost_api::{ObjectEvent, TrackEvent};
+use watchpost_api::TrackEvent;
+
+use crate::frigate;
 
 /// A better picture alone is worth a message only so often.
 const BETTER: Duration = Duration::from_secs(5);
@@ -97,21 +99,6 @@ fn is_worth_it(track: &TrackEvent, told: &Told) -> bool {
         || track.event.path.len() != told.path_length
 }
 
-/// The id of an event in Frigate's form: its start and our number, from which ours can be read.
-pub(super) fn id(event: &ObjectEvent) -> String {
-    format!("{:.6}-{:0>6}", event.start_time, base36(event.id))
-}
-
-fn base36(number: i64) -> String {
-    let mut rest = number.unsigned_abs();
-    let mut digits = Vec::new();
-    while rest > 0 || digits.is_empty() {
-        digits.push(char::from_digit((rest % 36) as u32, 36).unwrap_or('0'));
-        rest /= 36;
-    }
-    digits.iter().rev().collect()
-}
-
 fn object(
     track: &TrackEvent,
     size: Option<FrameSize>,
@@ -128,7 +115,7 @@ fn object(
         .map(|[time, x, y]| json!([[x, y], time]))
         .collect();
     let mut object = json!({
-        "id": id(event),
+        "id": frigate::of_event(event),
         "camera": event.camera,
         "label": track.label,
         "sub_label": null,
@@ -310,13 +297,5 @@ mod tests {
         object.next(TrackChange::Stationary, 101.0, |_| {}).unwrap();
         let (_, end) = object.next(TrackChange::Ended, 111.0, |_| {}).unwrap();
         assert_eq!(end["after"]["motionless_count"], 50);
-    }
-
-    #[test]
-    fn ids_are_padded_and_reversible() {
-        for number in [0, 35, 36, 2_176_782_336] {
-            let text = base36(number);
-            assert_eq!(i64::from_str_radix(&text, 36).unwrap(), number);
-        }
     }
 }

@@ -19,7 +19,6 @@ mod outbox;
 mod retry;
 mod session;
 mod state;
-mod stats;
 #[cfg(test)]
 mod tests;
 mod topics;

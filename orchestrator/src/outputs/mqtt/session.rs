@@ -18,12 +18,12 @@ use super::discovery::{Announced, Discovery};
 use super::outbox::Outbox;
 use super::retry::{Ended, Retry};
 use super::state::State;
-use super::stats::stats;
 use super::topics::{self, Message};
 use super::{Numbers, Sources};
 use crate::bus::{Received, Subscription};
 use crate::clock;
 use crate::config::{Config, MqttConfig};
+use crate::frigate;
 use crate::reload::{ApplyOptions, Changes, Edit, Refusal};
 
 /// Name of the subscription to the bus.
@@ -419,7 +419,7 @@ impl<'a> Session<'a> {
         }
         if self.next_stats <= now && matches!(self.link, Link::Connected(..)) {
             self.next_stats = now + Duration::from_secs(self.config.stats_interval.into());
-            let stats = stats(&status, clock::now()).to_string();
+            let stats = frigate::stats(&status, clock::now()).to_string();
             let message = topics::STATS.message(&self.config.topic_prefix, &[], stats);
             self.outbox.push(message, now);
         }

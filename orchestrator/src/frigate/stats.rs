@@ -1,11 +1,11 @@
-//! The topic `stats`: Frigate's form of what the supervisor knows.
+//! Figures in Frigate's form: `/api/stats`, and the MQTT topic `stats`.
 
 use serde_json::{Map, Value, json};
 
 use watchpost_api::{CameraStatus, Status};
 
-/// The message, at this time in seconds since 1970.
-pub(super) fn stats(status: &Status, now: f64) -> Value {
+/// The figures, at this time in seconds since 1970.
+pub(crate) fn stats(status: &Status, now: f64) -> Value {
     let mut cameras = Map::new();
     let mut sums = [0.0; 4];
     for camera in &status.cameras {
@@ -37,7 +37,7 @@ pub(super) fn stats(status: &Status, now: f64) -> Value {
         "detectors": {"onnx": {"inference_speed": mean.map(hundredths)}},
         "service": {
             "uptime": (now - status.started).max(0.0).round(),
-            "version": status.version,
+            "version": super::VERSION,
             "latest_version": "disabled",
             "last_updated": now.round(),
             "storage": {},
@@ -92,6 +92,6 @@ mod tests {
         assert_eq!(stats["cameras"]["a"]["reconnects_last_hour"], 2);
         assert_eq!(stats["detectors"]["onnx"]["inference_speed"], 4.0);
         assert_eq!(stats["service"]["uptime"], 60.0);
-        assert_eq!(stats["service"]["version"], "1.2.3");
+        assert_eq!(stats["service"]["version"], super::super::VERSION);
     }
 }
