@@ -70,6 +70,12 @@ soak: ## Cameras come, change and go while workers are killed; SOAK_CYCLES=1000,
 	@scripts/setup.sh build test
 	@scripts/soak.sh
 
+.PHONY: test-libcamera
+test-libcamera: ## The camera tests on the real libcamera, built once into .deps (two minutes), and on its stand-in
+	@scripts/setup.sh build test
+	@scripts/libcamera.sh
+	$(CARGO) nextest run --locked --package watchpost-pipelines --test libcamera
+
 .PHONY: test-1.26
 test-1.26: ## The same tests in a Debian 13 root (GStreamer 1.26), for what is behind v1_24; needs root
 	@scripts/setup.sh debian13

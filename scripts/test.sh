@@ -7,6 +7,7 @@ cargo=${CARGO:-cargo}
 read -ra features <<<"$(scripts/gst-features.sh)"
 
 [ -d ../shared ] || echo "test: ../shared is absent: tests that need its footage, model or vectors say so and are skipped"
+[ -e .deps/libcamera/env ] || echo "test: .deps/libcamera is absent: no test runs on the real libcamera (make test-libcamera builds it)"
 # What a test prints about GLib's criticals is a failure, not noise.
 export G_DEBUG=fatal-criticals
 

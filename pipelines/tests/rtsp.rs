@@ -160,7 +160,7 @@ fn another_codec_than_the_announced_one_is_the_reason() {
     let url = format!("rtsp://127.0.0.1:{port}/main");
     let config = CameraConfig::from_source(source(url, 200));
     let primary = config.primary_source().unwrap();
-    let setup = capture::Setup::standing(&config);
+    let setup = capture::Setup::standing(&config, None);
     let capture = capture::build_from(primary, &setup, &config, &[], None).unwrap();
     capture.start().unwrap();
     let bus = capture.pipeline().bus().unwrap();

@@ -35,7 +35,7 @@ fn start(source: RtspSource) -> Capture {
     gst::init().unwrap();
     let camera = CameraConfig::from_source(Source::Rtsp(source));
     let source = camera.primary_source().unwrap();
-    let setup = capture::Setup::standing(&camera);
+    let setup = capture::Setup::standing(&camera, None);
     let capture = capture::build_from(source, &setup, &camera, &[], None).unwrap();
     capture.start().unwrap();
     capture

@@ -28,11 +28,31 @@ imx219 (libcamera, index 2)
     id: /base/soc/i2c0mux/i2c@2/imx219@1a
     source: {libcamera: \"/base/soc/i2c0mux/i2c@2/imx219@1a\"}
 ";
-    assert!(text.starts_with(expected), "{text}");
+    let (offers, other): (Vec<&str>, Vec<&str>) = text
+        .split_inclusive('\n')
+        .partition(|line| line.starts_with("    offers: "));
+    assert!(other.concat().starts_with(expected), "{text}");
+    for offer in &offers {
+        assert!(
+            offer.contains("NV12 32x32 to ")
+                && offer.ends_with("main and lores at once; no raw stream, so no raw_photo\n"),
+            "{text}"
+        );
+    }
+    assert_eq!(offers.len(), 3, "{text}");
     let newest = devices("version=0.7.1 cameras=imx708");
     assert!(
         newest.starts_with("libcamera 0.7.1: controls, raw stream, sensor modes\n"),
         "{newest}"
+    );
+    assert!(newest.contains("; raw beside them\n"), "{newest}");
+    let webcam = devices("version=0.7.2 shape=webcam cameras=webcam:1920x1080");
+    assert!(
+        webcam.contains(
+            "    offers: YUYV 320x240, 640x480, 1280x720; MJPEG 640x480, 1280x720, 1920x1080; one stream at a time, from \
+             which lores is scaled; no raw stream, so no raw_photo\n"
+        ),
+        "{webcam}"
     );
     let none = devices("cameras=");
     assert!(!none.contains("libcamera,"), "{none}");
@@ -83,4 +103,42 @@ fn a_camera_comes_back_from_silence_and_from_being_unplugged() {
     environment.clear_faults();
     environment.plug_in(0);
     watchpost.wait_streaming("pi");
+}
+
+#[test]
+fn every_kind_of_camera_runs_with_nothing_set_and_says_what_it_cannot() {
+    for shape in ["webcam", "single", "virtual"] {
+        let environment = Environment::new(&format!(
+            "version=0.7.2 shape={shape} cameras=front:1920x1080"
+        ));
+        let mut command = watchpost();
+        environment.apply(&mut command);
+        let watchpost =
+            Watchpost::start_by(command, "cameras:\n  pi: {source: {libcamera: front}}\n");
+        watchpost.wait_streaming("pi");
+        let json = "Content-Type: application/json\r\n";
+        let (code, body) = watchpost.request("POST", "/api/cameras/pi/tasks/raw_photo", json, "{}");
+        assert_eq!(code, 409, "{shape}: {body}");
+        assert!(body.contains("raw_photo: no raw stream"), "{shape}: {body}");
+        let tasks = watchpost.get("/api/cameras/pi/tasks");
+        let raw = tasks
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|task| task["task"] == "raw_photo");
+        assert_eq!(raw.unwrap()["unavailable"], "no raw stream", "{tasks}");
+        let plan = watchpost.get("/api/cameras/pi/plan?tasks=raw_photo");
+        assert_eq!(plan["together"], false, "{plan}");
+        assert_eq!(plan["reasons"][0], "raw_photo: no raw stream", "{plan}");
+        let camera = watchpost.camera("pi");
+        assert_eq!(
+            camera["unavailable"]["raw_photo"], "no raw stream",
+            "{camera}"
+        );
+        assert_eq!(camera["ring"]["width"], 640, "{camera}");
+        if shape != "virtual" {
+            let log = environment.log();
+            assert!(!log.contains("stop "), "{shape} was disturbed: {log}");
+        }
+    }
 }

@@ -275,7 +275,7 @@ fn tasks_that_do_not_fit_have_the_camera_to_themselves_one_after_the_other() {
 fn a_series_goes_on_after_a_task_that_had_the_camera_unless_it_was_paused_by_request() {
     let pi = Pi::start(
         "version=0.7.1 cameras=imx708",
-        "    profiles: {video: {colour_space: Rec709}}\n",
+        "    profiles: {live: {colour_space: sYCC}, photo: {colour_space: sYCC}, video: {colour_space: Rec709}}\n",
     );
     let goes_on = || {
         pi.wait("series", "active");

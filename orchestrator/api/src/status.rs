@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use watchpost_pipelines::tasks::TaskStatus;
+use watchpost_pipelines::libcamera::Offer;
+use watchpost_pipelines::tasks::{Task, TaskStatus};
 
 use crate::{CameraState, Object};
 
@@ -50,6 +51,12 @@ pub struct CameraStatus {
     pub analysis: AnalysisState,
     /// The decoder at work.
     pub decoder: Option<String>,
+    /// What a libcamera camera offers, as it answered when it was started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub offer: Option<Offer>,
+    /// Tasks that it cannot do by what it offers, and why.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub unavailable: BTreeMap<Task, String>,
     /// The ring, when there is one.
     pub ring: Option<RingStatus>,
     /// Attempts after a failure in the last hour.

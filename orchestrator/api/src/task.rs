@@ -54,7 +54,7 @@ pub struct TaskPlan {
     pub configuration: Option<Merged>,
     /// Why they do not: profile, key and both values of each conflict.
     pub conflicts: Vec<Conflict>,
-    /// The same in words.
+    /// The same in words, after what this camera cannot do at all.
     pub reasons: Vec<String>,
     /// What the camera runs with, and which uses it then gives way to one at a time.
     pub standing: Standing,

@@ -4,7 +4,7 @@ use anyhow::{Context, Result};
 use gst::prelude::*;
 use std::fmt::Write;
 use std::process::ExitCode;
-use watchpost_pipelines::libcamera::{self, Abilities, Camera, Version};
+use watchpost_pipelines::libcamera::{self, Abilities, Camera, Version, list_formats};
 
 /// Prints each V4L2 and libcamera camera with the line that goes into the configuration.
 pub fn run() -> Result<ExitCode> {
@@ -51,6 +51,26 @@ fn listing(abilities: Option<&Abilities>, cameras: &[Camera]) -> String {
             text,
             "{model} (libcamera, index {index})\n    id: {id}\n    source: {{libcamera: {name:?}}}"
         );
+        let _ = writeln!(text, "    {}", offered(camera, abilities));
+    }
+    text
+}
+
+/// What a camera offers, in a line.
+fn offered(camera: &Camera, abilities: &Abilities) -> String {
+    let offer = match libcamera::ask(camera, abilities) {
+        Ok(offer) => offer,
+        Err(refusal) => return format!("offers: not known, {refusal}"),
+    };
+    let mut text = format!("offers: {}", list_formats(&offer.main));
+    text.push_str(match offer.lores.is_empty() {
+        true => "; one stream at a time, from which lores is scaled",
+        false => "; main and lores at once",
+    });
+    match (offer.raw.is_empty(), offer.raw_beside) {
+        (true, _) => text.push_str("; no raw stream, so no raw_photo"),
+        (false, true) => text.push_str("; raw beside them"),
+        (false, false) => text.push_str("; raw alone"),
     }
     text
 }

@@ -81,12 +81,12 @@ fn change(state: WantedState) -> Result<String> {
 
 fn line(status: &TaskStatus) -> String {
     let since = table::since(status.since);
+    let unavailable = status.unavailable.as_ref();
+    let unavailable = unavailable.map(|reason| format!("not on this camera: {reason}"));
+    let detail = status.detail.clone().or(unavailable).unwrap_or_default();
     format!(
-        "{:<10} {:<10} {since:<8} {:<6} {}",
-        status.task,
-        status.state,
-        status.files,
-        status.detail.as_deref().unwrap_or_default()
+        "{:<10} {:<10} {since:<8} {:<6} {detail}",
+        status.task, status.state, status.files,
     )
     .trim_end()
     .to_owned()
@@ -110,10 +110,19 @@ mod tests {
             detail: Some("first shot at 12:00".into()),
             files: 3,
             parameters: None,
+            unavailable: None,
         };
         assert_eq!(
             line(&status),
             "series     waiting    2 min    3      first shot at 12:00"
+        );
+        let raw = TaskStatus {
+            unavailable: Some("no raw stream".into()),
+            ..TaskStatus::idle(Task::RawPhoto, now.as_secs_f64() - 150.0)
+        };
+        assert_eq!(
+            line(&raw),
+            "raw_photo  idle       2 min    0      not on this camera: no raw stream"
         );
     }
 }

@@ -5,7 +5,9 @@ use axum::body::Bytes;
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{Path, State};
 use watchpost_api::{PlanQuery, TaskChange, TaskPlan, WantedState};
-use watchpost_pipelines::tasks::{Conflict, Parameters, Task, TaskStatus, Use, plan, standing};
+use watchpost_pipelines::tasks::{
+    Conflict, Parameters, Task, TaskStatus, Use, plan, standing, why_not,
+};
 
 use super::Api;
 use super::error::{ApiError, in_our_words};
@@ -95,17 +97,23 @@ pub async fn planned(
     uses.sort_unstable();
     uses.dedup();
     let camera = api.supervisor.camera(&name).await?;
-    let camera = camera.ok_or(ApiError::NoSuchCamera(name))?;
-    let (configuration, conflicts) = match plan(&camera, &uses) {
+    let camera = camera.ok_or_else(|| ApiError::NoSuchCamera(name.clone()))?;
+    let offer = api.supervisor.offer(&name).await?;
+    let offer = offer.as_ref();
+    let (configuration, conflicts) = match plan(&camera, &uses, offer) {
         Ok(merged) => (Some(merged), Vec::new()),
         Err(conflicts) => (None, conflicts),
     };
+    let refused = |one: &Use| Some(format!("{one}: {}", why_not(&camera, *one, offer)?));
+    let mut reasons: Vec<String> = uses.iter().filter_map(refused).collect();
+    let configuration = configuration.filter(|_| reasons.is_empty());
+    reasons.extend(conflicts.iter().map(Conflict::to_string));
     Ok(Json(TaskPlan {
         uses,
         together: configuration.is_some(),
         configuration,
-        reasons: conflicts.iter().map(Conflict::to_string).collect(),
+        reasons,
         conflicts,
-        standing: standing(&camera, &Use::ALL),
+        standing: standing(&camera, offer),
     }))
 }

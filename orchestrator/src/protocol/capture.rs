@@ -4,6 +4,7 @@ use super::{LogLine, Report};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use watchpost_pipelines::fault::Fault;
+use watchpost_pipelines::libcamera::Offer;
 use watchpost_pipelines::tasks::{MediaFile, Parameters, Task, TaskStatus};
 
 /// A command to a capture worker, after its specification.
@@ -74,6 +75,13 @@ pub enum CaptureReport {
     TooLarge {
         /// Bytes of a frame.
         bytes: u64,
+    },
+    /// What the camera offers, where it was asked, and the tasks that it cannot do for that.
+    Offer {
+        /// Its formats, sizes and streams.
+        offer: Box<Offer>,
+        /// Why it cannot do a task.
+        unavailable: BTreeMap<Task, String>,
     },
     /// The decoder in use.
     Decoder {

@@ -17,6 +17,7 @@ use std::time::{Duration, Instant, SystemTime};
 use watchpost_api::Object;
 use watchpost_pipelines::CameraConfig;
 use watchpost_pipelines::camera::{Role as Use, Source};
+use watchpost_pipelines::libcamera::Offer;
 
 /// A ring, as seen at its head.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -58,6 +59,8 @@ pub struct Camera {
     pub capture: CaptureStats,
     pub camera_rate: Rate,
     pub decoder: Option<String>,
+    /// What a libcamera camera offers, as its worker asked it.
+    pub offer: Option<Offer>,
     pub failed_decoders: Vec<String>,
     pub analysis: CameraAnalysis,
     pub mark: u32,
@@ -81,6 +84,7 @@ impl Camera {
             frame_bytes: None,
             capture: CaptureStats::default(),
             camera_rate: Rate::default(),
+            offer: None,
             decoder: None,
             failed_decoders: Vec::new(),
             analysis: CameraAnalysis::default(),
@@ -188,6 +192,8 @@ impl Camera {
                 own_worker: self.analysis.has_own_worker(),
             },
             decoder: self.decoder.clone(),
+            offer: self.offer.clone(),
+            unavailable: self.board.unavailable.clone(),
             ring: self.ring.as_ref().map(|ring| RingStatus {
                 slots: ring.slots,
                 slot_bytes: ring.slot_bytes,

@@ -97,6 +97,10 @@ impl Supervisor {
                 camera.size = Some((width, height));
                 self.workers.watch_ring(name);
             }
+            CaptureReport::Offer { offer, unavailable } => {
+                camera.offer = Some(*offer);
+                camera.board.unavailable = unavailable;
+            }
             CaptureReport::Decoder { name: decoder } => camera.decoder = Some(decoder),
             CaptureReport::TooLarge { bytes } => {
                 tracing::debug!(camera = name, bytes, "a frame is larger than assumed");

@@ -44,6 +44,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::{mpsc, oneshot};
 use watchpost_pipelines::CameraConfig;
+use watchpost_pipelines::libcamera::Offer;
 use watchpost_pipelines::secret::hide;
 use watchpost_pipelines::tasks::TaskStatus;
 
@@ -100,6 +101,13 @@ pub enum Command {
         camera: String,
         /// The configuration.
         reply: oneshot::Sender<Option<Box<CameraConfig>>>,
+    },
+    /// What a camera offers. Answers nothing where it was not asked.
+    Offer {
+        /// Which camera.
+        camera: String,
+        /// The offer.
+        reply: oneshot::Sender<Option<Offer>>,
     },
     /// How a camera's tasks are. Answers nothing where there is no such camera.
     Tasks {
@@ -190,6 +198,12 @@ impl Handle {
     pub async fn camera(&self, camera: &str) -> Result<Option<Box<CameraConfig>>, Gone> {
         let camera = camera.to_owned();
         self.ask(|reply| Command::Camera { camera, reply }).await
+    }
+
+    /// What a camera offers, where its worker has asked it.
+    pub async fn offer(&self, camera: &str) -> Result<Option<Offer>, Gone> {
+        let camera = camera.to_owned();
+        self.ask(|reply| Command::Offer { camera, reply }).await
     }
 
     /// How a camera's tasks are; nothing where there is no such camera.
@@ -329,6 +343,10 @@ impl Supervisor {
             Command::Camera { camera, reply } => {
                 let camera = self.cameras.get(&camera);
                 let _ = reply.send(camera.map(|camera| Box::new(camera.config.clone())));
+            }
+            Command::Offer { camera, reply } => {
+                let camera = self.cameras.get(&camera);
+                let _ = reply.send(camera.and_then(|camera| camera.offer.clone()));
             }
             Command::Tasks { camera, reply } => {
                 let _ = reply.send(self.cameras.get(&camera).map(Camera::task_statuses));

@@ -49,6 +49,8 @@ pub struct Board {
     detect_since: Option<SystemTime>,
     /// A task has the camera to itself: no frame comes into the ring, and none is missed.
     pub exclusive: bool,
+    /// Tasks that this camera cannot do by what it offers, and why.
+    pub unavailable: BTreeMap<Task, String>,
 }
 
 impl Board {
@@ -210,6 +212,10 @@ impl Camera {
                     .get(&task)
                     .cloned()
                     .unwrap_or_else(|| TaskStatus::idle(task, seconds(self.health.since()))),
+            })
+            .map(|status| TaskStatus {
+                unavailable: self.board.unavailable.get(&status.task).cloned(),
+                ..status
             })
             .collect()
     }

@@ -13,12 +13,14 @@ use std::collections::VecDeque;
 use std::process::ExitCode;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
+use watchpost_pipelines::CameraConfig;
 use watchpost_pipelines::camera::Role;
 use watchpost_pipelines::capture::{self, Setup};
 use watchpost_pipelines::fault::Fault;
+use watchpost_pipelines::libcamera::Offer;
 use watchpost_pipelines::spec::CaptureSpec;
 use watchpost_pipelines::tasks::{
-    Conflict, MediaFolder, Outcome, Parameters, Step, Taps, Task, TaskState,
+    Conflict, MediaFolder, Outcome, Parameters, Step, Taps, Task, TaskState, Use, why_not,
 };
 
 /// From EOS to ending anyway.
@@ -51,6 +53,8 @@ struct Worker {
     waker: Waker,
     /// What the camera serves when no task has it to itself.
     setup: Setup,
+    /// What the camera offers, where it was asked.
+    offer: Option<Offer>,
     /// None while a task has it to itself, or it changes hands.
     running: Option<Running>,
     /// Further sources of the camera.
@@ -83,7 +87,18 @@ fn adopt(folder: &MediaFolder) {
 
 impl Worker {
     fn start(spec: CaptureSpec, waker: &Waker) -> Result<Self, Fault> {
-        let capture = capture::build(&spec)?;
+        let offer = capture::ask(&spec.camera)?;
+        if let Some(offer) = &offer {
+            // They always run, so a camera that cannot serve them as they are set does not run.
+            for one in [Use::Detect, Use::Live] {
+                if let Some(reason) = why_not(&spec.camera, one, Some(offer)) {
+                    return Err(Fault::permanent(reason));
+                }
+            }
+            report(&offer_report(&spec.camera, offer));
+        }
+        let setup = Setup::standing(&spec.camera, offer.as_ref());
+        let capture = capture::build(&spec, &setup)?;
         for text in capture.not_applied() {
             tracing::info!("not applied: {text}");
         }
@@ -94,7 +109,8 @@ impl Worker {
         adopt(&folder);
         let tasks = Tasks::new(&spec.camera, live_socket, folder, waker);
         Ok(Self {
-            setup: Setup::standing(&spec.camera),
+            setup,
+            offer,
             feeds: Feeds::new(&spec, waker),
             packets: PacketRings::new(&spec.camera, &spec.socket_path),
             waker: waker.clone(),
@@ -277,6 +293,12 @@ impl Worker {
         {
             return Err("video: its time is over".into());
         }
+        if !self.feeds.serve(task)
+            && let Some(reason) =
+                why_not_any(&self.spec.camera, &parameters.uses(), self.offer.as_ref())
+        {
+            return Err(format!("{task}: {reason}"));
+        }
         if self.is_served(&parameters) {
             self.tasks
                 .ask(parameters, "waiting for the camera's first picture");
@@ -285,7 +307,8 @@ impl Worker {
         if task == Task::Live {
             return Err("live cannot have the camera to itself".into());
         }
-        if let Err(conflicts) = Setup::alone(&self.spec.camera, &parameters.uses()) {
+        let offer = self.offer.as_ref();
+        if let Err(conflicts) = Setup::alone(&self.spec.camera, &parameters.uses(), offer) {
             return Err(format!("{task}: {}", Conflict::list(&conflicts)));
         }
         if self.queue.len() >= TURNS {
@@ -449,12 +472,13 @@ impl Worker {
             }
             Step::ConfigureForTask | Step::ConfigureForLive => {
                 let (spec, waker) = (self.spec.clone(), self.waker.clone());
+                let (setup, offer) = (self.setup.clone(), self.offer.clone());
                 let uses = turn.parameters.uses();
                 let doing = in_background(&self.waker, move || {
                     let capture = if step == Step::ConfigureForLive {
-                        capture::build(&spec)
+                        capture::build(&spec, &setup)
                     } else {
-                        build_alone(&spec, &uses)
+                        build_alone(&spec, &uses, offer.as_ref())
                     };
                     let capture = capture.map_err(|fault| fault.reason)?;
                     let running = Running::new(capture, &spec, &waker);
@@ -532,12 +556,26 @@ impl Worker {
     }
 }
 
+/// Why a camera cannot serve one of these uses.
+fn why_not_any(camera: &CameraConfig, uses: &[Use], offer: Option<&Offer>) -> Option<String> {
+    uses.iter().find_map(|one| why_not(camera, *one, offer))
+}
+
+fn offer_report(camera: &CameraConfig, offer: &Offer) -> CaptureReport {
+    let reason = |task: Task| Some((task, why_not(camera, task.camera_use(), Some(offer))?));
+    CaptureReport::Offer {
+        offer: Box::new(offer.clone()),
+        unavailable: Task::ALL.into_iter().filter_map(reason).collect(),
+    }
+}
+
 /// The camera for these uses alone, without a ring.
 fn build_alone(
     spec: &CaptureSpec,
-    uses: &[watchpost_pipelines::tasks::Use],
+    uses: &[Use],
+    offer: Option<&Offer>,
 ) -> Result<capture::Capture, Fault> {
-    let setup = Setup::alone(&spec.camera, uses)
+    let setup = Setup::alone(&spec.camera, uses, offer)
         .map_err(|conflicts| Fault::permanent(Conflict::list(&conflicts)))?;
     let source = spec.camera.primary_source();
     let source = source.ok_or_else(|| Fault::permanent("the camera has no source"))?;

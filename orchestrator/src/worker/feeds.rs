@@ -250,7 +250,7 @@ fn connect(
 ) -> Result<(Capture, Messages), Fault> {
     let capture = capture::build_from(
         source,
-        &Setup::standing(camera),
+        &Setup::standing(camera, None),
         camera,
         failed_decoders,
         None,

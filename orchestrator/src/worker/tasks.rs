@@ -35,6 +35,8 @@ struct Entry {
     work: Option<Work>,
     /// It was told to end and has not said yet that it has.
     ending: bool,
+    /// A recording's time has not begun: it counts from its start, not from the request.
+    is_fresh: bool,
     /// It rests by request.
     paused: bool,
     /// It rests since another task has the camera.
@@ -122,11 +124,13 @@ impl Tasks {
     pub fn ask(&mut self, parameters: Parameters, detail: &str) {
         let task = parameters.task();
         self.next_run += 1;
+        let is_fresh = matches!(&parameters, Parameters::Video(video) if video.until.is_none());
         let parameters = with_end(parameters);
         let entry = Entry {
             run: self.next_run,
             work: None,
             ending: false,
+            is_fresh,
             paused: false,
             away: false,
             asked: Instant::now(),
@@ -144,9 +148,15 @@ impl Tasks {
 
     /// Starts what was asked for.
     pub fn start(&mut self, task: Task, taps: &Taps, exclusive: bool) -> Result<(), String> {
-        let Some(entry) = self.entries.get(&task) else {
+        let Some(entry) = self.entries.get_mut(&task) else {
             return Ok(());
         };
+        if std::mem::take(&mut entry.is_fresh)
+            && let Parameters::Video(video) = &mut entry.parameters
+        {
+            video.until = video.duration.map(|duration| now() + duration);
+            entry.status.parameters = Some(entry.parameters.clone());
+        }
         let (run, parameters) = (entry.run, entry.parameters.clone());
         let events = self.events(task, run);
         let work = match &parameters {
@@ -494,7 +504,8 @@ impl Tasks {
     /// The size a task scales to: none where the camera itself is configured for it.
     fn scaled(&self, profile: &Profile) -> Option<watchpost_pipelines::tasks::Size> {
         match self.camera.primary_source() {
-            Some(Source::Libcamera(_)) => None,
+            // The camera has the size, but for the small one of a camera with one stream at a time.
+            Some(Source::Libcamera(_)) if profile.stream == Stream::Main => None,
             Some(Source::V4l2(_)) if profile.stream == Stream::Main => None,
             _ => profile.size,
         }

@@ -95,13 +95,13 @@ pub struct Profile {
     /// Size of that stream, `[width, height]`; not set: the camera's own choice.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub size: Option<Size>,
-    /// Pixel format of that stream, by libcamera's name (`YUV420`, `NV12`, `RGB888`, `SRGGB10_CSI2P`).
+    /// Pixel format of that stream, by libcamera's name (`YUV420`, `NV12`, `RGB888`, `SRGGB10_CSI2P`); not set: the camera's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub format: Option<String>,
     /// Mirroring, for the whole camera.
     #[serde(default, skip_serializing_if = "Transform::is_unset")]
     pub transform: Transform,
-    /// Colour space, for the whole camera (`sYCC`, `Smpte170m`, `Rec709`).
+    /// Colour space, for the whole camera (`sYCC`, `Smpte170m`, `Rec709`); not set: the camera's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub colour_space: Option<String>,
     /// Frames in flight, for the whole camera, 1 to 12; the largest one counts.
@@ -205,7 +205,6 @@ impl Profile {
     fn moving(stream: Stream) -> Self {
         let profile = Self {
             buffer_count: Some(6),
-            colour_space: Some("sYCC".into()),
             ..Self::on(stream)
         };
         profile.with_frame_duration(THIRTY_FPS, THIRTY_FPS)
@@ -214,7 +213,6 @@ impl Profile {
     fn still(stream: Stream) -> Self {
         let profile = Self {
             buffer_count: Some(1),
-            colour_space: Some("sYCC".into()),
             ..Self::on(stream)
         };
         profile.with_frame_duration(100, 1_000_000_000)
@@ -222,28 +220,20 @@ impl Profile {
 }
 
 impl Default for Profiles {
-    /// raspiCamSrv's defaults, harmonised: photo and video leave the size of main to each other, no profile asks for a
-    /// sensor mode, and all processed streams have one format.
+    /// raspiCamSrv's defaults, harmonised: photo and video leave the size of main to each other, and no profile asks for a
+    /// sensor mode, a format or a colour space, so that each camera has its own.
     fn default() -> Self {
-        let yuv = Some(String::from("YUV420"));
         Self {
             live: Profile {
                 size: Some(Size {
                     width: 640,
                     height: 360,
                 }),
-                format: yuv.clone(),
                 ..Profile::moving(Stream::Lores)
             },
-            photo: Profile {
-                format: yuv.clone(),
-                ..Profile::still(Stream::Main)
-            },
+            photo: Profile::still(Stream::Main),
             raw_photo: Profile::still(Stream::Raw),
-            video: Profile {
-                format: yuv,
-                ..Profile::moving(Stream::Main)
-            },
+            video: Profile::moving(Stream::Main),
         }
     }
 }
@@ -258,20 +248,20 @@ mod tests {
     fn what_is_not_given_keeps_its_default_and_null_unsets_it() {
         let given = json!({
             "live": {"size": [1280, 720], "controls": {"AeEnable": false}},
-            "video": {"colour_space": null},
+            "video": {"buffer_count": null},
         });
         let profiles: Profiles = serde_json::from_value(given).unwrap();
         let default = Profiles::default();
         assert_eq!(
-            (profiles.live.stream, profiles.live.format.as_deref()),
-            (Stream::Lores, Some("YUV420"))
+            (profiles.live.stream, profiles.live.buffer_count),
+            (Stream::Lores, Some(6))
         );
         assert_eq!(profiles.live.size, Some([1280, 720].into()));
         assert_eq!(
             profiles.live.controls.len(),
             default.live.controls.len() + 1
         );
-        assert_eq!(profiles.video.colour_space, None);
+        assert_eq!(profiles.video.buffer_count, None);
         assert_eq!(profiles.photo, default.photo);
         let again = serde_json::to_value(&default).unwrap();
         assert_eq!(serde_json::from_value::<Profiles>(again).unwrap(), default);

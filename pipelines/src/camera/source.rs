@@ -9,6 +9,7 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
+use super::Size;
 use crate::secret;
 
 /// What a source is used for.
@@ -238,37 +239,41 @@ pub struct LibcameraSource {
     /// The camera as `watchpost devices` lists it: index, model or id; empty for the first one.
     #[serde(default)]
     pub camera: String,
-    /// Width of the main stream, where no profile gives it a size.
-    #[serde(default = "default_camera_width")]
+    /// Width of the main stream, where no profile gives it a size; without width and height the size that the camera
+    /// offers nearest to 1280x720.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 16, max = 16384))]
-    pub width: u32,
-    /// Height of the main stream, where no profile gives it a size.
-    #[serde(default = "default_camera_height")]
+    pub width: Option<u32>,
+    /// Height of the main stream, where no profile gives it a size; 720 where only the width is set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 16, max = 16384))]
-    pub height: u32,
+    pub height: Option<u32>,
     /// Frames per second, for live picture and recordings whose profile does not say otherwise; without it 30.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0.1, max = 1000.0))]
     pub fps: Option<f64>,
-    /// Pixel format of the processed streams whose profile does not say otherwise, as libcamera or GStreamer names it.
+    /// Pixel format of the processed streams whose profile does not say otherwise, as libcamera or GStreamer names it;
+    /// without it the camera's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub format: Option<String>,
 }
 
-const fn default_camera_width() -> u32 {
-    1280
-}
-
-const fn default_camera_height() -> u32 {
-    720
+impl LibcameraSource {
+    /// The size that is set. A side that is missing beside the other is that of 1280x720.
+    pub(crate) fn size(&self) -> Option<Size> {
+        (self.width.is_some() || self.height.is_some()).then(|| Size {
+            width: self.width.unwrap_or(1280),
+            height: self.height.unwrap_or(720),
+        })
+    }
 }
 
 impl From<String> for LibcameraSource {
     fn from(camera: String) -> Self {
         Self {
             camera,
-            width: default_camera_width(),
-            height: default_camera_height(),
+            width: None,
+            height: None,
             fps: None,
             format: None,
         }

@@ -29,7 +29,7 @@ use gst::prelude::*;
 pub use decode::check_decoder;
 pub use rate::RateLimiter;
 pub use reach::why_not_connected;
-pub use setup::Setup;
+pub use setup::{Setup, ask};
 use source::Pace;
 pub use source::{check_source, split_credentials, split_port};
 pub use tap::{StreamId, Tap, TapLink, Taps};
@@ -98,8 +98,8 @@ struct Shared {
     passed: AtomicU64,
 }
 
-/// Builds the pipeline that fills a camera's ring, and feeds its tasks.
-pub fn build(spec: &CaptureSpec) -> Result<Capture, Fault> {
+/// Builds the pipeline that fills a camera's ring, and feeds its tasks. `setup` is its [`Setup::standing`].
+pub fn build(spec: &CaptureSpec, setup: &Setup) -> Result<Capture, Fault> {
     let source = spec
         .camera
         .primary_source()
@@ -109,10 +109,9 @@ pub fn build(spec: &CaptureSpec) -> Result<Capture, Fault> {
         .map_err(|_| Fault::permanent("GStreamer element shmringsink is not registered"))?;
     sink.set_property("socket-path", spec.socket_path.to_string_lossy().as_ref());
     sink.set_property("slots", spec.slots);
-    let setup = Setup::standing(&spec.camera);
     build_from(
         source,
-        &setup,
+        setup,
         &spec.camera,
         &spec.failed_decoders,
         Some(sink),
@@ -128,7 +127,7 @@ pub fn build_into(
     let source = camera
         .primary_source()
         .ok_or_else(|| Fault::permanent("the camera has no source"))?;
-    let setup = Setup::standing(camera);
+    let setup = Setup::standing(camera, ask(camera)?.as_ref());
     build_from(source, &setup, camera, failed_decoders, Some(sink))
 }
 
@@ -191,7 +190,7 @@ pub fn build_from(
     if let Some(sink) = &sink {
         let convert = element("videoconvertscale")?;
         let format = element("capsfilter")?;
-        format.set_property("caps", detect_caps(camera));
+        format.set_property("caps", detect_caps(camera, setup));
         let branch = [&convert, &format, sink];
         pipeline.add_many(branch).map_err(internal)?;
         gst::Element::link_many([&tee, &convert, &format, sink]).map_err(internal)?;
@@ -244,10 +243,10 @@ fn internal(error: gst::glib::BoolError) -> Fault {
     Fault::permanent(error.to_string())
 }
 
-/// I420 in the detect size, or in the source's own where none is configured.
-fn detect_caps(camera: &CameraConfig) -> gst::Caps {
+/// I420 in the detect size, or in that of the stream where none is configured.
+fn detect_caps(camera: &CameraConfig, setup: &Setup) -> gst::Caps {
     let mut caps = gst::Caps::builder("video/x-raw").field("format", "I420");
-    if let Some(size) = camera.detect_size() {
+    if let Some(size) = camera.detect_size().or(setup.detect_size(camera)) {
         caps = caps
             .field("width", size.width as i32)
             .field("height", size.height as i32)

@@ -232,10 +232,13 @@ fn file(source: &FileSource) -> Result<SourceElements, Fault> {
     })
 }
 
-/// `size` is the one the uses agreed on.
+/// `size` is the one the uses agreed on. Without one, and without one of the source, it is the nearest that the device has to
+/// 1280x720: what is left open would be settled by whatever takes pictures first.
 fn v4l2(source: &V4l2Source, size: Option<Size>) -> Result<SourceElements, Fault> {
     let element = make("v4l2src", "gstreamer1.0-plugins-good")?;
     element.set_property("device", source.device.to_string_lossy().as_ref());
+    let is_open = size.is_none() && source.width.is_none() && source.height.is_none();
+    let size = size.or_else(|| is_open.then(|| v4l2_size(&element)).flatten());
     let mut caps = gst::Caps::new_empty();
     {
         let caps = caps.get_mut().expect("just made");
@@ -254,7 +257,46 @@ fn v4l2(source: &V4l2Source, size: Option<Size>) -> Result<SourceElements, Fault
             caps.append_structure(structure.build());
         }
     }
-    filtered(element, &caps)
+    let elements = filtered(element, &caps)?;
+    square_pixels(&elements.output);
+    Ok(elements)
+}
+
+/// The size that a device has nearest to what is wished for; none where it cannot be asked, which its start explains.
+fn v4l2_size(element: &gst::Element) -> Option<Size> {
+    let offered = element
+        .set_state(gst::State::Ready)
+        .ok()
+        .and_then(|_| element.static_pad("src"))
+        .map(|pad| libcamera::formats_of(&pad.query_caps(None)));
+    let _ = element.set_state(gst::State::Null);
+    libcamera::choose(&offered?, None, None, libcamera::MAIN_SIZE)
+        .ok()
+        .map(|(_, size)| size)
+}
+
+/// A device that does not know the shape of its pixels may get one from `v4l2src` with which scaling overflows. Pixels that are
+/// ten times as wide as high, or more, are no camera's.
+fn square_pixels(filter: &gst::Element) {
+    const ASPECT: &str = "pixel-aspect-ratio";
+    let pad = filter.static_pad("sink").expect("filters have a sink pad");
+    pad.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, |_, info| {
+        if let Some(gst::PadProbeData::Event(event)) = &mut info.data
+            && let gst::EventView::Caps(caps) = event.view()
+            && let Some(structure) = caps.caps().structure(0)
+            && let Ok(aspect) = structure.get::<gst::Fraction>(ASPECT)
+        {
+            let (wide, high) = (i64::from(aspect.numer()), i64::from(aspect.denom()));
+            if wide <= 0 || high <= 0 || wide >= 10 * high || high >= 10 * wide {
+                let mut square = caps.caps_owned();
+                square.make_mut().set(ASPECT, gst::Fraction::new(1, 1));
+                *event = gst::event::Caps::builder(&square)
+                    .seqnum(event.seqnum())
+                    .build();
+            }
+        }
+        gst::PadProbeReturn::Ok
+    });
 }
 
 fn libcamera(

@@ -121,7 +121,7 @@ fn queue() -> Result<gst::Element, Refusal> {
     Ok(queue)
 }
 
-fn make(factory: &str, package: &str) -> Result<gst::Element, Refusal> {
+pub(super) fn make(factory: &str, package: &str) -> Result<gst::Element, Refusal> {
     gst::ElementFactory::make(factory).build().map_err(|_| {
         Refusal::new(
             "source.libcamera",
@@ -132,7 +132,7 @@ fn make(factory: &str, package: &str) -> Result<gst::Element, Refusal> {
     })
 }
 
-fn set(object: &impl IsA<glib::Object>, name: &str, text: &str) -> Result<(), Refusal> {
+pub(super) fn set(object: &impl IsA<glib::Object>, name: &str, text: &str) -> Result<(), Refusal> {
     let refuse = || Refusal::new(name, format!("{name} cannot be {text}"));
     let spec = object.find_property(name).ok_or_else(refuse)?;
     // A word of a text property is the text itself: what looks like a number or a quote stays one.

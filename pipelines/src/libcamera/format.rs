@@ -141,23 +141,26 @@ pub(super) fn all_bayer(bits: Option<u32>) -> Vec<String> {
 /// Colorimetry of a raw stream: libcamera's `ColorSpace::Raw`.
 pub(super) const RAW_COLORIMETRY: &str = "1:1:1:0";
 
+/// Colour spaces of YUV formats, and the caps' colorimetry of each.
+pub(super) const COLOUR_SPACES: [(&str, &str); 4] = [
+    ("sYCC", "1:4:7:1"),
+    ("Smpte170m", "2:4:5:4"),
+    ("Rec709", "bt709"),
+    ("Rec2020", "2:6:5:7"),
+];
+
 /// The caps' colorimetry of a colour space, as `libcamerasrc` spells it when it answers: with another spelling of the
 /// same thing the caps would not fit. Smpte170m is therefore not `bt601`, whose transfer function older versions
 /// answer with that of bt709; RGB keeps primaries and transfer function, has no matrix and the full range.
-pub(super) fn colorimetry(name: Option<&str>, rgb: bool) -> Result<&'static str, Refusal> {
-    const KNOWN: [(&str, &str, &str); 4] = [
-        ("sYCC", "1:4:7:1", "sRGB"),
-        ("Smpte170m", "2:4:5:4", "1:1:5:4"),
-        ("Rec709", "bt709", "1:1:5:1"),
-        ("Rec2020", "2:6:5:7", "1:1:5:7"),
-    ];
-    let name = name.unwrap_or("Rec709");
-    KNOWN
+pub(super) fn colorimetry(name: &str, rgb: bool) -> Result<&'static str, Refusal> {
+    const AS_RGB: [&str; 4] = ["sRGB", "1:1:5:4", "1:1:5:1", "1:1:5:7"];
+    COLOUR_SPACES
         .iter()
-        .find(|(known, ..)| known.eq_ignore_ascii_case(name))
-        .map(|(_, yuv, as_rgb)| if rgb { *as_rgb } else { *yuv })
+        .zip(AS_RGB)
+        .find(|((known, _), _)| known.eq_ignore_ascii_case(name))
+        .map(|((_, yuv), as_rgb)| if rgb { as_rgb } else { *yuv })
         .ok_or_else(|| {
-            let known = KNOWN.map(|(known, ..)| known).join(", ");
+            let known = COLOUR_SPACES.map(|(known, _)| known).join(", ");
             Refusal::new(
                 "colour_space",
                 format!("colour_space {name} is not known, expected one of {known}"),
@@ -240,14 +243,14 @@ mod tests {
         gst::init().unwrap();
         for name in ["sYCC", "smpte170m", "Rec709", "rec2020"] {
             for rgb in [false, true] {
-                let text = colorimetry(Some(name), rgb).unwrap();
+                let text = colorimetry(name, rgb).unwrap();
                 let parsed = gst_video::VideoColorimetry::from_str(text).unwrap();
                 assert_eq!(parsed.to_string(), text, "{name}");
                 let matrix = parsed.matrix() == gst_video::VideoColorMatrix::Rgb;
                 assert_eq!(matrix, rgb, "{name}");
             }
         }
-        let refusal = colorimetry(Some("Rec601"), false).unwrap_err();
+        let refusal = colorimetry("Rec601", false).unwrap_err();
         assert!(refusal.reason.contains("expected one of sYCC"), "{refusal}");
     }
 }

@@ -14,29 +14,41 @@
 //!
 //! * Each pad of `libcamerasrc` is a stream for libcamera, linked or not. So the first stream is on `src`, which is
 //!   always there: left unlinked it would be one stream more than the camera has.
-//! * The caps behind a pad always have format, size, frame rate, colorimetry and interlace mode: what is left open,
-//!   some versions negotiate wrongly.
+//! * The caps behind a pad always have format, size, frame rate and interlace mode: what is left open, some versions
+//!   negotiate wrongly. Colorimetry is the camera's own unless a colour space is set.
+//! * What is not set follows what the camera offers, which [`ask`] finds out when the camera starts.
 //! * All streams of a camera share one frame rate, kept inside `FrameDurationLimits`.
 //!
 //! What works with which version is listed for users in `docs/libcamera.md`.
 
 mod abilities;
+mod ask;
 mod build;
 mod cameras;
 mod cause;
 mod controls;
 mod format;
 mod modes;
+mod offer;
 mod plan;
 mod rate;
 
 use crate::fault::{Fault, FaultKind};
 
 pub use abilities::{Abilities, Version};
+pub use ask::ask;
 pub use build::{Built, build};
 pub use cameras::{Camera, cameras, resolve};
 pub use cause::{cause, cause_of};
+pub(crate) use offer::{MAIN_SIZE, NotOffered, choose, formats_of};
+pub use offer::{Offer, OfferedFormat, SizeRange, list_formats};
 pub use plan::{Plan, PlannedStream, Wanted, plan};
+
+/// Whether two names are those of one raw format, packed or not.
+pub(crate) fn is_same_raw(one: &str, other: &str) -> bool {
+    let plain = |name| format::bayer(name).map(|bayer| bayer.gst);
+    plain(one).is_some_and(|name| plain(other) == Some(name))
+}
 
 /// Why a camera cannot be built as it was asked for.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -6,6 +6,7 @@ use super::cameras::Camera;
 use super::controls::{self, FRAME_DURATION};
 use super::format::{self, Colours};
 use super::modes::{Mode, modes};
+use super::offer::{MAIN_SIZE, MJPEG};
 use super::rate::{duration_of, frame_duration, framerate};
 use crate::camera::LibcameraSource;
 use crate::tasks::{ControlValue, Merged, MergedStream, Size, Stream};
@@ -139,11 +140,9 @@ pub fn plan(wanted: &Wanted<'_>, abilities: &Abilities) -> Result<Plan, Refusal>
     })
 }
 
+/// Size of main where neither profile nor source sets one, and the camera was not asked.
 fn size_of(source: &LibcameraSource) -> Size {
-    Size {
-        width: source.width,
-        height: source.height,
-    }
+    source.size().unwrap_or(MAIN_SIZE)
 }
 
 /// A lores size where none is asked for: main's shape, at most 640 wide, even.
@@ -194,6 +193,24 @@ fn processed(
         .as_deref()
         .or(wanted.source.format.as_deref())
         .unwrap_or("YUV420");
+    let role = match stream {
+        Stream::Lores => "view-finder",
+        _ if wanted.still => "still-capture",
+        _ => "video-recording",
+    };
+    if name.eq_ignore_ascii_case(MJPEG) {
+        return Ok(PlannedStream {
+            stream,
+            role,
+            // What a camera compresses is what the camera makes of it: its colours are in the picture.
+            caps: gst::Caps::builder("image/jpeg")
+                .field("width", size.width as i32)
+                .field("height", size.height as i32)
+                .field("framerate", framerate)
+                .build(),
+            flip: None,
+        });
+    }
     let format = format::processed(&format!("{stream}.format"), name)?;
     let even = |side: u32| side.is_multiple_of(2);
     let fits = match format.colours {
@@ -209,26 +226,18 @@ fn processed(
         return Err(Refusal::new(key, reason));
     }
     let rgb = format.colours == Colours::Rgb;
-    let caps = gst::Caps::builder("video/x-raw")
+    let mut caps = gst::Caps::builder("video/x-raw")
         .field("format", format.gst)
         .field("width", size.width as i32)
         .field("height", size.height as i32)
-        .field("framerate", framerate)
-        .field(
-            "colorimetry",
-            format::colorimetry(merged.colour_space.as_deref(), rgb)?,
-        )
-        .field("interlace-mode", "progressive")
-        .build();
-    let role = match stream {
-        Stream::Lores => "view-finder",
-        _ if wanted.still => "still-capture",
-        _ => "video-recording",
-    };
+        .field("framerate", framerate);
+    if let Some(name) = &merged.colour_space {
+        caps = caps.field("colorimetry", format::colorimetry(name, rgb)?);
+    }
     Ok(PlannedStream {
         stream,
         role,
-        caps,
+        caps: caps.field("interlace-mode", "progressive").build(),
         flip: flip(merged),
     })
 }

@@ -34,7 +34,7 @@ pub use file::MediaFolder;
 pub use live::{LiveSetup, LiveTask};
 pub use merge::{Conflict, Merged, MergedStream, Use, merge};
 pub use photo::{PhotoSetup, PhotoTask};
-pub use plan::{Standing, plan, standing};
+pub use plan::{Standing, plan, standing, why_not};
 pub use raw::{RawPhotoTask, RawSetup};
 pub use series::{SeriesPosition, SeriesSetup, SeriesTask};
 pub use task::{MediaFile, Parameters, Task, TaskState, TaskStatus};

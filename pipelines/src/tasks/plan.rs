@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::merge::{Conflict, Merged, MergedStream, Use, merge};
 use crate::camera::{CameraConfig, LibcameraSource, Source, V4l2Source};
 use crate::camera::{ControlValue, FRAME_DURATION, Profile, Profiles, Size, Stream};
+use crate::libcamera::{self, MAIN_SIZE, NotOffered, Offer, OfferedFormat, choose, list_formats};
 
 /// What a camera runs with as long as no task has it to itself: as many uses as go together, so that none of them has to
 /// restart it.
@@ -18,21 +19,28 @@ pub struct Standing {
     pub configuration: Merged,
     /// The others, and why: each runs exclusively.
     pub exclusive: Vec<(Use, Vec<Conflict>)>,
+    /// Those that this camera cannot serve, and why.
+    pub unavailable: Vec<(Use, String)>,
 }
 
-/// One configuration for all these uses, or why there is none.
-pub fn plan(camera: &CameraConfig, uses: &[Use]) -> Result<Merged, Vec<Conflict>> {
+/// One configuration for all these uses, or why there is none. `offer` is what the camera offers, where it was asked: what
+/// is not set follows it.
+pub fn plan(
+    camera: &CameraConfig,
+    uses: &[Use],
+    offer: Option<&Offer>,
+) -> Result<Merged, Vec<Conflict>> {
     match camera.primary_source() {
-        Some(Source::Libcamera(source)) => libcamera(camera, source, uses),
+        Some(Source::Libcamera(source)) => libcamera(camera, source, uses, offer),
         Some(Source::V4l2(source)) => v4l2(camera, source, uses),
         // Every task takes the decoded stream, and scales for itself.
         _ => Ok(Merged::default()),
     }
 }
 
-/// The configuration a camera starts with. `possible` says which uses it can have at all; detection and the live picture
-/// come first, since they always run.
-pub fn standing(camera: &CameraConfig, possible: &[Use]) -> Standing {
+/// The configuration a camera starts with: of the uses that it can serve at all ([`why_not`]), as many as go together.
+/// Detection and the live picture come first, since they always run.
+pub fn standing(camera: &CameraConfig, offer: Option<&Offer>) -> Standing {
     const ORDER: [Use; 5] = [
         Use::Detect,
         Use::Live,
@@ -44,11 +52,16 @@ pub fn standing(camera: &CameraConfig, possible: &[Use]) -> Standing {
         uses: Vec::new(),
         configuration: Merged::default(),
         exclusive: Vec::new(),
+        unavailable: Vec::new(),
     };
-    for one in ORDER.into_iter().filter(|one| possible.contains(one)) {
+    for one in ORDER {
+        if let Some(reason) = why_not(camera, one, offer) {
+            standing.unavailable.push((one, reason));
+            continue;
+        }
         let mut uses = standing.uses.clone();
         uses.push(one);
-        match plan(camera, &uses) {
+        match plan(camera, &uses, offer) {
             Ok(configuration) => {
                 standing.uses = uses;
                 standing.configuration = configuration;
@@ -59,24 +72,117 @@ pub fn standing(camera: &CameraConfig, possible: &[Use]) -> Standing {
     standing
 }
 
+/// Why a camera cannot serve this use at all, by what it offers: no such stream, or something set that it does not offer.
+pub fn why_not(camera: &CameraConfig, one: Use, offer: Option<&Offer>) -> Option<String> {
+    let (Some(Source::Libcamera(source)), Some(offer)) = (camera.primary_source(), offer) else {
+        return None;
+    };
+    let set = one.profile(&camera.profiles, camera.detect.stream);
+    let section = match one {
+        Use::Detect if set == camera.profiles.live => Use::Live,
+        one => one,
+    };
+    let key = |name: &str| format!("profiles.{section}.{name}");
+    if set.stream == Stream::Raw {
+        let fits = |one: &&OfferedFormat| {
+            set.format
+                .as_deref()
+                .is_none_or(|name| libcamera::is_same_raw(name, &one.format))
+        };
+        if offer.raw.is_empty() {
+            return Some("no raw stream".into());
+        }
+        return match set.format.as_deref() {
+            Some(name) if !offer.raw.iter().any(|one| fits(&one)) => {
+                Some(not_offered(&key("format"), name, &offer.raw))
+            }
+            _ => None,
+        };
+    }
+    let scaled = is_scaled(&set, offer);
+    let offered = match set.stream {
+        Stream::Lores if !scaled => &offer.lores,
+        _ => &offer.main,
+    };
+    let (format_key, format) = match (&set.format, &source.format) {
+        (Some(format), _) => (key("format"), Some(format)),
+        (None, format) => ("source.libcamera.format".to_owned(), format.as_ref()),
+    };
+    let (size_key, size) = match (asked_size(&set, one).filter(|_| !scaled), source.size()) {
+        (Some(size), _) => (key("size"), Some(size)),
+        (None, Some(size)) if set.stream == Stream::Main || scaled => {
+            ("source.libcamera.width and height".to_owned(), Some(size))
+        }
+        _ => (String::new(), None),
+    };
+    if let (Some(space), false) = (&set.colour_space, offer.colour_spaces.is_empty())
+        && !offer
+            .colour_spaces
+            .iter()
+            .any(|known| known.eq_ignore_ascii_case(space))
+    {
+        return Some(format!(
+            "{}: {space} is not offered by this camera, which offers {}",
+            key("colour_space"),
+            offer.colour_spaces.join(", ")
+        ));
+    }
+    match choose(offered, format.map(String::as_str), size, MAIN_SIZE) {
+        Ok(_) => None,
+        Err(NotOffered::Format) => Some(not_offered(
+            &format_key,
+            format.map_or("", String::as_str),
+            offered,
+        )),
+        Err(NotOffered::Size) => {
+            let size = size.map(|size| size.to_string()).unwrap_or_default();
+            Some(not_offered(&size_key, &size, offered))
+        }
+    }
+}
+
+fn not_offered(key: &str, value: &str, offered: &[OfferedFormat]) -> String {
+    format!(
+        "{key}: {value} is not offered by this camera, which offers {}",
+        list_formats(offered)
+    )
+}
+
+/// Whether pictures of this profile are scaled from main, since the camera has one stream at a time.
+fn is_scaled(profile: &Profile, offer: &Offer) -> bool {
+    profile.stream == Stream::Lores && offer.lores.is_empty()
+}
+
+/// The size that is set; that of the live profile's default is a wish only.
+fn asked_size(profile: &Profile, one: Use) -> Option<Size> {
+    let wish = Profiles::default().live.size;
+    let may_be_wish = matches!(one, Use::Live | Use::Detect) && profile.stream == Stream::Lores;
+    profile
+        .size
+        .filter(|size| !may_be_wish || Some(*size) != wish)
+}
+
 fn libcamera(
     camera: &CameraConfig,
     source: &LibcameraSource,
     uses: &[Use],
+    offer: Option<&Offer>,
 ) -> Result<Merged, Vec<Conflict>> {
-    let profiles = with_source(&camera.profiles, source);
-    let mut merged = merge(&profiles, camera.detect.stream, uses)?;
+    let mut profiles = with_source(&camera.profiles, source);
+    let mut detect = camera.detect.stream;
+    if let Some(offer) = offer {
+        on_offer(&mut profiles, &mut detect, source, offer);
+    }
+    let mut merged = merge(&profiles, detect, uses)?;
     let lores = merged.streams.get(&Stream::Lores).and_then(|s| s.size);
     if let Some(main) = merged.streams.get_mut(&Stream::Main)
         && main.size.is_none()
+        && (offer.is_none() || source.size().is_some())
     {
-        let size = Size {
-            width: source.width,
-            height: source.height,
-        };
+        let size = source.size().unwrap_or(MAIN_SIZE);
         if let Some(lores) = lores.filter(|lores| !lores.fits_into(size)) {
             let on = |stream| {
-                let of = |one: &Use| one.profile(&profiles, camera.detect.stream).stream == stream;
+                let of = |one: &Use| one.profile(&profiles, detect).stream == stream;
                 uses.iter().copied().find(of).unwrap_or(Use::Live)
             };
             return Err(vec![Conflict {
@@ -90,7 +196,80 @@ fn libcamera(
         }
         main.size = Some(size);
     }
+    if let Some(offer) = offer {
+        settle(&mut merged, offer);
+    }
     Ok(merged)
+}
+
+/// Profiles for a camera with this offer. Without a second stream, or where that would only be main again, what asks
+/// for lores takes main, from which it is scaled.
+fn on_offer(
+    profiles: &mut Profiles,
+    detect: &mut Option<Stream>,
+    source: &LibcameraSource,
+    offer: &Offer,
+) {
+    let is_set = asked_size(&profiles.live, Use::Live).is_some();
+    if !is_set && profiles.live.stream == Stream::Lores {
+        profiles.live.size = None;
+    }
+    let main = profiles
+        .video
+        .size
+        .or(profiles.photo.size)
+        .or(source.size());
+    let main = choose(&offer.main, None, main, MAIN_SIZE);
+    let is_small = |main: Size| {
+        let lores = choose(
+            &offer.lores,
+            profiles.live.format.as_deref(),
+            None,
+            small(main),
+        );
+        lores.is_ok_and(|(_, lores)| lores != main && lores.fits_into(main))
+    };
+    let beside = !offer.lores.is_empty() && (is_set || main.is_ok_and(|(_, main)| is_small(main)));
+    if beside {
+        return;
+    }
+    for profile in [&mut profiles.live, &mut profiles.photo, &mut profiles.video] {
+        if profile.stream == Stream::Lores {
+            profile.stream = Stream::Main;
+            profile.size = None;
+        }
+    }
+    if *detect == Some(Stream::Lores) {
+        *detect = Some(Stream::Main);
+    }
+}
+
+/// What is wished for where no size of lores is set: the live profile's default, or less where main is smaller.
+fn small(main: Size) -> Size {
+    let wish = Profiles::default().live.size.unwrap_or(main);
+    Size {
+        width: wish.width.min(main.width),
+        height: wish.height.min(main.height),
+    }
+}
+
+/// Gives each stream what of the offer suits it best, where nothing is set.
+fn settle(merged: &mut Merged, offer: &Offer) {
+    let mut main_size = None;
+    for (stream, asked) in &mut merged.streams {
+        let (offered, wish) = match stream {
+            Stream::Main => (&offer.main, MAIN_SIZE),
+            Stream::Lores => (&offer.lores, small(main_size.unwrap_or(MAIN_SIZE))),
+            Stream::Raw => continue,
+        };
+        if let Ok((format, size)) = choose(offered, asked.format.as_deref(), asked.size, wish) {
+            asked.format = Some(format);
+            asked.size = Some(size);
+        }
+        if *stream == Stream::Main {
+            main_size = asked.size;
+        }
+    }
 }
 
 /// What the source says takes the place of the profiles' defaults, and of nothing that was set.
@@ -98,8 +277,8 @@ fn with_source(profiles: &Profiles, source: &LibcameraSource) -> Profiles {
     let default = Profiles::default();
     let over = |profile: &Profile, default: &Profile, moving: bool| {
         let mut profile = profile.clone();
-        if profile.format == default.format && profile.stream != Stream::Raw {
-            profile.format = source.format.clone().or(profile.format);
+        if profile.format.is_none() && profile.stream != Stream::Raw {
+            profile.format.clone_from(&source.format);
         }
         let limits = profile.controls.get(FRAME_DURATION);
         if let Some(fps) = source.fps.filter(|_| moving)
@@ -176,7 +355,7 @@ mod tests {
     #[test]
     fn a_libcamera_camera_runs_all_uses_side_by_side_out_of_the_box() {
         let camera = camera(json!({"source": {"libcamera": ""}}));
-        let standing = standing(&camera, &Use::ALL);
+        let standing = standing(&camera, None);
         assert_eq!(standing.uses.len(), 5);
         assert!(standing.exclusive.is_empty());
         let main = &standing.configuration.streams[&Stream::Main];
@@ -187,7 +366,7 @@ mod tests {
     fn what_the_source_says_takes_the_place_of_defaults_only() {
         let fifteen = ControlValue::List(vec![ControlValue::Integer(66_667); 2]);
         let slow = camera(json!({"source": {"libcamera": {"fps": 15, "format": "NV12"}}}));
-        let merged = plan(&slow, &Use::ALL).unwrap();
+        let merged = plan(&slow, &Use::ALL, None).unwrap();
         assert_eq!(merged.controls[FRAME_DURATION], fifteen);
         assert_eq!(
             merged.streams[&Stream::Lores].format.as_deref(),
@@ -198,7 +377,7 @@ mod tests {
             "profiles": {"live": {"controls": {"FrameDurationLimits": [50_000, 100_000]}}},
         }));
         assert_eq!(
-            plan(&own, &[Use::Live, Use::Video]).unwrap().controls[FRAME_DURATION],
+            plan(&own, &[Use::Live, Use::Video], None).unwrap().controls[FRAME_DURATION],
             fifteen
         );
     }
@@ -209,7 +388,7 @@ mod tests {
             "source": {"libcamera": ""},
             "profiles": {"photo": {"size": [2304, 1296]}, "video": {"size": [1920, 1080]}},
         }));
-        let standing = standing(&camera, &Use::ALL);
+        let standing = standing(&camera, None);
         assert_eq!(
             standing.uses,
             [Use::Detect, Use::Live, Use::Photo, Use::RawPhoto]
@@ -228,7 +407,7 @@ mod tests {
             "source": {"libcamera": {"width": 640, "height": 480}},
             "profiles": {"live": {"size": [800, 600]}},
         }));
-        let conflicts = plan(&camera, &[Use::Live, Use::Video]).unwrap_err();
+        let conflicts = plan(&camera, &[Use::Live, Use::Video], None).unwrap_err();
         assert_eq!(
             conflicts[0].to_string(),
             "size: video wants main at the source's 640x480, which lores may not exceed, live wants lores at 800x600"
@@ -241,13 +420,13 @@ mod tests {
             "source": {"v4l2": {"device": "/dev/video0", "width": 1280, "height": 720}},
             "profiles": {"photo": {"size": [1920, 1080]}, "live": {"size": [320, 180]}},
         }));
-        let standing = standing(&camera, &Use::ALL);
+        let standing = standing(&camera, None);
         assert_eq!(standing.exclusive.len(), 1);
         assert_eq!(
             standing.exclusive[0].1[0].to_string(),
             "size: detect wants 1280x720, photo wants 1920x1080"
         );
-        let alone = plan(&camera, &[Use::Photo]).unwrap();
+        let alone = plan(&camera, &[Use::Photo], None).unwrap();
         assert_eq!(alone.streams[&Stream::Main].size, Some([1920, 1080].into()));
     }
 
@@ -258,7 +437,7 @@ mod tests {
                 "source": source,
                 "profiles": {"photo": {"size": [1920, 1080]}, "video": {"size": [640, 480]}},
             }));
-            assert!(standing(&camera, &Use::ALL).exclusive.is_empty());
+            assert!(standing(&camera, None).exclusive.is_empty());
         }
     }
 }

@@ -150,6 +150,9 @@ pub struct TaskStatus {
     /// How it was started.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parameters: Option<Parameters>,
+    /// Why this camera cannot do it at all, such as "no raw stream".
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unavailable: Option<String>,
 }
 
 impl TaskStatus {
@@ -162,6 +165,7 @@ impl TaskStatus {
             detail: None,
             files: 0,
             parameters: None,
+            unavailable: None,
         }
     }
 }

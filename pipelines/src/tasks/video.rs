@@ -132,6 +132,7 @@ impl Recording<'_> {
         // Pictures from before the end are waited for up to then.
         let mut last_call = end.map(|end| end + DRAIN);
         let mut stopped = false;
+        let mut begun = false;
         let mut any = false;
         loop {
             let now = Instant::now();
@@ -146,6 +147,15 @@ impl Recording<'_> {
             }
             match self.consumer.receive(LOOK) {
                 Received::Packet(packet) => {
+                    // So many seconds of film: they count from its first picture, but for what is from before the request.
+                    if packet.is_key && !begun {
+                        begun = true;
+                        if let Some(duration) = self.duration.filter(|_| !stopped) {
+                            let until = on_clock(packet.pts).max(self.requested) + duration;
+                            end = Some(until);
+                            last_call = Some(until + DRAIN);
+                        }
+                    }
                     // By decoding time: where pictures are reordered, those before the end may still follow one after it.
                     if end.is_some_and(|end| on_clock(packet.dts) >= end) {
                         return self.ended(any);

@@ -4,5 +4,6 @@ mod cameras;
 mod controls;
 mod faults;
 mod launch;
+mod offers;
 mod streams;
 mod support;

@@ -3,6 +3,7 @@
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::script::{FaultKind, Script};
 
@@ -52,9 +53,21 @@ pub fn log(line: &str) {
 #[derive(Debug)]
 pub struct Opened {
     pub camera: Camera,
-    /// Which opening of this camera it is, from 1 on.
+    /// Which opening of this camera it is, from 1 on. One in which the camera is only asked what it offers does not count.
     pub opening: u64,
+    counted: AtomicBool,
     _lock: File,
+}
+
+impl Opened {
+    /// Its streams are agreed on, so the opening counts.
+    pub fn count(&self) {
+        if !self.counted.swap(true, Ordering::Relaxed) {
+            let counter = self.camera.file("openings");
+            let _ = std::fs::write(counter, self.opening.to_string());
+            log(&format!("open {} {}", self.opening, self.camera.id));
+        }
+    }
 }
 
 impl Camera {
@@ -70,17 +83,17 @@ impl Camera {
             .and_then(|text| text.trim().parse().ok())
             .unwrap_or(0);
         let opening = before + 1;
-        let _ = std::fs::write(&counter, opening.to_string());
         let lock = File::create(self.file("lock")).ok()?;
         let fault = Script::get().fault(FaultKind::Busy, opening).is_some();
         if fault || lock.try_lock().is_err() {
+            let _ = std::fs::write(&counter, opening.to_string());
             log(&format!("busy {opening} {}", self.id));
             return None;
         }
-        log(&format!("open {opening} {}", self.id));
         Some(Opened {
             camera: self,
             opening,
+            counted: AtomicBool::new(false),
             _lock: lock,
         })
     }

@@ -12,7 +12,12 @@ pub struct Picture {
     pixel: usize,
     /// The bright bar's pixel.
     bright: Vec<u8>,
+    /// Motion JPEG: its frames, one after the other.
+    jpeg: Vec<Vec<u8>>,
 }
+
+/// Frames of Motion JPEG before they come again.
+const JPEG_FRAMES: u64 = 16;
 
 /// Byte of the bar and the square.
 const BRIGHT: u8 = 0xeb;
@@ -21,6 +26,9 @@ impl Picture {
     /// For these caps, as `libcamerasrc` has agreed on them.
     pub fn new(caps: &gst::CapsRef) -> Option<Self> {
         let structure = caps.structure(0)?;
+        if structure.name() == "image/jpeg" {
+            return Self::jpeg(structure);
+        }
         let picture = if structure.name() == "video/x-bayer" {
             let format: String = structure.get("format").ok()?;
             let width = usize::try_from(structure.get::<i32>("width").ok()?).ok()?;
@@ -51,7 +59,32 @@ impl Picture {
             height: rows,
             pixel,
             bright: vec![BRIGHT; pixel],
+            jpeg: Vec::new(),
         }
+    }
+
+    fn jpeg(structure: &gst::StructureRef) -> Option<Self> {
+        let side = |name| u32::try_from(structure.get::<i32>(name).ok()?).ok();
+        let format = gst_video::VideoFormat::I420;
+        let info = gst_video::VideoInfo::builder(format, side("width")?, side("height")?)
+            .build()
+            .ok()?;
+        let mut picture = Self::processed(&info).with_square();
+        let caps = info.to_caps().ok()?;
+        let jpeg = gst::Caps::builder("image/jpeg").build();
+        let mut frames = Vec::new();
+        for n in 0..JPEG_FRAMES {
+            let mut frame = vec![0; picture.still.len()];
+            picture.draw(n * 8, &mut frame);
+            let buffer = gst::Buffer::from_slice(frame);
+            let sample = gst::Sample::builder().buffer(&buffer).caps(&caps).build();
+            let wait = gst::ClockTime::from_seconds(10);
+            let encoded = gst_video::convert_sample(&sample, &jpeg, Some(wait)).ok()?;
+            let bytes = encoded.buffer()?.map_readable().ok()?.to_vec();
+            frames.push(bytes);
+        }
+        picture.jpeg = frames;
+        Some(picture)
     }
 
     fn raw(format: &str, width: usize, height: usize) -> Self {
@@ -78,6 +111,7 @@ impl Picture {
             height,
             pixel,
             bright: bytes(full),
+            jpeg: Vec::new(),
         }
     }
 
@@ -107,11 +141,20 @@ impl Picture {
 
     /// Bytes of a frame.
     pub fn size(&self) -> usize {
-        self.still.len()
+        self.jpeg
+            .iter()
+            .map(Vec::len)
+            .max()
+            .unwrap_or(self.still.len())
     }
 
-    /// Draws frame number `n`.
-    pub fn draw(&self, n: u64, frame: &mut [u8]) {
+    /// Draws frame number `n`, and answers with its bytes.
+    pub fn draw(&self, n: u64, frame: &mut [u8]) -> usize {
+        if !self.jpeg.is_empty() {
+            let bytes = &self.jpeg[(n % JPEG_FRAMES) as usize];
+            frame[..bytes.len()].copy_from_slice(bytes);
+            return bytes.len();
+        }
         frame[..self.still.len()].copy_from_slice(&self.still);
         let bar = (self.width / 16).max(1);
         let steps = (self.width - bar) as u64;
@@ -119,5 +162,6 @@ impl Picture {
         // Away from the corners, which stay what they are.
         let rows = self.height / 2..self.height * 3 / 4;
         self.fill(frame, left..left + bar, rows);
+        self.still.len()
     }
 }

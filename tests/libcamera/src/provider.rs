@@ -5,6 +5,7 @@ use gst::prelude::*;
 use gst::subclass::prelude::*;
 
 use crate::camera::cameras;
+use crate::source::{Role, offered};
 
 glib::wrapper! {
     /// Lists the cameras of the script.
@@ -47,14 +48,13 @@ mod imp {
         }
 
         fn probe(&self) -> Vec<gst::Device> {
-            let caps = gst::Caps::builder("video/x-raw").build();
             cameras()
                 .into_iter()
                 .map(|camera| {
                     glib::Object::builder::<super::LibcameraDevice>()
                         .property("display-name", &camera.id)
                         .property("device-class", "Source/Video")
-                        .property("caps", &caps)
+                        .property("caps", offered(&camera, Role::VideoRecording))
                         .build()
                         .upcast()
                 })

@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | `version` | the libcamera it stands in for | `0.0.3` |
 //! | `cameras` | models, each with `:WIDTHxHEIGHT` of its sensor if it shall have another one, separated by commas | `imx708,imx219` |
+//! | `shape` | what kind of cameras they are, see [`Shape`] | `pi` |
 //! | `dir` | folder for locks, counters, the log, and the file `faults` | the folder for temporary files |
 //! | `faults` | faults, separated by commas | none |
 //!
@@ -18,6 +19,35 @@ use std::time::Duration;
 
 /// The environment variable.
 pub const VARIABLE: &str = "WATCHPOST_TEST_LIBCAMERA";
+
+/// What kind of cameras there are.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Shape {
+    /// `pi`: two processed streams of any size from an ISP and, from 0.7.0 on, a raw one; sYCC unless asked otherwise.
+    #[default]
+    Pi,
+    /// `webcam`: one stream, YUYV or Motion JPEG in a few sizes.
+    Webcam,
+    /// `single`: a sensor with one stream, NV12 or RGB of any size.
+    Single,
+    /// `virtual`: as libcamera's virtual cameras are. Three streams, NV12 and Rec709 only, and of the range of sizes that
+    /// is told only the sensor's and half of it; all else is adjusted to the sensor's. The first four frames come at once.
+    Virtual,
+}
+
+impl FromStr for Shape {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Ok(match text {
+            "pi" => Self::Pi,
+            "webcam" => Self::Webcam,
+            "single" => Self::Single,
+            "virtual" => Self::Virtual,
+            _ => return Err(format!("{text} is no shape")),
+        })
+    }
+}
 
 /// What can go wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -133,6 +163,8 @@ pub struct Script {
     pub version: (u32, u32, u32),
     /// Model, width and height of each camera's sensor.
     pub cameras: Vec<(String, u32, u32)>,
+    /// What kind of cameras they are.
+    pub shape: Shape,
     /// Where locks, counters, log and `faults` are.
     pub dir: PathBuf,
     faults: Vec<Fault>,
@@ -146,6 +178,7 @@ impl FromStr for Script {
             version_text: String::new(),
             version: (0, 0, 0),
             cameras: Vec::new(),
+            shape: Shape::default(),
             dir: std::env::temp_dir(),
             faults: Vec::new(),
         };
@@ -158,6 +191,7 @@ impl FromStr for Script {
             match key {
                 "version" => version = value,
                 "cameras" => cameras = value,
+                "shape" => script.shape = value.parse()?,
                 "dir" => script.dir = value.into(),
                 "faults" => script.faults = faults(value)?,
                 _ => return Err(format!("{VARIABLE}: {key} is not known")),
@@ -260,6 +294,7 @@ mod tests {
             "faults=busy@-1",
             "faults=busy#x",
             "colour=red",
+            "shape=round",
             "busy",
         ] {
             assert!(text.parse::<Script>().is_err(), "{text}");

@@ -68,7 +68,7 @@ fn the_defaults_of_all_processed_tasks_run_on_the_oldest_element() {
                 Stream::Main,
                 "video-recording",
                 "video/x-raw, format=(string)I420, width=(int)1280, height=(int)720, framerate=(fraction)30/1, \
-                 colorimetry=(string)1:4:7:1, interlace-mode=(string)progressive"
+                 interlace-mode=(string)progressive"
                     .to_owned(),
                 None
             ),
@@ -76,7 +76,7 @@ fn the_defaults_of_all_processed_tasks_run_on_the_oldest_element() {
                 Stream::Lores,
                 "view-finder",
                 "video/x-raw, format=(string)I420, width=(int)640, height=(int)360, framerate=(fraction)30/1, \
-                 colorimetry=(string)1:4:7:1, interlace-mode=(string)progressive"
+                 interlace-mode=(string)progressive"
                     .to_owned(),
                 None
             ),

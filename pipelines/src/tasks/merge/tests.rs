@@ -3,6 +3,17 @@ use super::*;
 /// The default profiles after an edit.
 fn edited(edit: impl FnOnce(&mut Profiles)) -> Profiles {
     let mut profiles = Profiles::default();
+    for profile in [
+        &mut profiles.live,
+        &mut profiles.photo,
+        &mut profiles.raw_photo,
+        &mut profiles.video,
+    ] {
+        profile.colour_space = Some("sYCC".into());
+        if profile.stream != Stream::Raw {
+            profile.format = Some("YUV420".into());
+        }
+    }
     edit(&mut profiles);
     profiles
 }
@@ -241,7 +252,7 @@ fn detection_follows_the_live_stream_or_the_one_it_names() {
         })
     );
     let by_main = merge(
-        &Profiles::default(),
+        &edited(|_| ()),
         Some(Stream::Main),
         &[Use::Detect, Use::Video],
     )

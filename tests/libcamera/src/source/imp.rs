@@ -182,10 +182,16 @@ impl ElementImpl for Source {
         let success = self.parent_change_state(transition)?;
         match transition {
             gst::StateChange::NullToReady => self.open()?,
-            gst::StateChange::ReadyToPaused | gst::StateChange::PlayingToPaused => {
+            gst::StateChange::ReadyToPaused => {
+                self.start();
                 return Ok(gst::StateChangeSuccess::NoPreroll);
             }
-            gst::StateChange::PausedToPlaying => self.start(),
+            gst::StateChange::PlayingToPaused => return Ok(gst::StateChangeSuccess::NoPreroll),
+            gst::StateChange::PausedToPlaying => {
+                if let Some(running) = lock(&self.running).as_ref() {
+                    running.stop.play();
+                }
+            }
             gst::StateChange::PausedToReady => self.stop(),
             gst::StateChange::ReadyToNull => *lock(&self.opened) = None,
             _ => {}

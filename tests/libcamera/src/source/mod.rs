@@ -8,7 +8,8 @@ mod stream;
 
 use gst::glib;
 
-pub use pad::LibcameraPad;
+pub use negotiate::offered;
+pub use pad::{LibcameraPad, Role};
 
 glib::wrapper! {
     /// Stands in for libcamera's source element.

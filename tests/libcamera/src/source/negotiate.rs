@@ -7,7 +7,7 @@ use gst::prelude::*;
 use super::pad::{LibcameraPad, Role};
 use crate::camera::Camera;
 use crate::picture::Picture;
-use crate::script::Script;
+use crate::script::{Script, Shape};
 
 /// A stream that is agreed on.
 pub struct Stream {
@@ -31,12 +31,64 @@ const FORMATS: [&str; 10] = [
     "NV12", "NV21", "I420", "YV12", "Y42B", "YUY2", "UYVY", "RGB", "BGR", "BGRx",
 ];
 
+/// Sizes libcamera lists for a range that has them, of its own list.
+const USUAL: [(i32, i32); 9] = [
+    (320, 180),
+    (320, 240),
+    (640, 360),
+    (640, 480),
+    (800, 600),
+    (1280, 720),
+    (1280, 960),
+    (1600, 1200),
+    (1920, 1080),
+];
+
+/// Sizes that a camera in the shape of a virtual one has; the largest comes last.
+fn virtual_sizes(camera: &Camera) -> [(i32, i32); 2] {
+    let (width, height) = (camera.sensor.0 as i32, camera.sensor.1 as i32);
+    [((width / 2) & !1, (height / 2) & !1), (width, height)]
+}
+
 /// What libcamera offers for a role.
-fn offered(camera: &Camera, role: Role) -> gst::Caps {
+pub fn offered(camera: &Camera, role: Role) -> gst::Caps {
     let mut caps = gst::Caps::new_empty();
     {
         let caps = caps.get_mut().expect("just made");
-        if role == Role::Raw {
+        let single = |name: &str, format: Option<&str>, (width, height): (i32, i32)| {
+            let mut structure = gst::Structure::builder(name)
+                .field("width", width)
+                .field("height", height);
+            if let Some(format) = format {
+                structure = structure.field("format", format);
+            }
+            structure.build()
+        };
+        let shape = Script::get().shape;
+        if shape == Shape::Virtual {
+            let [small, large] = virtual_sizes(camera);
+            let within = |size: &&(i32, i32)| {
+                (small.0..=large.0).contains(&size.0) && (small.1..=large.1).contains(&size.1)
+            };
+            for size in USUAL.iter().filter(within) {
+                caps.append_structure(single("video/x-raw", Some("NV12"), *size));
+            }
+            caps.append_structure(
+                gst::Structure::builder("video/x-raw")
+                    .field("format", "NV12")
+                    .field("width", gst::IntRange::new(small.0, large.0))
+                    .field("height", gst::IntRange::new(small.1, large.1))
+                    .build(),
+            );
+        } else if shape == Shape::Webcam {
+            let sensor = (camera.sensor.0 as i32, camera.sensor.1 as i32);
+            for size in [(320, 240), (640, 480), (1280, 720)] {
+                caps.append_structure(single("video/x-raw", Some("YUY2"), size));
+            }
+            for size in [(640, 480), (1280, 720), sensor] {
+                caps.append_structure(single("image/jpeg", None, size));
+            }
+        } else if role == Role::Raw {
             for format in ["rggb10le", "rggb"] {
                 for (width, height) in camera.modes() {
                     caps.append_structure(
@@ -51,7 +103,11 @@ fn offered(camera: &Camera, role: Role) -> gst::Caps {
         } else {
             let (width, height) = camera.sensor;
             let side = |side: u32| gst::IntRange::with_step(32, (side & !1) as i32, 2);
-            for format in FORMATS {
+            let formats = match shape {
+                Shape::Single => &["NV12", "BGRx"][..],
+                _ => &FORMATS,
+            };
+            for format in formats {
                 caps.append_structure(
                     gst::Structure::builder("video/x-raw")
                         .field("format", format)
@@ -104,6 +160,26 @@ fn chosen(mut caps: gst::Caps, (width, height): (i32, i32)) -> Option<gst::Struc
     best.map(|(_, structure)| structure)
 }
 
+/// What a virtual camera makes of a configuration that it does not have.
+fn adjust(camera: &Camera, structure: &mut gst::Structure) -> bool {
+    let sizes = virtual_sizes(camera);
+    let size = (structure.get("width"), structure.get("height"));
+    let known = sizes
+        .iter()
+        .any(|(width, height)| size == (Ok(*width), Ok(*height)));
+    if !known {
+        structure.set("width", sizes[1].0);
+        structure.set("height", sizes[1].1);
+    }
+    let own_colours = structure
+        .get::<&str>("colorimetry")
+        .is_ok_and(|c| c != "bt709");
+    if own_colours {
+        structure.set("colorimetry", "bt709");
+    }
+    !known || own_colours
+}
+
 /// The colorimetry libcamera answers with: RGB has no matrix and the full range, and until 0.4.0 each transfer function
 /// of the family of BT.709 comes back as that one.
 fn answered(colorimetry: &str, format: &str) -> Option<String> {
@@ -134,15 +210,27 @@ pub fn streams(
     pads: &[LibcameraPad],
 ) -> Result<(Vec<Stream>, gst::Fraction), Refused> {
     let raw = pads.iter().filter(|pad| pad.role() == Role::Raw).count();
-    if raw > 1 || pads.len() - raw > 2 {
+    // A webcam's handler does not look at the roles, only at their number.
+    let (most_raw, most) = match Script::get().shape {
+        Shape::Pi => (1, 2),
+        Shape::Webcam => (1, 1 - raw.min(1)),
+        Shape::Single => (0, 1),
+        Shape::Virtual => (0, 3),
+    };
+    if raw > most_raw || pads.len() - raw > most {
         return Err(Refused::Roles);
     }
     let mut structures = Vec::new();
+    let mut adjusted = false;
     let mut framerate = gst::Fraction::new(30, 1);
     for pad in pads {
         let filter = offered(camera, pad.role());
         let caps = pad.peer_query_caps(Some(&filter));
-        let structure = chosen(caps, usual(camera, pad.role())).ok_or(Refused::NotNegotiated)?;
+        let mut structure =
+            chosen(caps, usual(camera, pad.role())).ok_or(Refused::NotNegotiated)?;
+        if Script::get().shape == Shape::Virtual && adjust(camera, &mut structure) {
+            adjusted = true;
+        }
         framerate = structure
             .get::<gst::Fraction>("framerate")
             .unwrap_or(gst::Fraction::new(30, 1));
@@ -164,6 +252,12 @@ pub fn streams(
     let mut streams = Vec::new();
     for (pad, structure) in pads.iter().zip(structures) {
         let caps = agreed(&structure, framerate).ok_or(Refused::NotNegotiated)?;
+        if adjusted && pad.is_linked() {
+            let mut accept = gst::query::AcceptCaps::new(&caps);
+            if !pad.peer_query(&mut accept) || !accept.result() {
+                return Err(Refused::NotNegotiated);
+            }
+        }
         let picture = Picture::new(&caps).ok_or(Refused::NotNegotiated)?;
         let pool = gst::BufferPool::new();
         let mut config = pool.config();
@@ -183,16 +277,23 @@ pub fn streams(
 
 /// The caps that are sent: format, size, frame rate and colorimetry, nothing else.
 fn agreed(structure: &gst::Structure, framerate: gst::Fraction) -> Option<gst::Caps> {
-    let format: String = structure.get("format").ok()?;
+    let format: Option<String> = structure.get("format").ok();
     let mut caps = gst::Caps::builder(structure.name().as_str())
-        .field("format", &format)
+        .field_if_some("format", format.as_ref())
         .field("width", structure.get::<i32>("width").ok()?)
         .field("height", structure.get::<i32>("height").ok()?)
         .field("framerate", framerate);
     if structure.name() == "video/x-bayer" {
         caps = caps.field("colorimetry", "1:1:1:0");
     } else if let Ok(colorimetry) = structure.get::<&str>("colorimetry") {
-        caps = caps.field("colorimetry", answered(colorimetry, &format)?);
+        caps = caps.field("colorimetry", answered(colorimetry, &format?)?);
+    } else {
+        let own = match Script::get().shape {
+            Shape::Virtual => "bt709",
+            _ => "1:4:7:1",
+        };
+        let own = format.map_or_else(|| Some(own.to_owned()), |format| answered(own, &format));
+        caps = caps.field("colorimetry", own?);
     }
     Some(caps.build())
 }

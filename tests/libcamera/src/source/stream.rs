@@ -11,7 +11,7 @@ use super::imp::{Source, lock};
 use super::negotiate::{Refused, Stream, streams};
 use super::pad::Role;
 use crate::camera::{Opened, log};
-use crate::script::{FaultKind, Script};
+use crate::script::{FaultKind, Script, Shape};
 
 static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
     gst::DebugCategory::new(
@@ -21,10 +21,11 @@ static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
     )
 });
 
-/// A streaming thread is to end.
+/// A streaming thread is to play, or to end.
 #[derive(Default)]
 pub struct Stop {
     asked: Mutex<bool>,
+    playing: Mutex<bool>,
     wake: Condvar,
 }
 
@@ -33,6 +34,21 @@ impl Stop {
     pub fn ask(&self) {
         *lock(&self.asked) = true;
         self.wake.notify_all();
+    }
+
+    /// The element plays.
+    pub fn play(&self) {
+        *lock(&self.playing) = true;
+    }
+
+    /// Waits until the element plays; false when it is to stop. As in libcamera's element streams are agreed on before.
+    fn wait_to_play(&self) -> bool {
+        while !*lock(&self.playing) {
+            if !self.wait_until(Instant::now() + Duration::from_millis(5)) {
+                return false;
+            }
+        }
+        true
     }
 
     /// Waits until then; false when it is to stop.
@@ -69,7 +85,9 @@ impl Source {
     /// Streams until it is to stop, or cannot go on.
     pub(super) fn run(&self, opened: &Opened, stop: &Stop) {
         if let Some((streams, framerate)) = self.begin(opened) {
-            self.stream(opened, stop, &streams, framerate);
+            if stop.wait_to_play() {
+                self.stream(opened, stop, &streams, framerate);
+            }
             for stream in &streams {
                 let _ = stream.pool.set_active(false);
             }
@@ -111,6 +129,7 @@ impl Source {
                 return None;
             }
         };
+        opened.count();
         if fault(FaultKind::Configure) || !self.sensor_mode_is_there(opened) {
             self.settings_error(
                 "Failed to configure camera: Invalid argument",
@@ -184,7 +203,9 @@ impl Source {
         }
         let mut first_pts = None;
         let mut n = 0u32;
-        while stop.wait_until(began + frame * n) {
+        // A virtual camera fills the requests that are queued at the start at once.
+        let burst = if script.shape == Shape::Virtual { 4 } else { 0 };
+        while stop.wait_until(began + frame * n.saturating_sub(burst)) {
             // What the sensor sent while nobody was ready for it is lost.
             let elapsed = began.elapsed();
             n = n.max((elapsed.as_secs_f64() / frame.as_secs_f64()) as u32);
@@ -209,10 +230,14 @@ impl Source {
             }
             let starved = due(FaultKind::Starve);
             if let Some(buffers) = (!starved).then(|| buffers(streams)).flatten() {
-                let pts = *first_pts.get_or_insert_with(|| {
-                    let now = self.obj().current_running_time().unwrap_or_default();
-                    now.saturating_sub(gst::ClockTime::try_from(frame * n).unwrap_or_default())
-                }) + gst::ClockTime::try_from(frame * n).unwrap_or_default();
+                // A sensor has a rate; what fills requests at once has only the time it does so.
+                let since = if burst > 0 { elapsed } else { frame * n };
+                let since = gst::ClockTime::try_from(since).unwrap_or_default();
+                let pts = since
+                    + *first_pts.get_or_insert_with(|| {
+                        let now = self.obj().current_running_time().unwrap_or_default();
+                        now.saturating_sub(since)
+                    });
                 for (stream, buffer) in streams.iter().zip(buffers) {
                     let buffer = filled(stream, buffer, n, pts);
                     let flow = combiner.update_pad_flow(&stream.pad, stream.pad.push(buffer));
@@ -255,8 +280,11 @@ fn filled(stream: &Stream, mut buffer: gst::Buffer, n: u32, pts: gst::ClockTime)
         buffer.set_pts(pts);
         buffer.set_offset(n.into());
         buffer.set_offset_end(n.into());
-        if let Ok(mut map) = buffer.map_writable() {
-            stream.picture.draw(n.into(), &mut map);
+        let drawn = buffer
+            .map_writable()
+            .map(|mut map| stream.picture.draw(n.into(), &mut map));
+        if let Ok(drawn) = drawn {
+            buffer.set_size(drawn);
         }
     }
     buffer
