@@ -12,6 +12,7 @@ pub mod gst;
 pub mod libcamera;
 pub mod model;
 pub mod nearest;
+pub mod record;
 mod rtsp_request;
 pub mod secret;
 pub mod spec;

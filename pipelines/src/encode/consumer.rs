@@ -17,6 +17,8 @@ const MOST_BYTES: usize = 64 << 20;
 pub enum Start {
     /// The oldest key frame that the stream keeps.
     OldestKey,
+    /// The key frame before this time of capture (nanoseconds of CLOCK_MONOTONIC), or the oldest that the stream keeps.
+    Captured(u64),
     /// The newest key frame that the stream has sent.
     NewestKey,
     /// The next key frame. An encoder of ours makes one at once.

@@ -14,15 +14,24 @@ pub(crate) struct History {
     packets: VecDeque<Packet>,
     bytes: usize,
     span: gst::ClockTime,
+    /// Span that a pre-recording asked for at the start; less is never kept.
+    least: gst::ClockTime,
 }
 
 impl History {
     /// An empty one that is to reach back so many seconds.
     pub fn new(seconds: f64) -> Self {
+        let span = clock_time(seconds);
         Self {
-            span: gst::ClockTime::try_from_seconds_f64(seconds.max(0.0)).unwrap_or_default(),
+            span,
+            least: span,
             ..Self::default()
         }
+    }
+
+    /// Reaches back so many seconds from now on, and never less than it was made for.
+    pub fn keep(&mut self, seconds: f64) {
+        self.span = clock_time(seconds).max(self.least);
     }
 
     pub fn push(&mut self, packet: Packet) {
@@ -47,6 +56,15 @@ impl History {
     /// All packets, oldest first.
     pub fn all(&self) -> impl Iterator<Item = &Packet> {
         self.packets.iter()
+    }
+
+    /// The packets from the last key frame on that was captured at this time or before; all where none was.
+    pub fn from(&self, captured: u64) -> impl Iterator<Item = &Packet> {
+        let key = self
+            .packets
+            .iter()
+            .rposition(|packet| packet.is_key && packet.captured <= captured);
+        self.packets.iter().skip(key.unwrap_or(0))
     }
 
     /// The packets from the newest key frame on.
@@ -78,6 +96,10 @@ impl History {
         }
         second.is_some()
     }
+}
+
+fn clock_time(seconds: f64) -> gst::ClockTime {
+    gst::ClockTime::try_from_seconds_f64(seconds.max(0.0)).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -129,6 +151,19 @@ mod tests {
         let large = filled(200, 2, 8 << 20);
         assert!(large.bytes <= MOST_BYTES && large.bytes > 0);
         assert!(large.packets[0].is_key);
+    }
+
+    #[test]
+    fn it_is_read_from_the_key_frame_before_a_time() {
+        let mut history = History::new(1.0);
+        history.keep(3.0);
+        for number in 0..60 {
+            history.push(packet(number, number % 10 == 0, 10));
+        }
+        let first = |captured: u64| history.from(captured * 100_000_000).next().unwrap().pts;
+        assert_eq!(first(45).mseconds(), 4_000);
+        assert_eq!(first(50).mseconds(), 5_000);
+        assert_eq!(first(0).mseconds(), 2_000, "the oldest that is kept");
     }
 
     #[test]

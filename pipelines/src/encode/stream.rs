@@ -257,6 +257,7 @@ impl EncodedStream {
         }
         let queue = match start {
             Start::OldestKey => Queue::with(state.history.all().cloned()),
+            Start::Captured(time) => Queue::with(state.history.from(time).cloned()),
             Start::NewestKey => Queue::with(state.history.newest_group().cloned()),
             Start::Next => Queue::with(std::iter::empty()),
         };
@@ -283,6 +284,11 @@ impl EncodedStream {
     /// Why it failed; none while it works, and where it ended with the camera's stream.
     pub fn failure(&self) -> Option<String> {
         lock(&self.inner.shared.state).end.clone().flatten()
+    }
+
+    /// Keeps at least so many seconds from now on.
+    pub fn keep(&self, seconds: f64) {
+        lock(&self.inner.shared.state).history.keep(seconds);
     }
 
     /// Seconds it holds now.

@@ -33,6 +33,7 @@ pub use exclusive::{Exclusive, Failure, Outcome, Step};
 pub use file::MediaFolder;
 pub use live::{LiveSetup, LiveTask};
 pub use merge::{Conflict, Merged, MergedStream, Use, merge};
+pub(crate) use name::{date_of, days_of};
 pub use photo::{PhotoSetup, PhotoTask};
 pub use plan::{Standing, plan, standing, why_not};
 pub use raw::{RawPhotoTask, RawSetup};

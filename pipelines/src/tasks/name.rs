@@ -92,7 +92,7 @@ pub(crate) fn date_of(days: i64) -> (i64, i64, i64) {
 }
 
 /// The other way round; none where there is no such day.
-fn days_of(year: i64, month: i64, day: i64) -> Option<u64> {
+pub(crate) fn days_of(year: i64, month: i64, day: i64) -> Option<u64> {
     if !(1970..=9999).contains(&year) {
         return None;
     }
