@@ -90,6 +90,7 @@ pub fn render(status: &Status, colour: bool) -> Vec<String> {
 
 fn row(camera: &CameraStatus, width: usize, colour: bool) -> String {
     let name: String = camera.name.chars().take(width).collect();
+    let name = plain(&name);
     let state = camera.state.name();
     let (on, off) = match (colour, camera.state) {
         (false, _) => ("", ""),
@@ -117,6 +118,7 @@ fn row(camera: &CameraStatus, width: usize, colour: bool) -> String {
             let _ = write!(told, " ({detail})");
         }
     }
+    let mut told = plain(&told);
     if told.chars().count() > 100 {
         told = told.chars().take(99).chain(['…']).collect();
     }
@@ -124,6 +126,29 @@ fn row(camera: &CameraStatus, width: usize, colour: bool) -> String {
         "{name:width$}  {on}{state:12}{off}  {:6.1}  {:8.1}  {:6.1}  {told}",
         camera.camera_fps, camera.process_fps, camera.detection_fps
     )
+}
+
+/// A text of a camera or of the server as a terminal may have it: control characters, which move its cursor or worse, and those
+/// that change the direction of writing stand there as `\\u{1b}`.
+pub fn plain(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    for c in text.chars() {
+        let turns = matches!(
+            c,
+            '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
+        );
+        if c.is_control() || turns {
+            plain.extend(c.escape_unicode());
+        } else {
+            plain.push(c);
+        }
+    }
+    plain
+}
+
+/// The same, line by line.
+pub fn plain_lines(text: &str) -> String {
+    text.split('\n').map(plain).collect::<Vec<_>>().join("\n")
 }
 
 /// How long ago a time was, in the largest unit that fits.
@@ -156,4 +181,20 @@ fn objects(camera: &CameraStatus) -> String {
         texts.push(format!("{} more", camera.objects.len() - SHOWN));
     }
     texts.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_of_devices_do_not_command_the_terminal() {
+        let evil = "454 \x1b[2J\x1b[31mEVIL\x07 \u{9b}2J \u{202e}live\u{2066}\u{200f}";
+        assert_eq!(
+            plain(evil),
+            "454 \\u{1b}[2J\\u{1b}[31mEVIL\\u{7} \\u{9b}2J \\u{202e}live\\u{2066}\\u{200f}"
+        );
+        assert_eq!(plain("Türkamera #3 (rests) …"), "Türkamera #3 (rests) …");
+        assert_eq!(plain_lines("a\n\x1bb\n"), "a\n\\u{1b}b\n");
+    }
 }

@@ -54,11 +54,12 @@ fn a_plan_and_a_schema_are_printed_and_frigate_is_imported() {
 
     let frigate = file(
         "frigate.yml",
-        "mqtt: {host: broker}\ncameras:\n  yard:\n    ffmpeg:\n      inputs:\n        - path: rtsp://10.0.0.5/sub\n          roles: [detect]\n    detect: {width: 640, height: 360, fps: 5}\n",
+        "mqtt: {host: broker}\nbirdseye: {enabled: true}\ncameras:\n  yard:\n    ffmpeg:\n      inputs:\n        - path: rtsp://10.0.0.5/sub\n          roles: [detect]\n    detect: {width: 640, height: 360, fps: 5}\n",
     );
     let (code, text, left_out) = run(&["import-frigate", &frigate]);
     assert_eq!(code, 0, "{left_out}");
-    assert!(left_out.contains("mqtt"), "{left_out}");
+    assert!(left_out.contains("birdseye"), "{left_out}");
+    assert!(text.contains("host: broker"), "{text}");
     let imported = file("imported.yaml", &text);
     let (code, _, errors) = run(&["check", &imported]);
     assert_eq!(code, 0, "{errors}\n{text}");

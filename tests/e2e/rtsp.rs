@@ -358,7 +358,7 @@ fn a_camera_that_sends_nothing_usable_says_so_and_is_tried_again() {
     for (name, reason) in [
         (
             "sound",
-            "the camera offers no video, or none over the configured `transport`",
+            "the camera offers no video, or none over the transport in use",
         ),
         ("other", "the source sends RAW, expected one of H.264"),
     ] {

@@ -72,8 +72,10 @@ pub type Key = Cow<'static, str>;
 #[serde(deny_unknown_fields)]
 pub struct ChangeOptions {
     /// `1`: only say what would happen.
+    #[schemars(extend("enum" = ["0", "1", "false", "true"]))]
     pub dry_run: Option<String>,
     /// `0`: leave the file alone; the change lasts until the next start.
+    #[schemars(extend("enum" = ["0", "1", "false", "true"]))]
     pub persist: Option<String>,
 }
 

@@ -25,7 +25,8 @@ pub use health::{Health, Readiness, Refused, Waiting};
 pub use media::{Media, MediaEntry};
 pub use object::{EventState, Object, ObjectEvent, ObjectState};
 pub use request::{
-    Done, EventQuery, Freeze, KeepEvent, MediaQuery, Moving, RegionGrid, StreamQuery,
+    AuditEntry, AuditQuery, Done, EventQuery, Freeze, KeepEvent, MediaQuery, Moving, RegionGrid,
+    StreamQuery,
 };
 pub use socket::{
     AnalysedFrame, AnalysedObject, ConnectionMessage, EventMessage, EventSocketQuery, NumberedEvent,

@@ -61,6 +61,35 @@ pub struct MediaQuery {
     pub limit: Option<usize>,
 }
 
+/// Which entries of the audit log.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AuditQuery {
+    /// Written before this time; seconds since 1970. For the next page, the `time` of the last entry of this one.
+    pub before: Option<f64>,
+    /// At most this many, 1 to 1000; 100 if not given.
+    pub limit: Option<usize>,
+}
+
+/// An entry of the audit log.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct AuditEntry {
+    /// When it began; seconds since 1970.
+    pub time: f64,
+    /// The user or the token's name; of a failed sign-in the name that was given.
+    pub user: String,
+    /// The client's address; of IPv6 its network of 64 bits.
+    pub address: String,
+    /// `sign-in`, or method and route.
+    pub action: String,
+    /// The path with its parameters; empty for a sign-in.
+    pub path: String,
+    /// The camera that the path names.
+    pub camera: Option<String>,
+    /// Status code of the answer; null where the client left before it.
+    pub status: Option<u16>,
+}
+
 /// Body and answer of `POST /api/cameras/{name}/moving`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

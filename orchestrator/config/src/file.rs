@@ -1,6 +1,6 @@
 //! The configuration as the file tells it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -69,6 +69,9 @@ pub struct HttpConfig {
     pub users: BTreeMap<String, UserConfig>,
     /// Whether cameras added over HTTP may have `launch` and `file` sources, which can read what this program can read.
     pub allow_local_sources: bool,
+    /// Connections at a time. 64 of them are kept for requests with credentials that are no streams.
+    #[schemars(range(min = 128, max = 65536))]
+    pub max_connections: usize,
 }
 
 /// A token and what it may do.
@@ -77,9 +80,18 @@ pub struct HttpConfig {
 pub struct TokenConfig {
     /// The token. `${NAME}` takes it from the environment, `file:PATH` from a file.
     pub token: String,
+    /// Its name in messages; without it `token 1`, `token 2` and so on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
     /// What it may do.
     #[serde(default)]
-    pub role: Access,
+    pub role: Role,
+    /// The only cameras it may see; without it all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cameras: Option<BTreeSet<String>>,
+    /// Limits it to one purpose, whatever its role.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scope: Option<Scope>,
 }
 
 /// A user and what they may do.
@@ -90,18 +102,36 @@ pub struct UserConfig {
     pub password: String,
     /// What they may do.
     #[serde(default)]
-    pub role: Access,
+    pub role: Role,
+    /// The only cameras they may see; without it all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cameras: Option<BTreeSet<String>>,
 }
 
-/// What may be done over HTTP.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+/// Permissions over HTTP. Each role includes `viewer`, and `admin` includes all.
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "kebab-case")]
-pub enum Access {
-    /// Look.
+pub enum Role {
+    /// See cameras, events and media.
+    Viewer,
+    /// The name of `viewer` in version 0.1.0, and the default as there. Without `cameras` it also reads `/metrics` and
+    /// `/api/config`, as in that version.
     #[default]
     ReadOnly,
-    /// Look and change.
+    /// Start and stop tasks, move cameras.
+    Operator,
+    /// Change the configuration, delete media, read metrics.
     Admin,
+}
+
+/// The one purpose of a token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Scope {
+    /// `GET /metrics` and `GET /api/config`.
+    Metrics,
 }
 
 impl Default for HttpConfig {
@@ -111,6 +141,7 @@ impl Default for HttpConfig {
             tokens: Vec::new(),
             users: BTreeMap::new(),
             allow_local_sources: false,
+            max_connections: 1024,
         }
     }
 }

@@ -130,6 +130,6 @@ mod tests {
         }
         // In the list `tokens` a token without its key would be hidden; what is in its mappings goes by their own keys.
         let secret: Vec<_> = secret.into_iter().collect();
-        assert_eq!(secret, ["password", "token", "tokens"]);
+        assert_eq!(secret, ["password", "secret", "token", "tokens"]);
     }
 }

@@ -47,7 +47,7 @@ pub use check::{is_topic_label, name_problem};
 pub use document::{ChangeError, Document, Wanted};
 pub use events::EventsConfig;
 pub use expand::{Environment, ProcessEnvironment};
-pub use file::{Access, Config, HttpConfig, TokenConfig, UserConfig};
+pub use file::{Config, HttpConfig, Role, Scope, TokenConfig, UserConfig};
 pub use frigate::{Imported, import as import_frigate};
 pub use hidden::{hide, restore};
 pub use hooks::{HookConfig, HookEvent, HookFilter, WebhookConfig};

@@ -20,6 +20,7 @@ pub fn plan(old: &Config, new: &Config) -> Vec<Action> {
                 tokens,
                 users,
                 allow_local_sources,
+                max_connections,
             },
         data_dir,
         run_dir,
@@ -43,6 +44,10 @@ pub fn plan(old: &Config, new: &Config) -> Vec<Action> {
         (
             "http.allow_local_sources",
             *allow_local_sources != old.http.allow_local_sources,
+        ),
+        (
+            "http.max_connections",
+            *max_connections != old.http.max_connections,
         ),
     ]);
     if !http.is_empty() {

@@ -824,3 +824,22 @@ fn dedented(block: &str) -> String {
         .map(|line| line.get(indent..).unwrap_or_default());
     lines.collect::<Vec<_>>().join("\n")
 }
+
+#[test]
+fn roles_keep_the_names_of_version_0_1_0() {
+    for (text, role) in [
+        ("read-only", Role::ReadOnly),
+        ("viewer", Role::Viewer),
+        ("operator", Role::Operator),
+        ("admin", Role::Admin),
+    ] {
+        let text =
+            format!("http: {{tokens: [{{token: x, role: {text}, cameras: [a], scope: metrics}}]}}");
+        assert_eq!(load_text(&text).config.http.tokens[0].role, role);
+        says(&text, &[]);
+    }
+    let unnamed = load_text("http: {tokens: [{token: x}]}");
+    assert_eq!(unnamed.config.http.tokens[0].role, Role::ReadOnly);
+    assert!(!said("http: {tokens: [{token: x, role: root}]}").is_empty());
+    assert!(!said("http: {max_connections: 10}").is_empty());
+}

@@ -10,6 +10,8 @@ use std::time::Duration;
 use watchpost::config;
 use watchpost_api::Refused;
 
+use crate::table::{plain, plain_lines};
+
 /// Longest answer that is read.
 const MAX_ANSWER: u64 = 64 << 20;
 
@@ -112,9 +114,13 @@ pub fn ask(
                 "401" => "; give a token with --token or WATCHPOST_TOKEN",
                 _ => "",
             };
-            bail!("{error}{advice}");
+            bail!("{}{advice}", plain_lines(&error));
         }
-        bail!("{method} {address}{path} answered {code}: {}", body.trim());
+        bail!(
+            "{method} {address}{path} answered {}: {}",
+            plain(code),
+            plain_lines(body.trim())
+        );
     }
     Ok(body.to_owned())
 }

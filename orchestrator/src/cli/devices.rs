@@ -16,7 +16,8 @@ pub fn run() -> Result<ExitCode> {
             "no cameras found (V4L2 needs GStreamer's video4linux2 plugin and the right to open /dev/video*, libcamera its GStreamer plugin)"
         );
     }
-    print!("{text}");
+    // USB cameras choose their names.
+    print!("{}", crate::table::plain_lines(&text));
     Ok(ExitCode::SUCCESS)
 }
 

@@ -29,6 +29,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         println!("{line}");
     }
     if let Some(error) = &status.config_error {
+        let error = crate::table::plain_lines(error);
         println!("the configuration file has mistakes, the last good one is at work:\n{error}");
     }
     Ok(ExitCode::SUCCESS)

@@ -85,8 +85,16 @@ fn line(status: &TaskStatus) -> String {
     let unavailable = unavailable.map(|reason| format!("not on this camera: {reason}"));
     let detail = status.detail.clone().or(unavailable).unwrap_or_default();
     format!(
+<<<<<<< HEAD
         "{:<10} {:<10} {since:<8} {:<6} {detail}",
         status.task, status.state, status.files,
+=======
+        "{:<10} {:<10} {since:<8} {:<6} {}",
+        status.task,
+        status.state,
+        status.files,
+        table::plain(status.detail.as_deref().unwrap_or_default())
+>>>>>>> c2f379a (http: roles, camera lists, may() by every route, audit)
     )
     .trim_end()
     .to_owned()
@@ -99,6 +107,19 @@ mod tests {
     use watchpost_pipelines::tasks::TaskState;
 
     use super::*;
+
+    #[test]
+    fn a_detail_does_not_command_the_terminal() {
+        let status = TaskStatus {
+            task: Task::Series,
+            state: TaskState::Error,
+            since: 0.0,
+            detail: Some("454 \x1b[2JEVIL".into()),
+            files: 0,
+            parameters: None,
+        };
+        assert!(line(&status).ends_with("454 \\u{1b}[2JEVIL"));
+    }
 
     #[test]
     fn a_line_says_task_state_and_detail() {

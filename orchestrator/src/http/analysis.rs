@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use watchpost_api::AnalysedFrame;
 
 use super::Api;
+use super::access::Session;
 use super::error::ApiError;
 use super::socket::{self, NOT_FOUND, Socket};
 
@@ -16,6 +17,7 @@ use super::socket::{self, NOT_FOUND, Socket};
 pub async fn frames(
     State(api): State<Api>,
     Path(name): Path<String>,
+    session: Session,
     upgrade: WebSocketUpgrade,
 ) -> Result<Response, ApiError> {
     // Before the question, so that a camera that is removed meanwhile is noticed.
@@ -24,6 +26,7 @@ pub async fn frames(
     Ok(socket::accept(
         upgrade,
         api.done.clone(),
+        Some(session),
         move |mut socket| async move {
             if !known || send_frames(&mut socket, &mut frames).await {
                 let reason = ApiError::NoSuchCamera(name).to_string();

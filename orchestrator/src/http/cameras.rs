@@ -1,22 +1,27 @@
 //! What cameras do.
 
-use super::Api;
+use super::access::Identity;
 use super::error::ApiError;
+use super::{Api, Seen};
 use crate::supervisor::status::measure_processes;
 use axum::Json;
 use axum::extract::{Path, State};
 use watchpost_api::{CameraStatus, Moving, Status};
 
 /// `GET /api/status`: the program and all cameras.
-pub async fn status(State(api): State<Api>) -> Result<Json<Status>, ApiError> {
-    let mut status = api.supervisor.status().await?;
+pub async fn status(State(api): State<Api>, identity: Identity) -> Result<Json<Status>, ApiError> {
+    let mut status = api.supervisor.status().await?.seen_by(&identity);
     measure_processes(&mut status);
     Ok(Json(status))
 }
 
 /// `GET /api/cameras`: all cameras.
-pub async fn list(State(api): State<Api>) -> Result<Json<Vec<CameraStatus>>, ApiError> {
-    Ok(Json(api.supervisor.status().await?.cameras))
+pub async fn list(
+    State(api): State<Api>,
+    identity: Identity,
+) -> Result<Json<Vec<CameraStatus>>, ApiError> {
+    let status = api.supervisor.status().await?.seen_by(&identity);
+    Ok(Json(status.cameras))
 }
 
 /// `GET /api/cameras/{name}`: one camera.

@@ -1,6 +1,7 @@
 //! Changes of the configuration.
 
 use super::Api;
+use super::access::Identity;
 use super::error::ApiError;
 use super::query::QueryOf;
 use crate::reload::{ApplyOptions, Edit};
@@ -28,8 +29,16 @@ fn options(how: &ChangeOptions) -> Result<ApplyOptions, ApiError> {
 type BodyResult = Result<Json<Value>, JsonRejection>;
 
 /// `GET /api/config`: the configuration at work, secrets as `***`, references unresolved.
-pub async fn get(State(api): State<Api>) -> Result<Json<Value>, ApiError> {
-    Ok(Json(api.changes.shown().await?))
+pub async fn get(State(api): State<Api>, identity: Identity) -> Result<Json<Value>, ApiError> {
+    let shown = api.changes.shown().await?;
+    if identity.cameras.is_none() {
+        return Ok(Json(shown));
+    }
+    // The other sections may name cameras, too: the users' limits, for one.
+    let cameras = shown["cameras"].as_object().into_iter().flatten();
+    let seen = cameras.filter(|(name, _)| identity.sees(name));
+    let seen: serde_json::Map<_, _> = seen.map(|(n, c)| (n.clone(), c.clone())).collect();
+    Ok(Json(serde_json::json!({ "cameras": seen })))
 }
 
 /// `POST /api/config`: the whole configuration.

@@ -14,6 +14,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 use tokio_stream::wrappers::ReceiverStream;
 
+use super::access::Session;
 use super::error::ApiError;
 use super::{Api, NOT_TAKEN};
 use crate::live::NoPicture;
@@ -45,6 +46,7 @@ pub(super) struct LiveQuery {
 pub(super) async fn socket(
     State(api): State<Api>,
     Path(name): Path<String>,
+    session: Session,
     Query(query): Query<LiveQuery>,
     upgrade: WebSocketUpgrade,
 ) -> Result<Response, ApiError> {
@@ -59,7 +61,7 @@ pub(super) async fn socket(
                 let done = api.done.clone();
                 tokio::select! {
                     () = done.cancelled() => {}
-                    () = serve(socket, viewer, stream) => {}
+                    () = serve(socket, session, viewer, stream) => {}
                 }
             }
             Err(refused) => close(socket, NO_PLACE, &refused.to_string()).await,
@@ -75,11 +77,13 @@ async fn close(mut socket: WebSocket, code: u16, reason: &str) {
     let _ = timeout(NOT_TAKEN, socket.send(Message::Close(Some(frame)))).await;
 }
 
-async fn serve(mut socket: WebSocket, mut viewer: Viewer, stream: StreamName) {
+async fn serve(mut socket: WebSocket, session: Session, mut viewer: Viewer, stream: StreamName) {
     let mut ping = interval_at(Instant::now() + PING, PING);
     ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut ended = std::pin::pin!(session.ended());
     loop {
         let messages = tokio::select! {
+            end = &mut ended => return close(socket, end.code(), end.reason()).await,
             item = viewer.next() => match item {
                 Some(item) => messages(item, stream),
                 None => return,

@@ -1,12 +1,13 @@
 //! Errors of the HTTP interface: one type, one place that knows the status codes.
 
-use crate::config::{self, ChangeError};
+use super::access::{Denied, NoPlace};
+use crate::config::{self, ChangeError, Role};
 use crate::live::NoPicture;
 use crate::reload::Refusal;
 use crate::supervisor::{Gone, TaskRefusal};
 use axum::Json;
 use axum::extract::rejection::JsonRejection;
-use axum::http::header::{CONTENT_TYPE, WWW_AUTHENTICATE};
+use axum::http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use watchpost_api::Refused;
@@ -65,12 +66,15 @@ pub enum ApiError {
     /// 403
     #[error("requests of pages from {0} are not answered")]
     Origin(String),
-    /// 401
-    #[error("a token or a user's password is needed")]
-    WhoAreYou,
-    /// 403
-    #[error("these credentials may look and not change")]
-    ReadOnly,
+    /// 401, 403, or 404 for what may not be seen
+    #[error("{}", words(.0))]
+    Denied(Denied),
+    /// 429
+    #[error("too many failed sign-ins from this address; try again in {0} s")]
+    TooSoon(u64),
+    /// 429 or 503
+    #[error("{}", crowded(*.0))]
+    Crowded(NoPlace),
     /// 400, 403, 404 or 409: nothing of the change was applied.
     #[error(transparent)]
     Refused(#[from] Refusal),
@@ -80,6 +84,9 @@ pub enum ApiError {
     /// 408
     #[error("the body did not come within {} s", super::STALLED.as_secs())]
     TooSlow,
+    /// 400
+    #[error("the body cannot be read: {0}")]
+    BrokenBody(String),
     /// 413
     #[error("the body is too large: {} bytes are taken at most", super::MAX_BODY)]
     TooLarge,
@@ -89,6 +96,35 @@ pub enum ApiError {
     /// 503
     #[error(transparent)]
     Gone(#[from] Gone),
+}
+
+fn words(denied: &Denied) -> String {
+    let name = |role: &Role| match role {
+        Role::Viewer => "viewer",
+        Role::ReadOnly => "read-only",
+        Role::Operator => "operator",
+        Role::Admin => "admin",
+    };
+    match denied {
+        Denied::Unknown => "a token or a user's password is needed".into(),
+        Denied::NotSeen(camera) => ApiError::NoSuchCamera(camera.clone()).to_string(),
+        Denied::Role { has, needs } => format!(
+            "this needs the role {}, and these credentials have the role {}",
+            name(needs),
+            name(has)
+        ),
+        Denied::Scope => "this token is for metrics only".into(),
+        Denied::Limited => {
+            "this is about all cameras, and these credentials are for some of them".into()
+        }
+    }
+}
+
+fn crowded(refused: NoPlace) -> &'static str {
+    match refused {
+        NoPlace::Address => "this address has too many connections; close some",
+        NoPlace::Streams => "there are too many streams; close some, or raise http.max_connections",
+    }
 }
 
 impl ApiError {
@@ -107,10 +143,17 @@ impl ApiError {
             ApiError::Store(_) | ApiError::Media(_) | ApiError::NoListener => {
                 StatusCode::INTERNAL_SERVER_ERROR
             }
-            ApiError::Body(_) | ApiError::Parameter(_) => StatusCode::BAD_REQUEST,
+            ApiError::Body(_) | ApiError::BrokenBody(_) | ApiError::Parameter(_) => {
+                StatusCode::BAD_REQUEST
+            }
             ApiError::Host(_) => StatusCode::MISDIRECTED_REQUEST,
-            ApiError::WhoAreYou => StatusCode::UNAUTHORIZED,
-            ApiError::ReadOnly | ApiError::Origin(_) => StatusCode::FORBIDDEN,
+            ApiError::Denied(Denied::Unknown) => StatusCode::UNAUTHORIZED,
+            ApiError::Denied(Denied::NotSeen(_)) => StatusCode::NOT_FOUND,
+            ApiError::Denied(_) | ApiError::Origin(_) => StatusCode::FORBIDDEN,
+            ApiError::TooSoon(_) | ApiError::Crowded(NoPlace::Address) => {
+                StatusCode::TOO_MANY_REQUESTS
+            }
+            ApiError::Crowded(NoPlace::Streams) => StatusCode::SERVICE_UNAVAILABLE,
             ApiError::Refused(refusal) => match refusal {
                 Refusal::Change(ChangeError::NoCamera(_)) => StatusCode::NOT_FOUND,
                 Refusal::Change(ChangeError::Request(_)) | Refusal::Wrong(_) => {
@@ -154,6 +197,10 @@ impl IntoResponse for ApiError {
         if code == StatusCode::UNAUTHORIZED {
             let schemes = HeaderValue::from_static("Basic realm=\"watchpost\", Bearer");
             response.headers_mut().insert(WWW_AUTHENTICATE, schemes);
+        }
+        if let ApiError::TooSoon(seconds) = self {
+            let headers = response.headers_mut();
+            headers.insert(RETRY_AFTER, seconds.into());
         }
         response
     }

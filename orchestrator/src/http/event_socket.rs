@@ -1,6 +1,7 @@
 //! `GET /api/events/ws`: the last state, then events, over a WebSocket.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use axum::extract::State;
 use axum::extract::ws::WebSocketUpgrade;
@@ -8,6 +9,7 @@ use axum::response::Response;
 use watchpost_api::{ConnectionMessage, Event, EventSocketQuery};
 
 use super::Api;
+use super::access::{Identity, Session};
 use super::error::ApiError;
 use super::query::QueryOf;
 use super::socket::{self, Gone, NOT_FOUND, Socket};
@@ -19,13 +21,15 @@ const SUBSCRIBER: &str = "websocket";
 /// Accepts the WebSocket. A camera that does not exist ends it with 4404.
 pub async fn events(
     State(api): State<Api>,
+    session: Session,
     QueryOf(query): QueryOf<EventSocketQuery>,
     upgrade: WebSocketUpgrade,
 ) -> Result<Response, ApiError> {
-    let filter = Filter::new(query.camera.as_deref());
+    let filter = Filter::new(query.camera.as_deref(), Some(&session.identity));
     let mut unknown = None;
     for camera in filter.cameras.iter().flatten() {
-        if api.supervisor.camera(camera).await?.is_none() {
+        let is_seen = session.identity.sees(camera);
+        if !is_seen || api.supervisor.camera(camera).await?.is_none() {
             unknown = Some(camera.clone());
             break;
         }
@@ -34,6 +38,7 @@ pub async fn events(
     Ok(socket::accept(
         upgrade,
         api.done.clone(),
+        Some(session),
         move |mut socket| async move {
             match unknown {
                 Some(camera) => {
@@ -48,32 +53,35 @@ pub async fn events(
 }
 
 /// Which events a client gets.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone)]
 struct Filter {
     /// `None`: of all cameras.
     cameras: Option<BTreeSet<String>>,
+    /// The only cameras that exist for the client; `None`: all.
+    seen: Option<Arc<BTreeSet<String>>>,
 }
 
 impl Filter {
-    fn new(cameras: Option<&str>) -> Self {
+    fn new(cameras: Option<&str>, identity: Option<&Identity>) -> Self {
         let names = |list: &str| list.split(',').map(|name| name.trim().to_owned()).collect();
         Self {
             cameras: cameras.map(names),
+            seen: identity.and_then(|identity| identity.cameras.clone()),
         }
     }
 
     /// What is about no single camera concerns all of them. A camera that gets another name is known by both.
     fn takes(&self, event: &Event) -> bool {
-        let Some(cameras) = &self.cameras else {
-            return true;
-        };
         let former = match event {
             Event::Configuration(configuration) => configuration.from.as_ref(),
             _ => None,
         };
         let camera = event.camera();
-        camera.is_none_or(|camera| cameras.contains(camera))
-            || former.is_some_and(|former| cameras.contains(former))
+        let is_among = |cameras: &BTreeSet<String>| {
+            camera.is_none_or(|camera| cameras.contains(camera))
+                || former.is_some_and(|former| cameras.contains(former))
+        };
+        self.cameras.as_ref().is_none_or(is_among) && self.seen.as_deref().is_none_or(is_among)
     }
 }
 
@@ -127,7 +135,7 @@ fn json(message: &ConnectionMessage) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::time::{Duration, Instant};
+    use std::time::Duration;
 
     use tokio_util::sync::CancellationToken;
     use watchpost_api::{
@@ -156,13 +164,18 @@ mod tests {
     #[test]
     fn a_filter_takes_its_cameras_and_what_concerns_all() {
         use ConfigurationChange::{Applied, Changed, Renamed};
-        let filter = Filter::new(Some("front, back"));
+        let filter = Filter::new(Some("front, back"), None);
         assert!(filter.takes(&motion("front")) && filter.takes(&motion("back")));
         assert!(!filter.takes(&motion("yard")));
         assert!(filter.takes(&configured(Applied, None, None)));
         assert!(!filter.takes(&configured(Changed, Some("yard"), None)));
         assert!(filter.takes(&configured(Renamed, Some("yard"), Some("front"))));
-        assert!(Filter::new(None).takes(&motion("yard")));
+        assert!(Filter::new(None, None).takes(&motion("yard")));
+        let limited = Filter {
+            seen: Some(Arc::new(BTreeSet::from(["front".to_owned()]))),
+            ..Filter::new(None, None)
+        };
+        assert!(limited.takes(&motion("front")) && !limited.takes(&motion("yard")));
     }
 
     /// An event of some kilobytes.
@@ -175,13 +188,16 @@ mod tests {
         })
     }
 
+    /// Events of four kilobytes: a hundred megabytes.
+    const PUBLISHED: usize = 25_000;
+
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn a_client_that_reads_slowly_is_told_what_it_lost_and_gets_the_state_anew() {
         let bus = Bus::new(0);
         let (served, done) = (bus.clone(), CancellationToken::new());
         let handler = move |upgrade: WebSocketUpgrade| async move {
-            socket::accept(upgrade, done, |mut socket| async move {
-                let _ = send_events(&mut socket, &served, &Filter::new(None)).await;
+            socket::accept(upgrade, done, None, |mut socket| async move {
+                let _ = send_events(&mut socket, &served, &Filter::new(None, None)).await;
             })
         };
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -204,41 +220,34 @@ mod tests {
                 next(),
                 EventMessage::Connection(ConnectionMessage::State { number: 0, .. })
             ));
-            // It reads nothing until it has lost something.
-            let deadline = Instant::now() + limit;
-            for number in 0.. {
-                assert!(Instant::now() < deadline, "nothing is lost");
+            // It reads nothing until more was published than its queue and the buffers of the connection hold.
+            for number in 0..PUBLISHED {
                 publisher.publish(large(number));
-                if publisher.lost().get(SUBSCRIBER).is_some_and(|n| *n > 0) {
-                    break;
-                }
             }
-            let mut last = 0;
-            let lost = loop {
+            let newest = publisher.publish(motion("front"));
+            let (mut last, mut losses) = (0, 0);
+            while last < newest {
                 match next() {
                     EventMessage::Event(event) => {
                         assert_eq!(event.number, last + 1, "without a gap");
                         last = event.number;
+                        assert_eq!(event.event == motion("front"), last == newest);
                     }
-                    EventMessage::Connection(ConnectionMessage::Lost { events }) => break events,
+                    EventMessage::Connection(ConnectionMessage::Lost { events: lost }) => {
+                        let EventMessage::Connection(ConnectionMessage::State { number, events }) =
+                            next()
+                        else {
+                            panic!("a state follows");
+                        };
+                        assert_eq!(number, last + i64::try_from(lost).unwrap());
+                        assert_eq!(events.last().map(|event| event.number), Some(number));
+                        last = number;
+                        losses += 1;
+                    }
                     other => panic!("{other:?}"),
                 }
-            };
-            let EventMessage::Connection(ConnectionMessage::State { number, events }) = next()
-            else {
-                panic!("a state follows");
-            };
-            assert_eq!(number, last + i64::try_from(lost).unwrap());
-            assert_eq!(events.last().map(|event| event.number), Some(number));
-            // What was published meanwhile follows on, then what is published now.
-            let newest = publisher.publish(motion("front"));
-            for expected in number + 1..=newest {
-                let EventMessage::Event(event) = next() else {
-                    panic!("event {expected} follows");
-                };
-                assert_eq!(event.number, expected);
-                assert_eq!(event.event == motion("front"), expected == newest);
             }
+            assert!(losses > 0, "nothing was lost");
         };
         tokio::task::spawn_blocking(client).await.unwrap();
     }
@@ -258,7 +267,7 @@ mod tests {
             read(&numbered(&events[0])),
             EventMessage::Event(front.clone())
         );
-        let state = state(&bus.subscribe("test"), &Filter::new(Some("front")));
+        let state = state(&bus.subscribe("test"), &Filter::new(Some("front"), None));
         let expected = ConnectionMessage::State {
             number: 8,
             events: vec![front],

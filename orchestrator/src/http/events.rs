@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 use watchpost_api::{EventQuery, KeepEvent, ObjectEvent, StreamQuery};
 
 use super::Api;
+use super::access::Identity;
 use super::error::ApiError;
 use super::query::{Id, QueryOf};
 use crate::bus::{Published, Received, Subscription};
@@ -24,10 +25,12 @@ const UNDERWAY: usize = 64;
 /// `GET /api/events`: newest first.
 pub async fn list(
     State(api): State<Api>,
+    identity: Identity,
     QueryOf(query): QueryOf<EventQuery>,
 ) -> Result<Json<Vec<ObjectEvent>>, ApiError> {
     let filter = EventFilter {
         camera: query.camera,
+        cameras: identity.limit(),
         label: query.label,
         zone: query.zone,
         after: query.after,
@@ -41,21 +44,29 @@ pub async fn list(
 }
 
 /// `GET /api/events/{id}`.
-pub async fn one(State(api): State<Api>, Id(id): Id) -> Result<Json<ObjectEvent>, ApiError> {
+pub async fn one(
+    State(api): State<Api>,
+    identity: Identity,
+    Id(id): Id,
+) -> Result<Json<ObjectEvent>, ApiError> {
     let event = api.ask_store(move |store| store.event(id)).await?;
+    let event = event.filter(|event| identity.sees(&event.camera));
     event.map(Json).ok_or(ApiError::NoSuchEvent(id))
 }
 
 /// `PUT /api/events/{id}/keep`: marks an event to keep, or not any longer.
 pub async fn keep(
     State(api): State<Api>,
+    identity: Identity,
     Id(id): Id,
     body: Result<Json<KeepEvent>, axum::extract::rejection::JsonRejection>,
 ) -> Result<Json<ObjectEvent>, ApiError> {
     let Json(KeepEvent { keep }) = body?;
     let event = api
         .ask_store(move |store| {
-            if store.keep_event(id, keep)? {
+            let event = store.event(id)?;
+            let is_seen = event.is_some_and(|event| identity.sees(&event.camera));
+            if is_seen && store.keep_event(id, keep)? {
                 store.event(id)
             } else {
                 Ok(None)
@@ -69,6 +80,7 @@ pub async fn keep(
 /// that names the number of the last one it had gets those it missed first, as far as they are kept.
 pub async fn stream(
     State(api): State<Api>,
+    identity: Identity,
     QueryOf(query): QueryOf<StreamQuery>,
     headers: HeaderMap,
 ) -> Sse<impl futures_core::Stream<Item = Result<SseEvent, Infallible>>> {
@@ -82,31 +94,35 @@ pub async fn stream(
     let (sender, receiver) = mpsc::channel(UNDERWAY);
     tokio::spawn(async move {
         // Ends when the listener has gone.
-        let _ = follow(api, from, live, sender).await;
+        let _ = follow(api, from, live, Listener { sender, identity }).await;
     });
     Sse::new(tokio_stream::wrappers::ReceiverStream::new(receiver)).keep_alive(KeepAlive::default())
 }
 
-type Sender = mpsc::Sender<Result<SseEvent, Infallible>>;
+/// The client of a stream: gets the changes of cameras it sees.
+struct Listener {
+    sender: mpsc::Sender<Result<SseEvent, Infallible>>,
+    identity: Identity,
+}
 
 /// Sends what was missed, then what comes. A listener that falls behind is served again from memory and the database.
 async fn follow(
     api: Api,
     mut number: i64,
     mut live: Subscription,
-    sender: Sender,
+    listener: Listener,
 ) -> Result<(), ApiError> {
-    number = catch_up(&api, number, &sender).await?;
+    number = catch_up(&api, number, &listener).await?;
     loop {
         let received = tokio::select! {
-            () = sender.closed() => return Err(ApiError::NoListener),
+            () = listener.sender.closed() => return Err(ApiError::NoListener),
             () = api.done.cancelled() => return Ok(()),
             received = live.next() => received,
         };
         match received {
             Some(Received::Event(event)) if event.number <= number => {}
-            Some(Received::Event(event)) => number = send(&sender, &event).await?,
-            Some(Received::Lost(_)) => number = catch_up(&api, number, &sender).await?,
+            Some(Received::Event(event)) => number = send(&listener, &event).await?,
+            Some(Received::Lost(_)) => number = catch_up(&api, number, &listener).await?,
             None => return Ok(()),
         }
     }
@@ -114,7 +130,7 @@ async fn follow(
 
 /// Sends the events after `number`: those on disk, then those in memory, which may not be on disk yet. Returns the number of the
 /// last one.
-async fn catch_up(api: &Api, mut number: i64, sender: &Sender) -> Result<i64, ApiError> {
+async fn catch_up(api: &Api, mut number: i64, listener: &Listener) -> Result<i64, ApiError> {
     loop {
         let (recent, complete) = api.bus.recent(number);
         let stored = match complete || api.store.is_none() {
@@ -126,17 +142,21 @@ async fn catch_up(api: &Api, mut number: i64, sender: &Sender) -> Result<i64, Ap
         };
         if stored.is_empty() {
             for event in recent {
-                number = send(sender, &event).await?;
+                number = send(listener, &event).await?;
             }
             return Ok(number);
         }
         for change in stored {
             number = change.seq;
+            if !is_seen(&listener.identity, &change.json) {
+                continue;
+            }
             let event = SseEvent::default()
                 .event(change.kind)
                 .id(change.seq.to_string())
                 .data(change.json);
-            sender
+            listener
+                .sender
                 .send(Ok(event))
                 .await
                 .map_err(|_| ApiError::NoListener)?;
@@ -144,14 +164,43 @@ async fn catch_up(api: &Api, mut number: i64, sender: &Sender) -> Result<i64, Ap
     }
 }
 
-async fn send(sender: &Sender, published: &Published) -> Result<i64, ApiError> {
+async fn send(listener: &Listener, published: &Published) -> Result<i64, ApiError> {
+    let (identity, camera) = (&listener.identity, published.event.camera());
+    if identity.cameras.is_some() && !camera.is_some_and(|camera| identity.sees(camera)) {
+        return Ok(published.number);
+    }
     let event = SseEvent::default()
         .event(published.event.kind())
         .id(published.number.to_string())
         .data(published.json());
-    sender
+    listener
+        .sender
         .send(Ok(event))
         .await
         .map_err(|_| ApiError::NoListener)?;
     Ok(published.number)
+}
+
+/// Whether a stored change is of a camera that the identity sees. It names its camera itself, or what it is about does; one without a
+/// camera is for those who see all.
+fn is_seen(identity: &Identity, json: &str) -> bool {
+    #[derive(serde::Deserialize)]
+    struct Of {
+        camera: String,
+    }
+    #[derive(serde::Deserialize)]
+    struct Named {
+        camera: Option<String>,
+        event: Option<Of>,
+        media: Option<Of>,
+    }
+    if identity.cameras.is_none() {
+        return true;
+    }
+    let Ok(named) = serde_json::from_str::<Named>(json) else {
+        return false;
+    };
+    let inner = named.event.or(named.media).map(|of| of.camera);
+    let camera = named.camera.or(inner);
+    camera.is_some_and(|camera| identity.sees(&camera))
 }

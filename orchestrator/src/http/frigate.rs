@@ -4,6 +4,8 @@
 //! `/api/openapi.json`: this is Frigate's interface.
 
 use std::collections::{BTreeMap, HashMap};
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
 
 use axum::body::Bytes;
 use axum::extract::{Extension, Path, Query, State};
@@ -18,18 +20,20 @@ use detection::FrameSize;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::auth::{Auth, Signed};
+use super::access::{self, Identity, Place, Proof};
 use super::error::ApiError;
 use super::{Api, live};
 use crate::clock;
-use crate::config::Access;
-use crate::frigate::{self, Signer, TimeZone, User};
+use crate::config::Role;
+use crate::frigate::{self, TimeZone, User};
 use crate::store::{EventOrder, EventSearch};
 
 /// Where it is.
 pub(super) const BASE: &str = "/frigate";
 /// Needs no credentials: it takes them.
 pub(super) const LOGIN: &str = "/frigate/api/login";
+/// Goes on until the client leaves.
+pub(super) const STREAM: &str = "/frigate/api/{camera}";
 const COOKIE_NAME: &str = "frigate_token";
 /// Events of one answer at most.
 const MOST: usize = 5000;
@@ -105,7 +109,11 @@ struct Login {
     password: String,
 }
 
-async fn login(State(api): State<Api>, body: Bytes) -> Result<Response, Failure> {
+async fn login(
+    State(api): State<Api>,
+    place: Option<Extension<Arc<Place>>>,
+    body: Bytes,
+) -> Result<Response, Failure> {
     let Ok(Login { user, password }) = serde_json::from_slice(&body) else {
         let text = "expected {\"user\": ..., \"password\": ...}".to_owned();
         return Err(Failure(StatusCode::BAD_REQUEST, text));
@@ -116,12 +124,17 @@ async fn login(State(api): State<Api>, body: Bytes) -> Result<Response, Failure>
     let basic = format!("Basic {}", STANDARD.encode(format!("{user}:{password}")));
     let basic = HeaderValue::from_str(&basic).map_err(|_| refused())?;
     headers.insert(AUTHORIZATION, basic);
-    let access = auth.access(&headers).await.ok_or_else(refused)?;
+    let address = place.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |place| place.address());
+    let identity = match access::sign_in(&api, &headers, address).await {
+        Ok(identity) => identity,
+        Err(error @ ApiError::TooSoon(_)) => return Err(error.into()),
+        Err(_) => return Err(refused()),
+    };
     let known = User {
         name: &user,
         proof: auth.password_hash(&user).unwrap_or_default(),
     };
-    let token = api.signer.sign(known, role(access), clock::now());
+    let token = api.signer.sign(known, role(identity.role), clock::now());
     let token = token.ok_or_else(refused)?;
     let cookie = format!("{COOKIE_NAME}={token}; Path={BASE}; HttpOnly; SameSite=Strict");
     Ok(([(SET_COOKIE, cookie)], Json(json!({}))).into_response())
@@ -132,8 +145,15 @@ async fn logout() -> Response {
     ([(SET_COOKIE, cookie)], Json(json!({}))).into_response()
 }
 
-/// Who the token of a request is for, and what they may do. Only requests below [`BASE`] are asked.
-pub(super) fn identify(auth: &Auth, signer: &Signer, headers: &HeaderMap) -> Option<Signed> {
+/// Whether a path is one of this interface.
+pub(super) fn is_below(path: &str) -> bool {
+    path.strip_prefix(BASE)
+        .is_some_and(|rest| rest.starts_with('/'))
+}
+
+/// The identity of the token in a request. Only requests below [`BASE`] have one.
+pub(super) fn identify(api: &Api, headers: &HeaderMap) -> Option<Identity> {
+    let auth = api.auth.borrow().clone();
     let text = |value: &HeaderValue| value.to_str().map(str::to_owned).ok();
     let bearer = headers.get(AUTHORIZATION).and_then(text);
     let bearer = bearer
@@ -145,27 +165,28 @@ pub(super) fn identify(auth: &Auth, signer: &Signer, headers: &HeaderMap) -> Opt
         .flat_map(|value| value.split(';'))
         .find_map(|pair| pair.trim().strip_prefix(COOKIE_NAME)?.strip_prefix('='));
     let token = bearer.or(cookie)?;
-    let name = signer.verify(token, clock::now(), |name| auth.password_hash(name))?;
-    let access = auth.user(&name)?;
-    Some(Signed {
-        name: Some(name),
-        access,
-    })
+    let name = api
+        .signer
+        .verify(token, clock::now(), |name| auth.password_hash(name))?;
+    auth.user(&name)
 }
 
-const fn role(access: Access) -> &'static str {
-    match access {
-        Access::Admin => "admin",
-        Access::ReadOnly => "viewer",
+const fn role(role: Role) -> &'static str {
+    match role {
+        Role::Admin => "admin",
+        Role::Viewer | Role::ReadOnly | Role::Operator => "viewer",
     }
 }
 
-async fn profile(State(api): State<Api>, Extension(signed): Extension<Signed>) -> Answer {
+async fn profile(State(api): State<Api>, identity: Identity) -> Answer {
     let status = api.supervisor.status().await.map_err(ApiError::from)?;
     let cameras: Vec<&String> = status.cameras.iter().map(|camera| &camera.name).collect();
     Ok(Json(json!({
-        "username": signed.name.as_deref().unwrap_or("anonymous"),
-        "role": role(signed.access),
+        "username": match identity.proof {
+            Proof::Password(_) => &*identity.name,
+            Proof::Open | Proof::Token(_) => "anonymous",
+        },
+        "role": role(identity.role),
         "allowed_cameras": cameras,
     })))
 }

@@ -1,14 +1,14 @@
-//! What a request must be before anything looks at it: meant for us, and not made by somebody else's web page.
+//! What a request must be before anything looks at it: meant for this server, and not made by the web page of another site.
 
 use super::error::ApiError;
 use axum::extract::{Request, State};
 use axum::http::header::{CONTENT_TYPE, HOST, ORIGIN};
-use axum::http::{HeaderMap, Method};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
 use axum::middleware::Next;
 use axum::response::Response;
 use std::net::{IpAddr, SocketAddr};
 
-/// Refuses foreign hosts and origins, and changes that a plain web form could have sent.
+/// Refuses foreign hosts and origins.
 pub async fn check(
     State(listen): State<SocketAddr>,
     request: Request,
@@ -16,21 +16,32 @@ pub async fn check(
 ) -> Result<Response, ApiError> {
     examine(
         listen.ip(),
-        request.method(),
         request.uri().authority().map(|a| a.as_str()),
         request.headers(),
     )?;
-    Ok(next.run(request).await)
+    let mut response = next.run(request).await;
+    // Pages of others may not show what is answered here, as a picture or otherwise.
+    let policy = HeaderName::from_static("cross-origin-resource-policy");
+    let same_origin = HeaderValue::from_static("same-origin");
+    response.headers_mut().insert(policy, same_origin);
+    Ok(response)
 }
 
-fn examine(
-    listen: IpAddr,
-    method: &Method,
-    authority: Option<&str>,
-    headers: &HeaderMap,
-) -> Result<(), ApiError> {
-    let text = |name| headers.get(name).and_then(|v| v.to_str().ok());
-    let host = text(HOST)
+fn examine(listen: IpAddr, authority: Option<&str>, headers: &HeaderMap) -> Result<(), ApiError> {
+    // Of two, another program on the way may believe the other one.
+    let one = |name| {
+        let mut values = headers.get_all(&name).iter();
+        match (values.next(), values.next()) {
+            (None, _) => Ok(None),
+            (Some(value), None) => value
+                .to_str()
+                .map(Some)
+                .map_err(|_| String::from_utf8_lossy(value.as_bytes()).into_owned()),
+            (Some(_), Some(_)) => Err(format!("several {name} headers")),
+        }
+    };
+    let host = one(HOST)
+        .map_err(ApiError::Host)?
         .or(authority)
         .ok_or(ApiError::Host("(none)".into()))?;
     let name = host_name(host).ok_or_else(|| ApiError::Host(host.to_owned()))?;
@@ -39,20 +50,32 @@ fn examine(
     if listen.is_loopback() && !is_loopback_name(&name) {
         return Err(ApiError::Host(host.to_owned()));
     }
-    if let Some(origin) = text(ORIGIN) {
-        let same = origin
-            .split_once("://")
-            .is_some_and(|(_, origin)| origin.eq_ignore_ascii_case(host));
+    if let Some(origin) = one(ORIGIN).map_err(ApiError::Origin)? {
+        let same = origin.split_once("://").is_some_and(|(scheme, origin)| {
+            matches!(scheme, "http" | "https") && origin.eq_ignore_ascii_case(host)
+        });
         if !same {
             return Err(ApiError::Origin(origin.to_owned()));
         }
     }
+    Ok(())
+}
+
+/// Refuses changes that a form of another site's page could have sent, for which a browser does not ask first. Routes that do not
+/// exist are refused as such.
+pub fn check_type(method: &Method, headers: &HeaderMap) -> Result<(), ApiError> {
     let needs_json = matches!(*method, Method::POST | Method::PUT | Method::PATCH);
-    let is_json = text(CONTENT_TYPE).is_some_and(|t| {
-        let kind = t.split(';').next().unwrap_or_default().trim();
-        kind.eq_ignore_ascii_case("application/json")
-    });
-    // A form of a foreign page can send other types without asking first.
+    let mut kinds = headers.get_all(CONTENT_TYPE).iter();
+    let is_json = match (
+        kinds.next().and_then(|kind| kind.to_str().ok()),
+        kinds.next(),
+    ) {
+        (Some(kind), None) => {
+            let kind = kind.split(';').next().unwrap_or_default().trim();
+            kind.eq_ignore_ascii_case("application/json")
+        }
+        _ => false,
+    };
     if needs_json && !is_json {
         return Err(ApiError::NotJson);
     }
@@ -80,13 +103,17 @@ fn is_loopback_name(name: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn ask(listen: &str, method: Method, headers: &[(&str, &str)]) -> Result<(), String> {
+    fn map(headers: &[(&str, &str)]) -> HeaderMap {
         let mut map = HeaderMap::new();
         for (name, value) in headers {
             let name: axum::http::HeaderName = name.parse().unwrap();
-            map.insert(name, value.parse().unwrap());
+            map.append(name, HeaderValue::from_bytes(value.as_bytes()).unwrap());
         }
-        examine(listen.parse().unwrap(), &method, None, &map).map_err(|e| e.to_string())
+        map
+    }
+
+    fn ask(listen: &str, headers: &[(&str, &str)]) -> Result<(), String> {
+        examine(listen.parse().unwrap(), None, &map(headers)).map_err(|e| e.to_string())
     }
 
     #[test]
@@ -98,7 +125,7 @@ mod tests {
             "127.1.2.3:1",
             "LOCALHOST",
         ] {
-            ask("127.0.0.1", Method::GET, &[("host", host)]).unwrap();
+            ask("127.0.0.1", &[("host", host)]).unwrap();
         }
         for host in [
             "evil.example:8480",
@@ -107,35 +134,48 @@ mod tests {
             "",
             "a b",
         ] {
-            ask("127.0.0.1", Method::GET, &[("host", host)]).unwrap_err();
+            ask("127.0.0.1", &[("host", host)]).unwrap_err();
         }
-        ask("127.0.0.1", Method::GET, &[]).unwrap_err();
-        ask("0.0.0.0", Method::GET, &[("host", "nvr.example:8480")]).unwrap();
+        ask("127.0.0.1", &[]).unwrap_err();
+        ask("0.0.0.0", &[("host", "nvr.example:8480")]).unwrap();
     }
 
     #[test]
     fn foreign_pages_are_refused() {
         let host = ("host", "localhost:8480");
-        ask(
-            "127.0.0.1",
-            Method::GET,
-            &[host, ("origin", "http://localhost:8480")],
-        )
-        .unwrap();
-        for origin in ["http://evil.example", "http://localhost:3000", "null"] {
-            ask("127.0.0.1", Method::GET, &[host, ("origin", origin)]).unwrap_err();
+        ask("127.0.0.1", &[host, ("origin", "http://localhost:8480")]).unwrap();
+        for origin in [
+            "http://evil.example",
+            "http://localhost:3000",
+            "null",
+            "://localhost:8480",
+            "http://localhost:8480\u{e4}",
+        ] {
+            ask("127.0.0.1", &[host, ("origin", origin)]).unwrap_err();
         }
     }
 
     #[test]
+    fn several_hosts_or_origins_are_refused() {
+        let host = ("host", "localhost:8480");
+        let origin = ("origin", "http://localhost:8480");
+        ask("127.0.0.1", &[host, host]).unwrap_err();
+        ask("127.0.0.1", &[host, origin, origin]).unwrap_err();
+        let evil = ("origin", "http://evil.example");
+        let said = ask("127.0.0.1", &[host, origin, evil]).unwrap_err();
+        assert!(said.contains("several origin headers"), "{said}");
+    }
+
+    #[test]
     fn changes_are_json() {
-        let host = ("host", "localhost");
         for method in [Method::POST, Method::PUT, Method::PATCH] {
-            let ask = |headers: &[_]| ask("127.0.0.1", method.clone(), headers);
-            ask(&[host]).unwrap_err();
-            ask(&[host, ("content-type", "text/plain")]).unwrap_err();
-            ask(&[host, ("content-type", "application/json; charset=utf-8")]).unwrap();
+            let ask = |headers: &[_]| check_type(&method, &map(headers));
+            ask(&[]).unwrap_err();
+            ask(&[("content-type", "text/plain")]).unwrap_err();
+            let json = ("content-type", "application/json; charset=utf-8");
+            ask(&[json]).unwrap();
+            ask(&[json, ("content-type", "text/plain")]).unwrap_err();
         }
-        ask("127.0.0.1", Method::DELETE, &[host]).unwrap();
+        check_type(&Method::DELETE, &HeaderMap::new()).unwrap();
     }
 }

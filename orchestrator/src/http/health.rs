@@ -1,7 +1,8 @@
 //! Whether it lives, whether it does its work.
 
-use super::Api;
+use super::access::Identity;
 use super::error::ApiError;
+use super::{Api, Seen};
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -17,8 +18,8 @@ pub async fn alive(State(api): State<Api>) -> Result<Json<Health>, ApiError> {
 }
 
 /// `GET /readyz`: 200 when every enabled camera streams and its detection works, else 503 with the others.
-pub async fn ready(State(api): State<Api>) -> Result<Response, ApiError> {
-    let status = api.supervisor.status().await?;
+pub async fn ready(State(api): State<Api>, identity: Identity) -> Result<Response, ApiError> {
+    let status = api.supervisor.status().await?.seen_by(&identity);
     let cameras: Vec<_> = status
         .not_ready()
         .into_iter()

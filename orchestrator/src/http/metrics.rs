@@ -2,8 +2,9 @@
 
 mod events;
 
-use super::Api;
+use super::access::Identity;
 use super::error::ApiError;
+use super::{Api, Seen};
 use crate::media::{Media, Numbers};
 use crate::outputs;
 use crate::supervisor::status::measure_processes;
@@ -50,8 +51,11 @@ struct Worker {
 pub const MEDIA_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// `GET /metrics`.
-pub async fn prometheus(State(api): State<Api>) -> Result<impl IntoResponse, ApiError> {
-    let mut status = api.supervisor.status().await?;
+pub async fn prometheus(
+    State(api): State<Api>,
+    identity: Identity,
+) -> Result<impl IntoResponse, ApiError> {
+    let mut status = api.supervisor.status().await?.seen_by(&identity);
     measure_processes(&mut status);
     let kept = Kept {
         media: api.media.as_ref().map(Media::numbers).unwrap_or_default(),
@@ -60,6 +64,7 @@ pub async fn prometheus(State(api): State<Api>) -> Result<impl IntoResponse, Api
         outputs: api.outputs.clone(),
         events: api.event_metrics.clone(),
         video_viewers: api.live.encoded().viewers(),
+        failed_sign_ins: api.sign_ins.failed(),
     };
     Ok(([(CONTENT_TYPE, MEDIA_TYPE)], encode(&status, &kept)))
 }
@@ -74,6 +79,7 @@ struct Kept {
     /// Events that subscribers of the bus have lost.
     lost: BTreeMap<&'static str, u64>,
     events: EventMetrics,
+    failed_sign_ins: u64,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -105,6 +111,10 @@ fn encode(status: &Status, kept: &Kept) -> String {
         lost.get_or_create(&Subscriber { subscriber })
             .inc_by(*count);
     }
+    let failed = Counter::default();
+    let about = "Sign-ins with a wrong token, user or password";
+    registry.register("failed_sign_ins", about, failed.clone());
+    total(&failed, kept.failed_sign_ins);
     let mut out = String::new();
     // Writing into a string cannot fail.
     let _ = text::encode(&mut out, &registry);

@@ -1,6 +1,8 @@
 //! The HTTP interface: JSON about cameras and events, changes of them, health checks, metrics.
 
+mod access;
 mod analysis;
+mod audit;
 mod auth;
 mod cameras;
 mod config;
@@ -24,7 +26,9 @@ mod server;
 mod socket;
 mod tasks;
 
-use self::auth::Auth;
+use self::access::{Door, Identity};
+use self::audit::Audit;
+use self::auth::{Auth, SignIns};
 use self::error::ApiError;
 use self::metrics::EventMetrics;
 use crate::bus::Bus;
@@ -47,14 +51,12 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tower_http::limit::RequestBodyLimitLayer;
+use watchpost_api::Status;
 
 pub use server::serve;
 
 /// Largest body of a request. A configuration of a hundred cameras has a tenth of it.
 const MAX_BODY: usize = 1 << 20;
-
-/// Connections at a time. A page takes a handful, a Prometheus one.
-const MAX_CONNECTIONS: usize = 128;
 
 /// A client that takes nothing of what is sent to it for this long is not there any more, or only looks as if it were: a viewer
 /// whose network went away, a page that sleeps.
@@ -77,6 +79,8 @@ pub struct Api {
     config: watch::Receiver<Arc<Config>>,
     signer: Arc<Signer>,
     auth: watch::Sender<Arc<Auth>>,
+    sign_ins: Arc<SignIns>,
+    audit: Audit,
     done: CancellationToken,
 }
 
@@ -101,6 +105,8 @@ impl Api {
             );
         }
         let auth = Auth::new(&config.borrow().http);
+        let folder = store.as_ref().map(|store| store.folder());
+        let audit = folder.map(Audit::new).unwrap_or_default();
         Self {
             supervisor,
             changes,
@@ -113,6 +119,8 @@ impl Api {
             config,
             signer: Arc::new(signer),
             auth: watch::Sender::new(Arc::new(auth)),
+            sign_ins: Arc::default(),
+            audit,
             done,
         }
     }
@@ -145,15 +153,47 @@ async fn whole_body(request: Request, next: Next) -> Result<Response, ApiError> 
     let body = tokio::time::timeout(STALLED, axum::body::to_bytes(body, MAX_BODY))
         .await
         .map_err(|_| ApiError::TooSlow)?
-        .map_err(|_| ApiError::TooLarge)?;
+        .map_err(|error| unread(&error))?;
     Ok(next.run(Request::from_parts(head, body.into())).await)
 }
 
+/// Why a body did not arrive whole: it is above the limit, or it is no body (a chunk's length that is no number).
+fn unread(error: &(dyn std::error::Error + 'static)) -> ApiError {
+    let mut causes = std::iter::successors(Some(error), |error| error.source());
+    if causes.any(|cause| cause.is::<http_body_util::LengthLimitError>()) {
+        return ApiError::TooLarge;
+    }
+    let last = std::iter::successors(Some(error), |error| error.source()).last();
+    ApiError::BrokenBody(last.map_or_else(|| error.to_string(), ToString::to_string))
+}
+
+/// Of what concerns cameras, what an identity sees of it.
+trait Seen {
+    fn seen_by(self, identity: &Identity) -> Self;
+}
+
+impl Seen for Status {
+    fn seen_by(mut self, identity: &Identity) -> Self {
+        if identity.cameras.is_some() {
+            self.cameras.retain(|camera| identity.sees(&camera.name));
+            // `capture NAME`, `analysis NAME`
+            self.processes.retain(|process| {
+                let camera = process.name.split_once(' ').map(|(_, camera)| camera);
+                camera.is_none_or(|camera| identity.sees(camera))
+            });
+            // It may name other cameras.
+            self.config_error = None;
+        }
+        self
+    }
+}
+
 fn router(api: Api, listen: SocketAddr) -> Router {
-    let door = (api.auth.subscribe(), api.signer.clone());
-    let auth = middleware::from_fn_with_state(door, auth::check);
+    let routes = routes::all();
+    let door = Door::new(api.clone(), &routes);
+    let access = middleware::from_fn_with_state(door, access::check);
     let guard = middleware::from_fn_with_state(listen, guard::check);
-    routes::all()
+    routes
         .into_iter()
         .fold(Router::new(), |router, route| {
             router.route(route.path, route.handler)
@@ -164,7 +204,7 @@ fn router(api: Api, listen: SocketAddr) -> Router {
         .layer(middleware::from_fn(whole_body))
         .layer(RequestBodyLimitLayer::new(MAX_BODY))
         .layer(middleware::map_response(error::as_json))
-        .layer(auth)
+        .layer(access)
         .layer(middleware::from_fn(page::serve))
         .layer(guard)
         .with_state(api)

@@ -10,6 +10,7 @@ use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 use watchpost_api::Refused;
 
+use super::access::Action;
 use super::routes::{self, Route, SOCKET};
 
 /// `GET /api/openapi.json`.
@@ -66,8 +67,11 @@ fn operation(route: &Route, asked: &mut SchemaGenerator, answered: &mut SchemaGe
         .split('/')
         .filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'))
         .map(|name| {
-            let kind = if name == "id" { "integer" } else { "string" };
-            json!({"name": name, "in": "path", "required": true, "schema": {"type": kind}})
+            let schema = match name {
+                "id" => bounded(json!({"type": "integer", "format": "int64"})),
+                _ => json!({"type": "string"}),
+            };
+            json!({"name": name, "in": "path", "required": true, "schema": schema})
         })
         .collect();
     if let Some(query) = route.query {
@@ -78,7 +82,7 @@ fn operation(route: &Route, asked: &mut SchemaGenerator, answered: &mut SchemaGe
                 "name": name,
                 "in": "query",
                 "required": required.is_some_and(|names| names.iter().any(|n| n == name)),
-                "schema": property,
+                "schema": bounded(property.clone()),
             }));
         }
     }
@@ -123,11 +127,29 @@ fn operation(route: &Route, asked: &mut SchemaGenerator, answered: &mut SchemaGe
     operation
 }
 
+/// The schema of a number with the bounds of its type: what is beyond them is refused.
+fn bounded(mut schema: Value) -> Value {
+    let bounds = match schema["format"].as_str() {
+        Some("int64") => (json!(i64::MIN), json!(i64::MAX)),
+        Some("uint") => (json!(u64::MIN), json!(usize::MAX)),
+        _ => return schema,
+    };
+    if let Value::Object(schema) = &mut schema {
+        schema.entry("minimum").or_insert(bounds.0);
+        schema.entry("maximum").or_insert(bounds.1);
+    }
+    schema
+}
+
 /// How a request can fail, besides a supervisor that is going (503).
 fn errors(route: &Route) -> Vec<(&'static str, &'static str)> {
     let mut errors = vec![("503", "The supervisor or the store is not there.")];
     if route.path != "/healthz" {
         errors.push(("401", "Credentials are needed."));
+        errors.push((
+            "429",
+            "Too many failed sign-ins or connections of this address.",
+        ));
     }
     if route.query.is_some() || route.body.is_some() || route.path.contains("{id}") {
         errors.push(("400", "A parameter or the body is not what is expected."));
@@ -135,10 +157,10 @@ fn errors(route: &Route) -> Vec<(&'static str, &'static str)> {
     if route.path.contains('{') {
         errors.push(("404", "There is no such camera, task, event or file."));
     }
-    if route.method != Method::GET {
+    if !matches!(route.action, Action::Probe) {
         errors.push((
             "403",
-            "These credentials may only look, or this may only be set in the file.",
+            "These credentials may not do that, or this may only be set in the file.",
         ));
     }
     if route.body.is_some() {
@@ -203,6 +225,32 @@ mod tests {
             }
             Value::Array(items) => items.iter().for_each(|value| references(value, found)),
             _ => {}
+        }
+    }
+
+    #[test]
+    fn what_is_refused_is_not_in_the_schema() {
+        let document = document(&routes::all());
+        let parameter = |path: &str, method: &str, name: &str| {
+            let parameters = document["paths"][path][method]["parameters"].as_array();
+            let found = parameters.unwrap().iter().find(|p| p["name"] == name);
+            found.unwrap()["schema"].clone()
+        };
+        let id = parameter("/api/events/{id}", "get", "id");
+        assert_eq!(
+            (&id["minimum"], &id["maximum"]),
+            (&json!(i64::MIN), &json!(i64::MAX))
+        );
+        for (path, name) in [("/api/events", "limit"), ("/api/media", "before_id")] {
+            let schema = parameter(path, "get", name);
+            assert!(
+                schema["minimum"].is_number() && schema["maximum"].is_number(),
+                "{schema}"
+            );
+        }
+        for name in ["dry_run", "persist"] {
+            let schema = parameter("/api/cameras/{name}", "put", name);
+            assert_eq!(schema["enum"], json!(["0", "1", "false", "true"]), "{name}");
         }
     }
 

@@ -1,18 +1,21 @@
 //! Listening, as configured and as configured anew while it runs.
 
+use super::access::Places;
 use super::listener::Limited;
-use super::{Api, MAX_CONNECTIONS, NOT_TAKEN, STALLED, router};
+use super::{Api, NOT_TAKEN, STALLED, router};
 use crate::config::HttpConfig;
 use axum::Router;
-use axum::serve::Listener;
+use hyper::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
@@ -32,7 +35,7 @@ pub async fn serve(
     let done = api.done.clone();
     let mut server = Server {
         api,
-        room: Arc::new(Semaphore::new(MAX_CONNECTIONS)),
+        places: Places::new(config.borrow().max_connections),
         tasks: JoinSet::new(),
         accepting: None,
     };
@@ -46,6 +49,7 @@ pub async fn serve(
             Ok(()) = config.changed() => {
                 let new = config.borrow_and_update().clone();
                 server.api.take_credentials(&new);
+                server.places.set_max(new.max_connections);
                 if new.listen != address {
                     address = server.listen_elsewhere(address, new.listen).await;
                 }
@@ -62,8 +66,8 @@ pub async fn serve(
 
 struct Server {
     api: Api,
-    /// Room for connections, whichever listener they come by.
-    room: Arc<Semaphore>,
+    /// The connections, whichever listener they come by.
+    places: Places,
     /// The listener at work, and former ones with connections that are still open.
     tasks: JoinSet<()>,
     /// Ends the listener at work.
@@ -80,7 +84,7 @@ impl Server {
         let stop = self.api.done.child_token();
         self.accepting = Some(stop.clone());
         let router = router(self.api.clone(), local);
-        let listener = Limited::new(listener, self.room.clone(), NOT_TAKEN);
+        let listener = Limited::new(listener, self.places.clone(), NOT_TAKEN);
         self.tasks.spawn(accept(listener, router, STALLED, stop));
     }
 
@@ -119,20 +123,34 @@ async fn accept(
     http.timer(TokioTimer::new()).header_read_timeout(patience);
     let open = TaskTracker::new();
     loop {
-        let connection = tokio::select! {
+        let (connection, place) = tokio::select! {
             () = stop.cancelled() => break,
-            (connection, _) = listener.accept() => connection,
+            accepted = listener.accept() => accepted,
         };
-        let service = TowerToHyperService::new(router.clone());
+        let end = place.end();
+        let place = Arc::new(place);
+        let router = TowerToHyperService::new(router.clone());
+        let service = service_fn(move |mut request: Request<Incoming>| {
+            request.extensions_mut().insert(place.clone());
+            place.set_busy(true);
+            let (answer, place) = (router.call(request), place.clone());
+            async move {
+                let answer = answer.await;
+                place.set_busy(false);
+                answer
+            }
+        });
         let served = http
             .serve_connection(TokioIo::new(connection), service)
             .with_upgrades();
         let stop = stop.clone();
         open.spawn(async move {
             tokio::pin!(served);
-            // What goes wrong is that the client went away or made no sense, which is its own business.
             tokio::select! {
+                // What goes wrong is that the client went away or made no sense, which is its own business.
                 _ = served.as_mut() => {}
+                // Others need its place more.
+                () = end.cancelled() => {}
                 () = stop.cancelled() => {
                     served.as_mut().graceful_shutdown();
                     let _ = served.await;
@@ -161,42 +179,4 @@ async fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use axum::routing::get;
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    use tokio::net::TcpStream;
-    use tokio::time::timeout;
-
-    const PATIENCE: Duration = Duration::from_millis(200);
-    const DEADLINE: Duration = Duration::from_secs(60);
-    const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n";
-
-    #[tokio::test]
-    async fn who_asks_nothing_gives_its_place_to_others_and_who_listens_keeps_it() {
-        let slow = || async {
-            sleep(3 * PATIENCE).await;
-            "at last"
-        };
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let listener = Limited::new(listener, Arc::new(Semaphore::new(1)), DEADLINE);
-        let stop = CancellationToken::new();
-        let router = Router::new().route("/", get(slow));
-        let server = tokio::spawn(accept(listener, router, PATIENCE, stop.clone()));
-        // Each has the only place; the next one gets it when the former is hung up on.
-        for sent in [b"".as_slice(), b"GET / HT", REQUEST] {
-            let mut client = TcpStream::connect(address).await.unwrap();
-            client.write_all(sent).await.unwrap();
-            let mut answer = Vec::new();
-            timeout(DEADLINE, client.read_to_end(&mut answer))
-                .await
-                .expect("it is hung up on")
-                .unwrap();
-            let answer = String::from_utf8_lossy(&answer);
-            assert_eq!(answer.ends_with("at last"), sent == REQUEST, "{answer}");
-        }
-        stop.cancel();
-        timeout(DEADLINE, server).await.expect("an end").unwrap();
-    }
-}
+mod tests;

@@ -3,6 +3,10 @@
 use axum::body::Bytes;
 use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade};
 use axum::response::Response;
+use std::future::pending;
+use std::pin::Pin;
+
+use super::access::{End, Session};
 use tokio::time::{Duration, Instant, Interval, MissedTickBehavior, interval_at, timeout};
 
 /// Time from one ping to the next.
@@ -23,12 +27,15 @@ pub struct Gone;
 pub struct Socket {
     inner: WebSocket,
     ping: Interval,
+    /// None once it was seen.
+    end: Option<Pin<Box<dyn Future<Output = End> + Send>>>,
 }
 
-/// Accepts a WebSocket and serves it until `done` or the end of `serve`.
+/// Accepts a WebSocket and serves it until `done`, the end of its session or the end of `serve`.
 pub fn accept<F>(
     upgrade: WebSocketUpgrade,
     done: tokio_util::sync::CancellationToken,
+    session: Option<Session>,
     serve: impl FnOnce(Socket) -> F + Send + 'static,
 ) -> Response
 where
@@ -40,8 +47,10 @@ where
         .on_upgrade(move |inner| async move {
             let mut ping = interval_at(Instant::now() + PING, PING);
             ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            let end: Option<Pin<Box<dyn Future<Output = End> + Send>>> =
+                session.map(|session| Box::pin(async move { session.ended().await }) as _);
             tokio::select! {
-                () = serve(Socket { inner, ping }) => {}
+                () = serve(Socket { inner, ping, end }) => {}
                 // The socket is dropped with what serves it: the client sees the connection end.
                 () = done.cancelled() => {}
             }
@@ -58,6 +67,14 @@ impl Socket {
     pub async fn gone(&mut self) {
         loop {
             let sent = tokio::select! {
+                end = ended(&mut self.end) => {
+                    let frame = CloseFrame {
+                        code: end.code(),
+                        reason: end.reason().into(),
+                    };
+                    let _ = self.send_message(Message::Close(Some(frame))).await;
+                    return;
+                }
                 _ = self.ping.tick() => self.send_message(Message::Ping(Bytes::new())).await,
                 received = self.inner.recv() => match received {
                     Some(Ok(Message::Close(_)) | Err(_)) | None => return,
@@ -89,4 +106,13 @@ impl Socket {
             Ok(Err(_)) | Err(_) => Err(Gone),
         }
     }
+}
+
+async fn ended(end: &mut Option<Pin<Box<dyn Future<Output = End> + Send>>>) -> End {
+    let Some(waiting) = end else {
+        return pending().await;
+    };
+    let seen = waiting.await;
+    *end = None;
+    seen
 }

@@ -14,6 +14,8 @@ pub const MAX_PAGE: usize = 1000;
 pub struct EventFilter {
     /// Of this camera.
     pub camera: Option<String>,
+    /// Of one of these cameras.
+    pub cameras: Option<Vec<String>>,
     /// Of this class.
     pub label: Option<String>,
     /// That have been in this zone.
@@ -105,6 +107,7 @@ pub fn query(connection: &Connection, filter: &EventFilter) -> Result<Vec<Object
             filter.after.map(Value::from),
         ),
         ("start_time < ?", filter.before.map(Value::from)),
+        super::one_of(filter.cameras.as_deref()),
         ("id < ?", filter.before_id.map(Value::from)),
     ];
     let (condition, values) = super::all_of(conditions);

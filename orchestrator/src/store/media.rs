@@ -15,6 +15,8 @@ use super::{MAX_PAGE, Result};
 pub struct MediaFilter {
     /// Of this camera.
     pub camera: Option<String>,
+    /// Of one of these cameras.
+    pub cameras: Option<Vec<String>>,
     /// Made by this task.
     pub task: Option<Task>,
     /// Of this series.
@@ -141,6 +143,7 @@ pub fn query(connection: &Connection, filter: &MediaFilter) -> Result<Vec<MediaI
         ("series = ?", filter.series.clone().map(Value::from)),
         ("time >= ?", filter.after.map(Value::from)),
         ("time < ?", filter.before.map(Value::from)),
+        super::one_of(filter.cameras.as_deref()),
         ("id < ?", filter.before_id.map(Value::from)),
     ];
     let limit = filter.limit.unwrap_or(100).min(MAX_PAGE);

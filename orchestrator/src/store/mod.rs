@@ -9,6 +9,7 @@ mod events;
 mod grids;
 mod marks;
 mod media;
+mod private;
 mod reader;
 mod retention;
 mod schema;
@@ -119,7 +120,7 @@ impl Store {
     /// put aside as `watchpost.db.damaged-SECONDS` and a new one begun: detecting goes on, and nothing is deleted.
     pub fn open(data_dir: &Path) -> Result<Self> {
         let path = data_dir.join(FILE_NAME);
-        std::fs::create_dir_all(data_dir).map_err(|source| Error::Open {
+        private::folder(data_dir).map_err(|source| Error::Open {
             path: path.clone(),
             source,
         })?;
@@ -132,6 +133,10 @@ impl Store {
                 path: data_dir.to_owned(),
                 source,
             },
+        })?;
+        private::files(&path).map_err(|source| Error::Open {
+            path: path.clone(),
+            source,
         })?;
         let writing = schema::open(&path)?;
         let newest = marks::begin(&writing)?;
@@ -149,6 +154,11 @@ impl Store {
             dropped: AtomicU64::new(0),
             _lock: lock,
         })
+    }
+
+    /// The folder of the database.
+    pub fn folder(&self) -> &Path {
+        self.path.parent().unwrap_or(&self.path)
     }
 
     /// The newest numbers of events and object events that a run before this one may have given.
@@ -410,6 +420,12 @@ impl Store {
         // A panic while reading leaves the connection as it was.
         self.reader.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The SQL condition that the camera is one of these.
+fn one_of(cameras: Option<&[String]>) -> (&'static str, Option<Value>) {
+    let names = cameras.map(|cameras| Value::from(serde_json::json!(cameras).to_string()));
+    ("camera IN (SELECT value FROM json_each(?))", names)
 }
 
 /// The SQL condition that all of these that have a value make, and the values.

@@ -5,8 +5,9 @@
 //! ends: so a later run can tell what is left over from what is at work.
 
 use std::fmt;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -113,7 +114,11 @@ impl MediaFolder {
 
     fn create_in(&self, folder: &str, stem: &str, extension: &str) -> Result<PartFile, FileError> {
         let folder_path = self.root.join(folder);
-        fs::create_dir_all(&folder_path)
+        // Other users of the machine do not see pictures.
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&folder_path)
             .map_err(|cause| FileError::new("make folder", &folder_path, cause))?;
         for number in 0..SAME_NAMES {
             let name = numbered(stem, number, extension);
@@ -125,6 +130,7 @@ impl MediaFolder {
                 .read(true)
                 .write(true)
                 .create_new(true)
+                .mode(0o600)
                 .open(&part)
             {
                 Ok(file) => {

@@ -124,3 +124,25 @@ fn errors_say_what_to_do() {
         );
     }
 }
+
+#[test]
+fn other_users_do_not_see_pictures() {
+    use std::os::unix::fs::PermissionsExt;
+    let root = tempfile::tempdir().unwrap();
+    let media = root.path().join("media");
+    let folder = MediaFolder::new(root.path(), "front");
+    write(&folder, &name(0, None));
+    let mut open = vec![media];
+    let mut files = 0;
+    while let Some(path) = open.pop() {
+        let mode = fs::metadata(&path).unwrap().permissions().mode() & 0o777;
+        if path.is_dir() {
+            assert_eq!(mode, 0o700, "{}", path.display());
+            open.extend(fs::read_dir(&path).unwrap().map(|e| e.unwrap().path()));
+        } else {
+            files += 1;
+            assert_eq!(mode, 0o600, "{}", path.display());
+        }
+    }
+    assert!(files > 0);
+}
