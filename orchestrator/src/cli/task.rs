@@ -85,16 +85,11 @@ fn line(status: &TaskStatus) -> String {
     let unavailable = unavailable.map(|reason| format!("not on this camera: {reason}"));
     let detail = status.detail.clone().or(unavailable).unwrap_or_default();
     format!(
-<<<<<<< HEAD
-        "{:<10} {:<10} {since:<8} {:<6} {detail}",
-        status.task, status.state, status.files,
-=======
         "{:<10} {:<10} {since:<8} {:<6} {}",
         status.task,
         status.state,
         status.files,
-        table::plain(status.detail.as_deref().unwrap_or_default())
->>>>>>> c2f379a (http: roles, camera lists, may() by every route, audit)
+        table::plain(&detail)
     )
     .trim_end()
     .to_owned()
@@ -117,6 +112,7 @@ mod tests {
             detail: Some("454 \x1b[2JEVIL".into()),
             files: 0,
             parameters: None,
+            unavailable: None,
         };
         assert!(line(&status).ends_with("454 \\u{1b}[2JEVIL"));
     }
