@@ -1,8 +1,8 @@
 //! Encoded streams of a camera: what the camera encoded itself, or what is encoded of its raw pictures, shared by all
 //! consumers (recordings, their pre-roll, live video).
 //!
-//! [`EncodedStream`] is one pipeline from a tap to access units with repaired timestamps ([`timestamps`]). It keeps the
-//! newest seconds ([`History`](history::History)) and hands each packet to every consumer through a bounded queue of its
+//! [`EncodedStream`] is one pipeline from a tap to access units with repaired timestamps (`timestamps`). It keeps the
+//! newest seconds (`history`) and hands each packet to every consumer through a bounded queue of its
 //! own ([`Consumer`]): a consumer that is too slow loses packets, which are counted, and continues at the next key
 //! frame. [`OnDemand`] starts a stream with its first consumer and stops it when it was unused for a while.
 

@@ -112,7 +112,7 @@ pub enum Poll {
         header: RawHeader,
     },
     /// A frame that may be overwritten at any time, for a reader that has no leases: what was copied of its slot is
-    /// whole if [`is_still_there`] says so afterwards.
+    /// whole if `is_still_there` says so afterwards.
     Unleased {
         /// Slot it lies in.
         slot: u32,
