@@ -65,6 +65,16 @@ eval: ## Tracking quality, and inferences per frame with recall (needs ../shared
 	python3 plugins/objecttrack/eval/run.py
 	$(CARGO) run --release --locked --package gst-plugin-regiondetect --example eval
 
+.PHONY: deb
+deb: ## Debian packages of this distribution in target/deb (SUITE=trixie: of Debian 13, in its root)
+	@if [ "$(SUITE)" = trixie ] && ! grep -q trixie /etc/os-release; then scripts/setup.sh debian13; scripts/test-debian13.sh scripts/deb.sh; \
+	else scripts/setup.sh build deb; scripts/deb.sh; fi
+
+.PHONY: test-packages
+test-packages: ## Install, start, upgrade and purge the packages of SUITE in a fresh root; needs root and `make deb`
+	@scripts/setup.sh debian13
+	@scripts/test-packages.sh $(SUITE)
+
 .PHONY: soak
 soak: ## Cameras come, change and go while workers are killed; SOAK_CYCLES=1000, SOAK_MINUTES=10
 	@scripts/setup.sh build test

@@ -1,6 +1,6 @@
 #!/bin/bash
 # Installs what building, running or testing Watchpost needs, and is quick when nothing is missing.
-#   scripts/setup.sh [build] [test] [meson] [arm64] [debian13] [deny]
+#   scripts/setup.sh [build] [test] [meson] [arm64] [debian13] [deny] [deb]
 # `build` is what `make run` needs; the others add to it. Nothing is installed outside apt and .deps/.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -22,6 +22,7 @@ TEST_PACKAGES=(
 MESON_PACKAGES=(meson ninja-build)
 ARM64_PACKAGES=(gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user)
 DEBIAN13_PACKAGES=(debootstrap)
+DEB_PACKAGES=(dpkg-dev lintian)
 
 say() { printf 'setup: %s\n' "$*" >&2; }
 die() { say "$*"; exit 1; }
@@ -111,6 +112,7 @@ for part in "${@:-build}"; do
     arm64) install_packages "${ARM64_PACKAGES[@]}" ;;
     debian13) install_packages "${DEBIAN13_PACKAGES[@]}" ;;
     deny) install_cargo_deny ;;
-    *) die "unknown part '$part'; known: build test meson arm64 debian13 deny" ;;
+    deb) install_packages "${DEB_PACKAGES[@]}" ;;
+    *) die "unknown part '$part'; known: build test meson arm64 debian13 deny deb" ;;
     esac
 done

@@ -3,6 +3,7 @@
 mod check;
 mod client;
 mod devices;
+mod generate;
 mod hash_password;
 mod import_frigate;
 mod media;
@@ -47,6 +48,9 @@ enum Command {
     HashPassword,
     /// Print the JSON Schema of the configuration file, or of events.
     Schema(schema::Args),
+    /// Print the manual page or shell completions; for packages.
+    #[command(hide = true)]
+    Generate(generate::Args),
     /// One worker process; started by `run`, not by people.
     #[command(hide = true)]
     Worker(worker::Args),
@@ -66,6 +70,7 @@ impl Cli {
             Command::ImportFrigate(args) => import_frigate::run(&args),
             Command::HashPassword => hash_password::run(),
             Command::Schema(args) => schema::run(&args),
+            Command::Generate(args) => generate::run(&args),
             Command::Worker(args) => worker::run(&args),
         }
     }
