@@ -13,7 +13,7 @@ use gst::prelude::*;
 use super::build::{make, set};
 use super::offer::{Offer, OfferedFormat, formats_of};
 use super::plan::pad_name;
-use super::{Abilities, Camera, Refusal, cause, format};
+use super::{Abilities, Camera, Refusal, Version, cause, format};
 use crate::camera::Size;
 use crate::fault::FaultKind;
 use crate::gst::error_words;
@@ -56,7 +56,10 @@ struct Open {
 pub fn ask(camera: &Camera, abilities: &Abilities) -> Result<Offer, Refusal> {
     let open = Open::camera(camera)?;
     let has_raw = abilities.has_raw();
-    let mut offer = Offer::default();
+    let mut offer = Offer {
+        why_no_raw: (!has_raw).then(|| abilities.needs("the raw stream", Version::RAW)),
+        ..Offer::default()
+    };
     let all = has_raw.then(|| open.offered(&[MAIN, LORES, RAW]));
     if let Some([main, lores, raw]) = all.transpose()?.flatten().as_deref() {
         offer.main = main.clone();

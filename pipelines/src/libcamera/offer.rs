@@ -19,6 +19,9 @@ pub struct Offer {
     pub raw: Vec<OfferedFormat>,
     /// Whether the raw stream goes together with the others.
     pub raw_beside: bool,
+    /// Why there is no raw stream, where it is not for the camera.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why_no_raw: Option<String>,
     /// Colour spaces, where the camera was found to refuse some; empty: not known.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub colour_spaces: Vec<String>,

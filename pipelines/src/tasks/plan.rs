@@ -90,7 +90,8 @@ pub fn why_not(camera: &CameraConfig, one: Use, offer: Option<&Offer>) -> Option
                 .is_none_or(|name| libcamera::is_same_raw(name, &one.format))
         };
         if offer.raw.is_empty() {
-            return Some("no raw stream".into());
+            let why = offer.why_no_raw.clone();
+            return Some(why.unwrap_or_else(|| "no raw stream".into()));
         }
         return match set.format.as_deref() {
             Some(name) if !offer.raw.iter().any(|one| fits(&one)) => {

@@ -60,6 +60,11 @@ pub struct Opened {
 }
 
 impl Opened {
+    /// Whether its streams were agreed on.
+    pub fn counts(&self) -> bool {
+        self.counted.load(Ordering::Relaxed)
+    }
+
     /// Its streams are agreed on, so the opening counts.
     pub fn count(&self) {
         if !self.counted.swap(true, Ordering::Relaxed) {

@@ -279,7 +279,8 @@ impl Source {
         let Some(running) = lock(&self.running).take() else {
             return;
         };
-        let opened = lock(&self.opened).clone();
+        // One that was only asked what it offers was never started.
+        let opened = lock(&self.opened).clone().filter(|opened| opened.counts());
         if let Some(opened) = &opened
             && let Some(hang) = Script::get().fault(FaultKind::HangStop, opened.opening)
         {
