@@ -11,6 +11,7 @@ pub mod lock;
 pub mod media;
 pub mod outputs;
 pub mod protocol;
+pub mod recordings;
 pub mod reload;
 pub mod run_dir;
 pub mod store;

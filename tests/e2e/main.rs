@@ -17,6 +17,7 @@ mod mqtt;
 #[path = "../../plugins/regiondetect/tests/support/onnx.rs"]
 #[allow(dead_code)]
 mod onnx;
+mod recordings;
 mod rtsp;
 mod silence;
 mod sockets;

@@ -125,6 +125,11 @@ impl Watchpost {
         Self::start_in(self.folder.clone(), watchpost())
     }
 
+    /// Starts it in the same folder after it was killed.
+    pub fn start_after_end(self) -> Self {
+        Self::start_in(self.folder.clone(), watchpost())
+    }
+
     /// As [`Watchpost::start`], by a command that ends in the program: with another environment, or with another view of
     /// the machine. `$FILE` is the configuration file.
     pub fn start_by(command: Command, rest: &str) -> Self {

@@ -237,6 +237,37 @@ fn data_and_clients_of_version_0_1_0_keep_working() {
 }
 
 #[test]
+fn a_data_directory_of_version_0_1_0_is_recorded_into() {
+    let folder = folder();
+    let path = folder.path().join("watchpost.yaml");
+    let mut text = std::fs::read_to_string(&path).expect("read");
+    text.push_str("record: {enabled: true, continuous: {days: 1}}\n");
+    std::fs::write(&path, text).expect("write");
+    let daemon = Watchpost::start_in(folder, watchpost());
+    let token = "Authorization: Bearer read-only-token-of-the-test\r\n";
+    let get = |path: &str| -> Value {
+        let answer = daemon.ask("GET", path, token, "");
+        assert_eq!(answer.status, 200, "{path}: {}", answer.head);
+        serde_json::from_slice(&answer.body).expect("JSON")
+    };
+    let footage = find_within(PATIENCE, || {
+        let recorded = get("/api/cameras/yard/recordings?after=0&before=4000000000");
+        let spans = recorded["spans"].as_array().expect("spans");
+        let bytes = spans.first().and_then(|span| span["bytes"].as_u64());
+        bytes.filter(|bytes| *bytes > 0)
+    });
+    assert!(footage.is_some(), "{}", daemon.log());
+    // What the old version stored is still there.
+    for path in ["/api/events", "/api/media"] {
+        let list = get(path);
+        assert!(
+            list.as_array().is_some_and(|list| !list.is_empty()),
+            "{path}: {list}"
+        );
+    }
+}
+
+#[test]
 fn command_lines_of_version_0_1_0_keep_working() {
     let old = answers(Path::new("/nowhere"));
     for (command, options) in old["commands"].as_object().expect("commands") {

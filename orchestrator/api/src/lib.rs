@@ -10,6 +10,7 @@ mod event;
 mod health;
 mod media;
 mod object;
+mod recording;
 mod request;
 mod socket;
 mod status;
@@ -24,6 +25,7 @@ pub use event::{
 pub use health::{Health, Readiness, Refused, Waiting};
 pub use media::{Media, MediaEntry};
 pub use object::{EventState, Object, ObjectEvent, ObjectState};
+pub use recording::{RecordedActivity, RecordedSpan, RecordingGap, Recordings, SpanQuery};
 pub use request::{
     AuditEntry, AuditQuery, Done, EventQuery, Freeze, KeepEvent, MediaQuery, Moving, RegionGrid,
     StreamQuery,

@@ -8,6 +8,7 @@ mod hash_password;
 mod import_frigate;
 mod media;
 mod plan;
+mod recordings;
 mod run;
 mod schema;
 mod status;
@@ -36,6 +37,8 @@ enum Command {
     Status(status::Args),
     /// List what cameras' tasks made.
     Media(media::Args),
+    /// List a day of a camera's footage: spans with their bytes, gaps with their reasons.
+    Recordings(recordings::Args),
     /// Show a camera's tasks, or start, pause, resume or stop one: live, photo, raw_photo, series, video, detect.
     Task(task::Args),
     /// Say what a changed configuration file would do.
@@ -64,6 +67,7 @@ impl Cli {
             Command::Check(args) => check::run(&args),
             Command::Status(args) => status::run(&args),
             Command::Media(args) => media::run(&args),
+            Command::Recordings(args) => recordings::run(&args),
             Command::Task(args) => task::run(&args),
             Command::Plan(args) => plan::run(&args),
             Command::Devices => devices::run(),

@@ -15,6 +15,7 @@ use watchpost::bus::Bus;
 use watchpost::live::Live;
 use watchpost::media::Media;
 use watchpost::outputs;
+use watchpost::recordings::Recordings;
 use watchpost::reload::ConfigManager;
 use watchpost::run_dir::{self, RunDir};
 use watchpost::store::{self, Store};
@@ -137,7 +138,16 @@ async fn serve(
     let kept = (store, media);
     let run_path = run_dir.path().to_owned();
     let first = config::Change::first(&loaded);
-    let (supervisor, handle) = Supervisor::new(&first, run_dir, bus.clone(), kept.clone());
+    // Beside the store, whose lock keeps a second Watchpost out.
+    let recordings = kept.0.as_ref().and_then(|_| {
+        Recordings::start(&data_dir)
+            .inspect_err(|error| tracing::error!("recordings: {error}; nothing is recorded"))
+            .ok()
+    });
+    let (mut supervisor, handle) = Supervisor::new(&first, run_dir, bus.clone(), kept.clone());
+    if let Some(recordings) = &recordings {
+        supervisor.record(recordings.clone(), &bus);
+    }
     let live = Live::new(handle.clone(), &run_path, done.clone());
     let (http_sender, http_config) = watch::channel(loaded.config.http.clone());
     let (manager, changes) = ConfigManager::new(&args.config, loaded, handle.clone(), http_sender);
@@ -159,7 +169,8 @@ async fn serve(
         (live, numbers),
         at_work,
         done.clone(),
-    );
+    )
+    .with_recordings(recordings);
     let http = tokio::spawn(http::serve(listener, http_config, api));
     let signals = tokio::spawn(pass_on_signals(handle.clone(), Systemd::from_env())?);
     let table = screen.map(|screen| tokio::spawn(table::keep_drawing(handle.clone(), screen)));

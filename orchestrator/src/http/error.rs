@@ -30,6 +30,12 @@ pub enum ApiError {
     /// 404
     #[error("the file of media item {0} is not there, or is none that may be handed out")]
     NoMediaFile(i64),
+    /// 404
+    #[error("nothing is recorded from {0} to {1}")]
+    NoFootage(f64, f64),
+    /// 409
+    #[error("the picture's size or codec changes at {} s; ask for a clip up to there and one from there", *.0 as f64 / 1000.0)]
+    FootageChanges(i64),
     /// 416
     #[error("media item {0} has {1} bytes, and the range asked for begins behind them")]
     NoSuchRange(i64, u64),
@@ -136,10 +142,13 @@ impl ApiError {
             | ApiError::NoSuchTask(_)
             | ApiError::NoSuchMedia(_)
             | ApiError::NoMediaFile(_)
+            | ApiError::NoFootage(..)
             | ApiError::NoPicture(NoPicture::NoCamera(_))
             | ApiError::Task(TaskRefusal::NoCamera(_)) => StatusCode::NOT_FOUND,
             ApiError::Task(TaskRefusal::NotRunning(_)) => StatusCode::SERVICE_UNAVAILABLE,
-            ApiError::Task(TaskRefusal::Refused(_)) => StatusCode::CONFLICT,
+            ApiError::Task(TaskRefusal::Refused(_)) | ApiError::FootageChanges(_) => {
+                StatusCode::CONFLICT
+            }
             ApiError::Store(_) | ApiError::Media(_) | ApiError::NoListener => {
                 StatusCode::INTERNAL_SERVER_ERROR
             }

@@ -7,6 +7,7 @@ use super::error::ApiError;
 use super::{Api, Seen};
 use crate::media::{Media, Numbers};
 use crate::outputs;
+use crate::recordings::{Figures, Recordings};
 use crate::supervisor::status::measure_processes;
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
@@ -62,6 +63,11 @@ pub async fn prometheus(
         viewers: api.live.viewers(),
         lost: api.bus.lost(),
         outputs: api.outputs.clone(),
+        recordings: api
+            .recordings
+            .as_ref()
+            .map(Recordings::figures)
+            .unwrap_or_default(),
         events: api.event_metrics.clone(),
         video_viewers: api.live.encoded().viewers(),
         failed_sign_ins: api.sign_ins.failed(),
@@ -76,6 +82,7 @@ struct Kept {
     viewers: BTreeMap<String, usize>,
     video_viewers: BTreeMap<String, usize>,
     outputs: outputs::Numbers,
+    recordings: BTreeMap<String, Figures>,
     /// Events that subscribers of the bus have lost.
     lost: BTreeMap<&'static str, u64>,
     events: EventMetrics,
@@ -98,6 +105,7 @@ fn encode(status: &Status, kept: &Kept) -> String {
     let mut registry = Registry::with_prefix("watchpost");
     cameras(&mut registry, status);
     media(&mut registry, status, kept);
+    recordings(&mut registry, status, &kept.recordings);
     outputs(&mut registry, &kept.outputs);
     processes(&mut registry, &status.processes);
     kept.events.register(&mut registry, status);
@@ -321,6 +329,47 @@ fn media(registry: &mut Registry, status: &Status, kept: &Kept) {
     }
 }
 
+fn recordings(registry: &mut Registry, status: &Status, kept: &BTreeMap<String, Figures>) {
+    let bytes = Family::<Camera, Whole>::default();
+    registry.register("recording_bytes", "Bytes of its footage", bytes.clone());
+    let oldest = Family::<Camera, Real>::default();
+    let about = "Time of its oldest footage, seconds since 1970";
+    registry.register("recording_oldest_seconds", about, oldest.clone());
+    let failed = Family::<Camera, Whole>::default();
+    let about = "1 while nothing can be written";
+    registry.register("recording_failed", about, failed.clone());
+    let gaps = Family::<CameraBecause, Counter>::default();
+    let about = "Gaps in what was to be recorded";
+    registry.register("recording_gaps", about, gaps.clone());
+    let removed = Family::<CameraBecause, Counter>::default();
+    let about = "Bytes of footage that were removed";
+    registry.register("recording_removed_bytes", about, removed.clone());
+    for camera in &status.cameras {
+        let Some(figures) = kept.get(&camera.name) else {
+            continue;
+        };
+        let label = Camera {
+            camera: camera.name.clone(),
+        };
+        bytes.get_or_create(&label).set(figures.bytes);
+        let trouble = u64::from(figures.trouble.is_some());
+        failed.get_or_create(&label).set(trouble);
+        if let Some(start) = figures.oldest {
+            oldest.get_or_create(&label).set(start as f64 / 1000.0);
+        }
+        let because = |reason: &str| CameraBecause {
+            camera: camera.name.clone(),
+            reason: reason.to_owned(),
+        };
+        for (reason, count) in &figures.gaps {
+            total(&gaps.get_or_create(&because(reason)), *count);
+        }
+        for (rule, count) in &figures.removed {
+            total(&removed.get_or_create(&because(rule)), *count);
+        }
+    }
+}
+
 fn processes(registry: &mut Registry, processes: &[ProcessStatus]) {
     let cpu = Family::<Worker, Counter<f64, AtomicU64>>::default();
     registry.register_with_unit(
@@ -373,6 +422,15 @@ mod tests {
         let kept = Kept {
             lost: BTreeMap::from([("store", 1)]),
             events: EventMetrics::filled("front"),
+            recordings: BTreeMap::from([(
+                "front".to_owned(),
+                Figures {
+                    oldest: Some(1),
+                    gaps: BTreeMap::from([("slow-disk".to_owned(), 1)]),
+                    removed: BTreeMap::from([("age", 1)]),
+                    ..Figures::default()
+                },
+            )]),
             ..Kept::default()
         };
         kept.outputs.hooks.count("gate", |counts| counts.done += 1);

@@ -21,6 +21,7 @@ mod metrics;
 mod openapi;
 mod page;
 mod query;
+mod recordings;
 mod routes;
 mod server;
 mod socket;
@@ -37,6 +38,7 @@ use crate::frigate::Signer;
 use crate::live::Live;
 use crate::media::Media;
 use crate::outputs;
+use crate::recordings::Recordings;
 use crate::reload::Changes;
 use crate::store::Store;
 use crate::supervisor::Handle;
@@ -75,6 +77,7 @@ pub struct Api {
     store: Option<Arc<Store>>,
     media: Option<Media>,
     live: Live,
+    recordings: Option<Recordings>,
     outputs: outputs::Numbers,
     config: watch::Receiver<Arc<Config>>,
     signer: Arc<Signer>,
@@ -115,6 +118,7 @@ impl Api {
             store,
             media,
             live,
+            recordings: None,
             outputs,
             config,
             signer: Arc::new(signer),
@@ -123,6 +127,11 @@ impl Api {
             audit,
             done,
         }
+    }
+
+    /// With what is recorded.
+    pub fn with_recordings(self, recordings: Option<Recordings>) -> Self {
+        Self { recordings, ..self }
     }
 
     /// Other credentials from now on, also on connections that are open.

@@ -8,13 +8,13 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use super::access::Action::{self, Configure, Edit, Look, Monitor, Operate, Probe};
 use super::{
     Api, analysis, audit, cameras, config, encoded, event_socket, events, grid, health, live,
-    media, metrics, openapi, tasks,
+    media, metrics, openapi, recordings, tasks,
 };
 use watchpost_api::{
     AnalysedFrame, AuditEntry, AuditQuery, CameraStatus, Change, ChangeOptions, Done, Event,
     EventMessage, EventQuery, EventSocketQuery, Freeze, Health, KeepEvent, MediaEntry, MediaQuery,
-    Moving, ObjectEvent, PlanQuery, Readiness, RegionGrid, Status, StreamQuery, TaskChange,
-    TaskParameters, TaskPlan,
+    Moving, ObjectEvent, PlanQuery, Readiness, Recordings, RegionGrid, SpanQuery, Status,
+    StreamQuery, TaskChange, TaskParameters, TaskPlan,
 };
 use watchpost_pipelines::tasks::TaskStatus;
 
@@ -92,10 +92,12 @@ impl Route {
 
     /// Whether the answer goes on until the client leaves.
     pub fn is_stream(&self) -> bool {
+        // A clip ends.
         self.path.ends_with(".ws")
+            || self.path.ends_with("/live.mp4")
             || matches!(
                 self.answer.0,
-                "text/event-stream" | "multipart/x-mixed-replace" | "video/mp4" | SOCKET
+                "text/event-stream" | "multipart/x-mixed-replace" | SOCKET
             )
     }
 
@@ -203,6 +205,18 @@ pub fn all() -> Vec<Route> {
             .answers_as("multipart/x-mixed-replace"),
         Route::new(get.clone(), "/api/cameras/{name}/snapshot.jpg", Look, "The newest picture, no older than a second", live::snapshot)
             .answers_as("image/jpeg"),
+        Route::new(get.clone(), "/api/cameras/{name}/recordings", Look, "What is recorded in a span, for a timeline", recordings::list)
+            .query::<SpanQuery>()
+            .answers::<Recordings>(),
+        Route::new(
+            get.clone(),
+            "/api/cameras/{name}/recordings/clip.mp4",
+            Look,
+            "The recording of a span as one MP4 file, cut at key frames, gaps closed; ranges are served",
+            recordings::clip,
+        )
+        .query::<SpanQuery>()
+        .answers_as("video/mp4"),
         Route::new(get.clone(), "/api/media", Look, "What cameras' tasks made, newest first", media::list)
             .query::<MediaQuery>()
             .answers::<Vec<MediaEntry>>(),

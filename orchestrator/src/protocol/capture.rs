@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use watchpost_pipelines::fault::Fault;
 use watchpost_pipelines::libcamera::Offer;
+use watchpost_pipelines::record::{Order, RecordEvent};
 use watchpost_pipelines::tasks::{MediaFile, Parameters, Task, TaskStatus};
 
 /// A command to a capture worker, after its specification.
@@ -18,6 +19,8 @@ pub enum CaptureCommand {
         /// The request.
         request: TaskRequest,
     },
+    /// Record this from now on.
+    Record(Order),
     /// Send EOS, let it drain, exit.
     Stop,
 }
@@ -103,6 +106,8 @@ pub enum CaptureReport {
     Task(TaskStatus),
     /// A task has made a file.
     File(MediaFile),
+    /// Continuous and event recording: a segment, a gap, or why nothing can be written.
+    Record(RecordEvent),
     /// Whether a task uses the camera exclusively, so that no frame comes into the ring.
     Exclusive {
         /// Whether one does.
@@ -114,7 +119,7 @@ pub enum CaptureReport {
 
 impl Report for CaptureReport {
     fn is_routine(&self) -> bool {
-        matches!(self, Self::Stats(_) | Self::Log(_))
+        matches!(self, Self::Stats(_) | Self::Record(_) | Self::Log(_))
     }
 
     fn log(line: LogLine) -> Self {

@@ -127,6 +127,7 @@ impl Supervisor {
             CaptureReport::TaskAnswer { id, answer } => self.task_answered(name, id, answer),
             CaptureReport::Task(status) => self.task_changed(name, status),
             CaptureReport::File(file) => self.file_made(name, file),
+            CaptureReport::Record(event) => self.recorder_report(name, event),
             CaptureReport::Exclusive { active } => camera.board.exclusive = active,
             CaptureReport::Log(line) => {
                 log(Some(name), &line);
@@ -191,6 +192,7 @@ impl Supervisor {
     }
 
     pub(super) fn capture_gone(&mut self, name: &str, reason: String) {
+        self.recorder_gone(name);
         if let Some(camera) = self.cameras.get_mut(name) {
             self.workers.capture_gone(name);
             camera.monitor = None;

@@ -88,6 +88,7 @@ impl Supervisor {
         for (name, config) in resting {
             self.set(&name, Ok(config));
         }
+        self.configure_recording();
         self.config_error = None;
         self.history.configured(ConfigurationChange::Applied, None);
         if !kept.is_empty() {

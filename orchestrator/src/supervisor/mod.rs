@@ -16,6 +16,7 @@ mod memory;
 mod pace;
 mod process;
 mod rate;
+mod recording;
 mod repeats;
 mod ring;
 pub mod status;
@@ -239,6 +240,7 @@ pub struct Supervisor {
     memory: Memory,
     data_dir: PathBuf,
     history: History,
+    recording: Option<recording::Recording>,
     started: SystemTime,
     commands: mpsc::Receiver<Command>,
     ending: bool,
@@ -263,6 +265,7 @@ impl Supervisor {
             memory: Memory::of_system(),
             data_dir: crate::data_dir::choose(first.config.data_dir.as_deref()),
             history: History::new(bus, store, media),
+            recording: None,
             started: SystemTime::now(),
             commands,
             ending: false,
@@ -504,6 +507,7 @@ impl Supervisor {
                 );
             }
         }
+        self.order_recorders();
         self.replace_hanging(now);
     }
 

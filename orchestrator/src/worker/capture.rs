@@ -4,6 +4,7 @@ use super::exclusive::{Done, Next, Turn, in_background};
 use super::feeds::Feeds;
 use super::link::{self, Input, Waker, report};
 use super::packets::PacketRings;
+use super::recording::Recording;
 use super::running::{End, Running};
 use super::tasks::{Tasks, time_of};
 use crate::protocol::{CaptureCommand, CaptureReport, TaskRequest};
@@ -18,6 +19,7 @@ use watchpost_pipelines::camera::Role;
 use watchpost_pipelines::capture::{self, Setup};
 use watchpost_pipelines::fault::Fault;
 use watchpost_pipelines::libcamera::Offer;
+use watchpost_pipelines::record::Order;
 use watchpost_pipelines::spec::CaptureSpec;
 use watchpost_pipelines::tasks::{
     Conflict, MediaFolder, Outcome, Parameters, Step, Taps, Task, TaskState, Use, why_not,
@@ -60,6 +62,7 @@ struct Worker {
     /// Further sources of the camera.
     feeds: Feeds,
     packets: PacketRings,
+    recording: Recording,
     tasks: Tasks,
     turn: Option<Turn>,
     queue: VecDeque<Parameters>,
@@ -115,6 +118,7 @@ impl Worker {
             packets: PacketRings::new(&spec.camera, &spec.socket_path),
             waker: waker.clone(),
             running: Some(running),
+            recording: Recording::new(&spec.name),
             tasks,
             turn: None,
             queue: VecDeque::new(),
@@ -128,6 +132,7 @@ impl Worker {
             match inputs.recv_timeout(self.patience()) {
                 Ok(Input::Line(line)) => match serde_json::from_str(&line) {
                     Ok(CaptureCommand::Stop) => self.finish(),
+                    Ok(CaptureCommand::Record(order)) => self.record(order),
                     Ok(CaptureCommand::Task { id, request }) => {
                         let task = request.task();
                         let answer = self.request(request).map(|()| {
@@ -147,9 +152,12 @@ impl Worker {
                     report(&end.report());
                 }
                 // Files that were begun are closed with what there is.
+                self.recording.stop();
                 self.tasks.stop_all();
                 let deadline = *self.end_by.get_or_insert_with(|| Instant::now() + DRAIN);
-                while self.tasks.is_writing() && Instant::now() < deadline {
+                while (self.tasks.is_writing() || self.recording.is_writing())
+                    && Instant::now() < deadline
+                {
                     let _ = inputs.recv_timeout(Duration::from_millis(20));
                     self.tasks.take_news(None);
                 }
@@ -186,6 +194,7 @@ impl Worker {
         if self.end_by.is_none() {
             self.end_by = Some(Instant::now() + DRAIN);
             self.packets.release();
+            self.recording.stop();
             self.tasks.stop_all();
             match &self.running {
                 Some(running) => running.capture().finish(),
@@ -230,6 +239,7 @@ impl Worker {
                 |task| self.tasks.is_under_way(task),
                 |role| packets.needs(role),
             );
+            self.keep_recording();
             self.update_packets();
             self.take_turns()?;
         }
@@ -391,6 +401,24 @@ impl Worker {
         });
     }
 
+    fn record(&mut self, order: Order) {
+        let records = order.pre_roll > 0.0;
+        self.feeds.record(records);
+        self.tasks.record(records);
+        self.recording.order(order);
+    }
+
+    /// Starts the recorder where it is wanted and there are pictures.
+    fn keep_recording(&mut self) {
+        if self.turn.is_some() || !self.recording.is_due() {
+            return;
+        }
+        if let Some(taps) = Self::taps_of(self.running.as_ref(), &self.feeds, Task::Video) {
+            let stream = self.tasks.recorded_stream(&taps);
+            self.recording.start(stream);
+        }
+    }
+
     fn task_ended(&mut self, task: Task, result: Result<(), String>) {
         let Some(turn) = self.turn.as_mut().filter(|turn| turn.task() == task) else {
             return;
@@ -458,6 +486,7 @@ impl Worker {
             // The encoder of the live picture, and what else takes frames.
             Step::StopLiveEncoder => {
                 self.packets.release();
+                self.recording.stop();
                 self.tasks.detach(task);
                 turn.begun(step, None);
                 turn.done();

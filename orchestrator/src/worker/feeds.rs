@@ -25,6 +25,8 @@ pub struct Feeds {
     camera: CameraConfig,
     failed_decoders: Vec<String>,
     waker: Waker,
+    /// The source for recordings is recorded continuously or by events.
+    records: bool,
     /// By the role that is named first.
     feeds: BTreeMap<Role, Feed>,
 }
@@ -121,6 +123,7 @@ impl Feeds {
             camera: camera.clone(),
             failed_decoders: spec.failed_decoders.clone(),
             waker: waker.clone(),
+            records: false,
             feeds,
         }
     }
@@ -160,6 +163,11 @@ impl Feeds {
         }))
     }
 
+    /// Keeps the source for recordings connected, or not.
+    pub fn record(&mut self, records: bool) {
+        self.records = records;
+    }
+
     /// Connects what is needed, lets go of what is not, and takes what the pipelines have told.
     pub fn look(&mut self, under_way: impl Fn(Task) -> bool, has_readers: impl Fn(Role) -> bool) {
         let now = Instant::now();
@@ -178,7 +186,8 @@ impl Feeds {
             }
         }
         for task in Task::ALL {
-            let pre_records = task == Task::Video && self.camera.tasks.video.pre_record > 0.0;
+            let pre_records =
+                task == Task::Video && (self.records || self.camera.tasks.video.pre_record > 0.0);
             if let Some(role) = self.of(task)
                 && (under_way(task) || pre_records)
             {

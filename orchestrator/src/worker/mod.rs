@@ -9,6 +9,7 @@ mod messages;
 mod objects;
 mod packets;
 mod picture;
+mod recording;
 mod room;
 mod running;
 mod scene;

@@ -75,6 +75,8 @@ pub struct Tasks {
     entries: BTreeMap<Task, Entry>,
     /// The stream that recordings and their pre-roll share.
     encoded: OnDemand,
+    /// The recorder needs its pre-roll.
+    records: bool,
     next_run: u64,
     /// What becomes of tasks is not told any more.
     quiet: bool,
@@ -98,6 +100,7 @@ impl Tasks {
             folder,
             entries: BTreeMap::new(),
             encoded: OnDemand::default(),
+            records: false,
             next_run: 0,
             quiet: false,
             news,
@@ -372,7 +375,23 @@ impl Tasks {
                 tracing::error!("pre-recording: {reason}");
             }
         }
-        self.encoded.release(pre_record, now);
+        self.encoded.release(pre_record || self.records, now);
+    }
+
+    /// The stream of recordings, for the recorder.
+    pub fn recorded_stream(&mut self, taps: &Taps) -> Result<EncodedStream, String> {
+        let events: Events = Arc::new(|event| match event {
+            TaskEvent::Warning(text) => tracing::warn!("recording: {text}"),
+            TaskEvent::Progress(text) => tracing::info!("recording: {text}"),
+            _ => {}
+        });
+        let setup = self.encoder_setup();
+        self.encoded.get(taps, &setup, &events, Instant::now())
+    }
+
+    /// Whether the stream of recordings runs even without a consumer: the recorder's pre-roll is in it.
+    pub fn record(&mut self, records: bool) {
+        self.records = records;
     }
 
     /// The stream that recordings, their pre-roll and viewers share.

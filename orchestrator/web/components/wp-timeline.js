@@ -44,12 +44,22 @@ export class Timeline extends HTMLElement {
     this.abort = new AbortController();
     const [width, start] = [this.width_ ?? 0, this.start];
     const range = { after: start - width / 2, before: start + 1.5 * width, bucket: Math.max(1, width / 300) };
+    this.loaded = range;
     try {
       this.footage = await get(`${path(this.name ?? "")}/recordings${query(range)}`, this.abort.signal);
       this.items = await get(`api/review${query({ camera: this.name, after: range.after, before: range.before, limit: 500 })}`, this.abort.signal).catch(() => []);
     } catch {
       return;
     }
+    this.draw();
+  }
+
+  /** Shows a time that plays. @param {number} time */
+  show(time) {
+    if (this.isHeld) return;
+    this.center = time;
+    const loaded = this.loaded;
+    if (loaded && (this.start < loaded.after || this.start + (this.width_ ?? 0) > loaded.before)) this.load();
     this.draw();
   }
 
@@ -65,13 +75,12 @@ export class Timeline extends HTMLElement {
     const colour = (/** @type {string} */ name) => style.getPropertyValue(`--${name}`).trim();
     const x = (/** @type {number} */ time) => (time - this.start) / (this.width_ ?? 1) * width;
     context.fillStyle = colour("raised");
-    for (const span of this.footage?.spans ?? []) context.fillRect(x(span.start ?? span.after), 20, Math.max(1, x(span.end ?? span.before) - x(span.start ?? span.after)), height - 40);
+    for (const span of this.footage?.spans ?? []) context.fillRect(x(span.start), 20, Math.max(1, x(span.end) - x(span.start)), height - 40);
     this.hatch(context, x, height, colour("line"));
     context.fillStyle = colour("info");
-    const buckets = this.footage?.activity ?? this.footage?.buckets ?? [];
-    for (const bucket of buckets) {
-      const tall = 12 * Math.min(1, (bucket.motion ?? 0));
-      if (tall > 0) context.fillRect(x(bucket.time ?? bucket.start), height - 20 - tall, Math.max(1, width / 300), tall);
+    for (const active of this.footage?.activity ?? []) {
+      const tall = active.objects > 0 ? 12 : 6;
+      context.fillRect(x(active.start), height - 20 - tall, Math.max(1, x(active.end) - x(active.start)), tall);
     }
     for (const item of this.items ?? []) {
       const alert = item.severity === "alert";
@@ -99,7 +108,7 @@ export class Timeline extends HTMLElement {
     context.strokeStyle = colour;
     context.lineWidth = 1;
     for (const gap of this.footage?.gaps ?? []) {
-      const [from, to] = [x(gap.start ?? gap.after), x(gap.end ?? gap.before)];
+      const [from, to] = [x(gap.start), x(gap.end)];
       context.save();
       context.beginPath();
       context.rect(from, 20, Math.max(1, to - from), height - 40);
@@ -132,6 +141,7 @@ export class Timeline extends HTMLElement {
   /** @param {PointerEvent} event */
   grab(event) {
     this.setPointerCapture(event.pointerId);
+    this.isHeld = true;
     const from = event.clientX;
     const center = this.center ?? 0;
     const perPixel = (this.width_ ?? 0) / this.clientWidth;
@@ -141,6 +151,7 @@ export class Timeline extends HTMLElement {
       this.dispatchEvent(new CustomEvent("seek", { detail: this.center }));
     };
     const drop = () => {
+      this.isHeld = false;
       this.removeEventListener("pointermove", move);
       if (this.center === center) {
         this.center = Math.min(Date.now() / 1000, this.start + (from - this.getBoundingClientRect().left) * perPixel);

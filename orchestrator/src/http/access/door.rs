@@ -154,7 +154,11 @@ fn is_audited(head: &axum::http::request::Parts) -> bool {
         return true;
     }
     let path = head.extensions.get::<MatchedPath>();
-    let is_file = path.is_some_and(|path| path.as_str() == "/api/media/{id}/file");
+    const FILES: [&str; 2] = [
+        "/api/media/{id}/file",
+        "/api/cameras/{name}/recordings/clip.mp4",
+    ];
+    let is_file = path.is_some_and(|path| FILES.contains(&path.as_str()));
     let range = head.headers.get(RANGE);
     is_file && range.is_none_or(|range| range.as_bytes().starts_with(b"bytes=0-"))
 }
