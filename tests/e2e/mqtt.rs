@@ -339,7 +339,9 @@ fn commands_switch_and_retained_ones_do_not() {
             .log()
             .contains("the retained command on watchpost/front/enabled/set is ignored")
     });
-    assert_eq!(subscriber.get("watchpost/front/enabled/state"), "ON");
+    eventually("the camera is still on", || {
+        subscriber.get("watchpost/front/enabled/state") == "ON"
+    });
 
     let set = |name: &str, payload: &str| {
         publish(port, &format!("watchpost/front/{name}/set"), payload, false)

@@ -207,7 +207,13 @@ fn readers_follow_when_a_stream_changes_between_frames_and_packets() {
     let raw = "video/x-raw, format=GRAY8, width=16, height=16, framerate=25/1";
     appsrc(&writer, "in").set_caps(Some(&raw.parse().unwrap()));
     push(&writer, 1, 256);
-    let sample = pull(&reader, "out");
+    // A reader that connects once more before the ring of packets is gone begins with its newest key frame again.
+    let sample = loop {
+        let sample = pull(&reader, "out");
+        if number(sample.buffer().unwrap()) > 0 {
+            break sample;
+        }
+    };
     assert_eq!(number(sample.buffer().unwrap()), 1);
     assert_eq!(
         sample.caps().unwrap().structure(0).unwrap().name(),
