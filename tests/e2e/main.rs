@@ -19,6 +19,7 @@ mod mqtt;
 mod onnx;
 mod recordings;
 mod rtsp;
+mod several_recordings;
 mod silence;
 mod sockets;
 mod supervision;

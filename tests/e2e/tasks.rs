@@ -15,9 +15,9 @@ use testkit::rtsp::Camera;
 const JSON: &str = "Content-Type: application/json\r\n";
 
 /// A camera `pi`: on a stand-in of libcamera, or of another kind.
-struct Pi {
-    environment: Environment,
-    watchpost: Watchpost,
+pub struct Pi {
+    pub environment: Environment,
+    pub watchpost: Watchpost,
 }
 
 impl Pi {
@@ -26,7 +26,7 @@ impl Pi {
         Self::start_with(script, &format!("{source}{camera}"))
     }
 
-    fn start_with(script: &str, camera: &str) -> Self {
+    pub fn start_with(script: &str, camera: &str) -> Self {
         let environment = Environment::new(script);
         let mut command = watchpost();
         environment.apply(&mut command);
@@ -39,29 +39,29 @@ impl Pi {
         }
     }
 
-    fn task(&self, method: &str, task: &str, body: &str) -> (u16, Value) {
+    pub fn task(&self, method: &str, task: &str, body: &str) -> (u16, Value) {
         let path = format!("/api/cameras/pi/tasks/{task}");
         let (code, body) = self.watchpost.request(method, &path, JSON, body);
         (code, serde_json::from_str(&body).expect("JSON"))
     }
 
     #[track_caller]
-    fn begin(&self, task: &str, body: &str) -> Value {
+    pub fn begin(&self, task: &str, body: &str) -> Value {
         let (code, status) = self.task("POST", task, body);
         assert_eq!(code, 200, "{task}: {status}\n{}", self.watchpost.log());
         status
     }
 
-    fn status(&self, task: &str) -> Value {
+    pub fn status(&self, task: &str) -> Value {
         let all = self.watchpost.get("/api/cameras/pi/tasks");
         let mut all = all.as_array().expect("a list").iter();
-        all.find(|status| status["task"] == task)
+        all.find(|status| status["id"] == task)
             .expect("a task")
             .clone()
     }
 
     #[track_caller]
-    fn wait(&self, task: &str, state: &str) -> Value {
+    pub fn wait(&self, task: &str, state: &str) -> Value {
         let mut last = Value::Null;
         let found = find_within(PATIENCE, || {
             last = self.status(task);
@@ -74,7 +74,7 @@ impl Pi {
     }
 
     /// Complete files with an ending.
-    fn files(&self, ending: &str) -> Vec<PathBuf> {
+    pub fn files(&self, ending: &str) -> Vec<PathBuf> {
         let mut found = Vec::new();
         let mut folders = vec![self.watchpost.data_dir().join("media/pi")];
         while let Some(folder) = folders.pop() {
@@ -134,7 +134,7 @@ impl Viewer {
 }
 
 /// Size and time stamps of the pictures of a file, decoded.
-fn pictures(path: &Path) -> Vec<(i32, i32, gst::ClockTime)> {
+pub fn pictures(path: &Path) -> Vec<(i32, i32, gst::ClockTime)> {
     gst::init().unwrap();
     let line = format!(
         "filesrc location=\"{}\" ! decodebin ! appsink name=sink sync=false",
@@ -458,6 +458,8 @@ fn what_cannot_be_is_refused_with_a_reason() {
     let pi = Pi::start("version=0.7.1", "");
     for (method, task, body, code, said) in [
         ("POST", "foto", "{}", 404, "raw_photo"),
+        ("POST", "photo-2", "{}", 404, "photo-2: only recordings"),
+        ("POST", "video-9", "{}", 404, "video-2 to video-8"),
         ("POST", "series", "{}", 400, "interval"),
         ("POST", "series", r#"{"interval": 0}"#, 400, "0.1 to 86400"),
         (

@@ -62,7 +62,7 @@ fn a_track_has_the_fields_of_0_1_0_and_reads_back() {
 
 #[test]
 fn a_task_event_is_the_status_with_its_camera() {
-    let status = json!({"task": "photo", "state": "idle", "since": 5.0, "files": 1});
+    let status = json!({"id": "photo", "task": "photo", "state": "idle", "since": 5.0, "files": 1});
     let mut expected = status.clone();
     expected["camera"] = json!("front");
     expected["type"] = json!("task");

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use detection::TrackChange;
 use watchpost_api::{ConfigurationChange, Event};
-use watchpost_pipelines::tasks::Task;
+use watchpost_pipelines::tasks::TaskId;
 
 use super::Published;
 
@@ -20,7 +20,7 @@ pub struct State {
 struct CameraEvents {
     state: Option<Arc<Published>>,
     motion: Option<Arc<Published>>,
-    tasks: BTreeMap<Task, Arc<Published>>,
+    tasks: BTreeMap<TaskId, Arc<Published>>,
     /// By zone and label.
     zones: BTreeMap<(String, String), Arc<Published>>,
     /// Objects that have not ended, by their number at the camera.
@@ -72,7 +72,7 @@ impl State {
             }
             Event::Task(task) => {
                 let tasks = &mut self.camera(&task.camera).tasks;
-                tasks.insert(task.status.task, published.clone());
+                tasks.insert(task.status.id, published.clone());
             }
             Event::Camera(camera) => {
                 self.camera(&camera.camera).state = Some(published.clone());

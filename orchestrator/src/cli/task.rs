@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use clap::ValueEnum;
 use watchpost_api::{TaskChange, WantedState};
-use watchpost_pipelines::tasks::{Task, TaskStatus};
+use watchpost_pipelines::tasks::{TaskId, TaskStatus};
 
 use super::client::{self, Place};
 use crate::table;
@@ -15,9 +15,9 @@ use crate::table;
 pub struct Args {
     /// The camera's key in the configuration.
     camera: String,
-    /// live, photo, raw_photo, series, video or detect; without it the table of all.
+    /// live, photo, raw_photo, series, video or detect, for further recordings video-2 to video-8; without it the table of all.
     #[arg(requires = "action")]
-    task: Option<Task>,
+    task: Option<TaskId>,
     /// What to do.
     action: Option<Action>,
     /// Parameters for `start`, as JSON: '{"interval": 60, "count": 10}'.
@@ -86,7 +86,7 @@ fn line(status: &TaskStatus) -> String {
     let detail = status.detail.clone().or(unavailable).unwrap_or_default();
     format!(
         "{:<10} {:<10} {since:<8} {:<6} {}",
-        status.task,
+        status.id,
         status.state,
         status.files,
         table::plain(&detail)
@@ -99,13 +99,14 @@ fn line(status: &TaskStatus) -> String {
 mod tests {
     use std::time::{SystemTime, UNIX_EPOCH};
 
-    use watchpost_pipelines::tasks::TaskState;
+    use watchpost_pipelines::tasks::{Task, TaskState};
 
     use super::*;
 
     #[test]
     fn a_detail_does_not_command_the_terminal() {
         let status = TaskStatus {
+            id: Task::Series.into(),
             task: Task::Series,
             state: TaskState::Error,
             since: 0.0,
@@ -121,6 +122,7 @@ mod tests {
     fn a_line_says_task_state_and_detail() {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
         let status = TaskStatus {
+            id: Task::Series.into(),
             task: Task::Series,
             state: TaskState::Waiting,
             since: now.as_secs_f64() - 150.0,

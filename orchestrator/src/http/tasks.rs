@@ -6,7 +6,7 @@ use axum::extract::rejection::JsonRejection;
 use axum::extract::{Path, State};
 use watchpost_api::{PlanQuery, TaskChange, TaskPlan, WantedState};
 use watchpost_pipelines::tasks::{
-    Conflict, Parameters, Task, TaskStatus, Use, plan, standing, why_not,
+    Conflict, Parameters, TaskId, TaskStatus, Use, plan, standing, why_not,
 };
 
 use super::Api;
@@ -30,20 +30,20 @@ pub async fn start(
     Path((name, task)): Path<(String, String)>,
     body: Bytes,
 ) -> Result<Json<TaskStatus>, ApiError> {
-    let task = known(&task)?;
+    let id = known(&task)?;
     let body = if body.is_empty() {
         serde_json::Value::Null
     } else {
         serde_json::from_slice(&body)
             .map_err(|error| ApiError::Body(format!("it is no JSON: {error}")))?
     };
-    let parameters = Parameters::parse(task, body).map_err(|said| {
+    let parameters = Parameters::parse(id.task(), body).map_err(|said| {
         ApiError::Body(match said.split_once(": ") {
             Some((of_task, said)) => format!("{of_task}: {}", in_our_words(said)),
             None => said,
         })
     })?;
-    ask(&api, &name, TaskRequest::Start(parameters)).await
+    ask(&api, &name, TaskRequest::Start { id, parameters }).await
 }
 
 /// `PATCH /api/cameras/{name}/tasks/{task}` `{"state": "paused"}`: pauses it; `active` resumes it.
@@ -52,11 +52,11 @@ pub async fn change(
     Path((name, task)): Path<(String, String)>,
     body: Result<Json<TaskChange>, JsonRejection>,
 ) -> Result<Json<TaskStatus>, ApiError> {
-    let task = known(&task)?;
+    let id = known(&task)?;
     let Json(change) = body?;
     let request = match change.state {
-        WantedState::Paused => TaskRequest::Pause(task),
-        WantedState::Active => TaskRequest::Resume(task),
+        WantedState::Paused => TaskRequest::Pause(id),
+        WantedState::Active => TaskRequest::Resume(id),
     };
     ask(&api, &name, request).await
 }
@@ -69,7 +69,7 @@ pub async fn stop(
     ask(&api, &name, TaskRequest::Stop(known(&task)?)).await
 }
 
-fn known(task: &str) -> Result<Task, ApiError> {
+fn known(task: &str) -> Result<TaskId, ApiError> {
     task.parse().map_err(ApiError::NoSuchTask)
 }
 
@@ -91,7 +91,7 @@ pub async fn planned(
         None => Use::ALL.to_vec(),
         Some(tasks) => tasks
             .split(',')
-            .map(|word| Ok(known(word.trim())?.camera_use()))
+            .map(|word| Ok(known(word.trim())?.task().camera_use()))
             .collect::<Result<Vec<_>, ApiError>>()?,
     };
     uses.sort_unstable();

@@ -203,8 +203,11 @@ impl Drop for Viewer {
 
 impl Maker for Handle {
     async fn start(&self, camera: &str) -> Result<(), NoPicture> {
-        let parameters = Parameters::Live(NoParameters::default());
-        match self.task(camera, TaskRequest::Start(parameters)).await {
+        let request = TaskRequest::Start {
+            id: Task::Live.into(),
+            parameters: Parameters::Live(NoParameters::default()),
+        };
+        match self.task(camera, request).await {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(TaskRefusal::NoCamera(name))) => Err(NoPicture::NoCamera(name)),
             Ok(Err(refusal)) => Err(NoPicture::Reason(refusal.to_string())),
@@ -213,7 +216,10 @@ impl Maker for Handle {
     }
 
     async fn stop(&self, camera: &str) {
-        if let Ok(Err(refusal)) = self.task(camera, TaskRequest::Stop(Task::Live)).await {
+        if let Ok(Err(refusal)) = self
+            .task(camera, TaskRequest::Stop(Task::Live.into()))
+            .await
+        {
             tracing::debug!(camera, "live: {refusal}");
         }
     }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use watchpost_pipelines::fault::Fault;
 use watchpost_pipelines::libcamera::Offer;
 use watchpost_pipelines::record::{Order, RecordEvent};
-use watchpost_pipelines::tasks::{MediaFile, Parameters, Task, TaskStatus};
+use watchpost_pipelines::tasks::{MediaFile, Parameters, Task, TaskId, TaskStatus};
 
 /// A command to a capture worker, after its specification.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -30,21 +30,25 @@ pub enum CaptureCommand {
 #[serde(rename_all = "kebab-case")]
 pub enum TaskRequest {
     /// Start it.
-    Start(Parameters),
+    Start {
+        /// Which.
+        id: TaskId,
+        /// How.
+        parameters: Parameters,
+    },
     /// Pause it.
-    Pause(Task),
+    Pause(TaskId),
     /// Resume it.
-    Resume(Task),
+    Resume(TaskId),
     /// End it.
-    Stop(Task),
+    Stop(TaskId),
 }
 
 impl TaskRequest {
     /// The task it is about.
-    pub fn task(&self) -> Task {
+    pub fn id(&self) -> TaskId {
         match self {
-            Self::Start(parameters) => parameters.task(),
-            Self::Pause(task) | Self::Resume(task) | Self::Stop(task) => *task,
+            Self::Start { id, .. } | Self::Pause(id) | Self::Resume(id) | Self::Stop(id) => *id,
         }
     }
 }

@@ -28,7 +28,7 @@ use detection::TrackChange;
 use rusqlite::Connection;
 use rusqlite::types::Value;
 use watchpost_api::{Event, Media as MediaItem, ObjectEvent};
-use watchpost_pipelines::tasks::{MediaFile, Task};
+use watchpost_pipelines::tasks::{MediaFile, TaskId};
 
 use crate::bus::{Bus, Published, Received};
 use crate::frigate::Start;
@@ -374,10 +374,10 @@ impl Store {
     }
 
     /// A task has ended, and does not go on after a restart.
-    pub fn forget_task(&self, camera: &str, task: Task) -> Result<()> {
+    pub fn forget_task(&self, camera: &str, id: TaskId) -> Result<()> {
         self.post_rare(Op::ForgetTasks {
             camera: camera.to_owned(),
-            task: Some(task),
+            id: Some(id),
         })
     }
 
@@ -385,7 +385,7 @@ impl Store {
     pub fn forget_tasks(&self, camera: &str) -> Result<()> {
         self.post_rare(Op::ForgetTasks {
             camera: camera.to_owned(),
-            task: None,
+            id: None,
         })
     }
 

@@ -1,11 +1,13 @@
 //! Tasks that go on after a restart: how they were started, and how far they are.
 
+use std::str::FromStr;
+
 use rusqlite::types::Type;
 use rusqlite::{Connection, Row};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use watchpost_pipelines::tasks::{Parameters, Task, TaskState};
+use watchpost_pipelines::tasks::{Parameters, TaskId, TaskState};
 
 use super::Result;
 
@@ -15,7 +17,7 @@ pub struct TaskRow {
     /// The camera.
     pub camera: String,
     /// Which task.
-    pub task: Task,
+    pub id: TaskId,
     /// How it was started.
     pub parameters: Parameters,
     /// How far it is, as the task itself wants to know it again.
@@ -32,7 +34,7 @@ pub fn save(connection: &Connection, row: &TaskRow) -> Result<()> {
         )?
         .execute((
             &row.camera,
-            row.task.as_str(),
+            row.id.to_string(),
             text(&row.parameters),
             row.progress.to_string(),
             text(&row.state),
@@ -41,10 +43,10 @@ pub fn save(connection: &Connection, row: &TaskRow) -> Result<()> {
 }
 
 /// Forgets one task of a camera, or all of them.
-pub fn forget(connection: &Connection, camera: &str, task: Option<Task>) -> Result<()> {
+pub fn forget(connection: &Connection, camera: &str, id: Option<TaskId>) -> Result<()> {
     connection
         .prepare_cached("DELETE FROM tasks WHERE camera = ?1 AND task = coalesce(?2, task)")?
-        .execute((camera, task.map(Task::as_str)))?;
+        .execute((camera, id.map(|id| id.to_string())))?;
     Ok(())
 }
 
@@ -79,7 +81,7 @@ pub fn load(connection: &Connection, camera: Option<&str>) -> Result<Vec<TaskRow
 fn read(row: &Row) -> rusqlite::Result<TaskRow> {
     Ok(TaskRow {
         camera: row.get(0)?,
-        task: word(row, 1)?,
+        id: word(row, 1)?,
         parameters: json(row, 2)?,
         progress: json(row, 3)?,
         state: json(row, 4)?,
@@ -95,8 +97,8 @@ pub fn json<T: DeserializeOwned>(row: &Row, column: usize) -> rusqlite::Result<T
     serde_json::from_str(&row.get::<_, String>(column)?).map_err(|error| bad(column, error))
 }
 
-/// A word of [`Task`] in a column.
-pub fn word(row: &Row, column: usize) -> rusqlite::Result<Task> {
+/// A task's word, or its key, in a column.
+pub fn word<T: FromStr<Err = String>>(row: &Row, column: usize) -> rusqlite::Result<T> {
     row.get::<_, String>(column)?
         .parse()
         .map_err(|error: String| bad(column, error))

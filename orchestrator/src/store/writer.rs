@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, OptionalExtension, Transaction};
 use watchpost_api::{ConfigurationChange, ConfigurationEvent, Event};
-use watchpost_pipelines::tasks::Task;
+use watchpost_pipelines::tasks::TaskId;
 
 use super::media::NewMedia;
 use super::{
@@ -75,7 +75,7 @@ pub enum Op {
     ForgetTasks {
         camera: String,
         /// Without it all of them.
-        task: Option<Task>,
+        id: Option<TaskId>,
     },
     Flush {
         reply: SyncSender<()>,
@@ -428,7 +428,7 @@ fn apply(
             }
         }
         Op::SaveTask(row) => tasks::save(transaction, &row)?,
-        Op::ForgetTasks { camera, task } => tasks::forget(transaction, &camera, task)?,
+        Op::ForgetTasks { camera, id } => tasks::forget(transaction, &camera, id)?,
         Op::Flush { reply } => answers.push(Box::new(move || {
             let _ = reply.send(());
         })),

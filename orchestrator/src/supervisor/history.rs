@@ -9,7 +9,7 @@ use watchpost_api::{
     AnalysedFrame, AnalysedObject, CameraEvent, CameraState, ConfigurationChange,
     ConfigurationEvent, Event, MotionEvent, Object, TaskEvent,
 };
-use watchpost_pipelines::tasks::{MediaFile, Parameters, Task, TaskState, TaskStatus};
+use watchpost_pipelines::tasks::{MediaFile, Parameters, Task, TaskId, TaskState, TaskStatus};
 
 use crate::bus::{Bus, ObjectEvents, Observation};
 use crate::clock::now;
@@ -30,7 +30,7 @@ pub struct History {
     store: Option<Arc<Store>>,
     media: Option<Media>,
     /// Tasks that ended with the last run, whether or not that could be written.
-    over: BTreeSet<(String, Task)>,
+    over: BTreeSet<(String, TaskId)>,
     /// First id beyond what its tracker may give, by camera.
     reserved: BTreeMap<String, i64>,
     /// The block that comes next, by camera: asked for beforehand, so that nobody waits for the disk.
@@ -167,7 +167,7 @@ impl History {
             Some(parameters) if lasts && status.state.is_under_way() => {
                 let row = TaskRow {
                     camera: camera.to_owned(),
-                    task: status.task,
+                    id: status.id,
                     parameters: parameters.clone(),
                     progress: serde_json::Value::Null,
                     state: if paused {
@@ -176,10 +176,10 @@ impl History {
                         TaskState::Active
                     },
                 };
-                self.over.remove(&(camera.to_owned(), status.task));
+                self.over.remove(&(camera.to_owned(), status.id));
                 self.write(|store| store.save_task(row));
             }
-            _ if lasts => self.write(|store| store.forget_task(camera, status.task)),
+            _ if lasts => self.write(|store| store.forget_task(camera, status.id)),
             _ => {}
         }
     }
@@ -191,7 +191,7 @@ impl History {
             tracing::warn!(camera, "tasks: {error}");
             Vec::new()
         });
-        rows.retain(|row| !self.over.contains(&(row.camera.clone(), row.task)));
+        rows.retain(|row| !self.over.contains(&(row.camera.clone(), row.id)));
         rows
     }
 
@@ -208,8 +208,8 @@ impl History {
                     camera = row.camera,
                     "a series ended with the last run: continue_on_start is not set"
                 );
-                self.write(|store| store.forget_task(&row.camera, row.task));
-                self.over.insert((row.camera, row.task));
+                self.write(|store| store.forget_task(&row.camera, row.id));
+                self.over.insert((row.camera, row.id));
             }
         }
         let store = self.store.clone();

@@ -10,7 +10,7 @@ use crate::store::TaskRow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Instant, SystemTime};
 use tokio::sync::oneshot;
-use watchpost_pipelines::tasks::{MediaFile, Parameters, Task, TaskState, TaskStatus};
+use watchpost_pipelines::tasks::{MediaFile, Parameters, Task, TaskId, TaskState, TaskStatus};
 
 /// Requests that wait for a worker's answer; more are refused.
 const PENDING: usize = 64;
@@ -36,12 +36,12 @@ type Reply = oneshot::Sender<Result<TaskStatus, TaskRefusal>>;
 #[derive(Debug, Default)]
 pub struct Board {
     /// How each is, as the worker told; a task of which nothing was heard is idle.
-    known: BTreeMap<Task, TaskStatus>,
+    known: BTreeMap<TaskId, TaskStatus>,
     pending: BTreeMap<u64, (TaskRequest, Reply)>,
     /// Those that rest by request; a task also rests while another has the camera.
-    paused: BTreeSet<Task>,
+    paused: BTreeSet<TaskId>,
     /// What was asked again of a worker that has just started, until it answers.
-    again: BTreeMap<u64, Task>,
+    again: BTreeMap<u64, TaskId>,
     next: u64,
     /// Whether detection was started or stopped as a task since the configuration said something.
     pub detect: Option<bool>,
@@ -59,10 +59,9 @@ impl Board {
     pub fn answer(&mut self, id: u64, answer: Result<TaskStatus, String>) -> Option<TaskStatus> {
         if let Some((request, reply)) = self.pending.remove(&id) {
             if answer.is_ok() {
-                let task = request.task();
                 match request {
-                    TaskRequest::Pause(_) => self.paused.insert(task),
-                    _ => self.paused.remove(&task),
+                    TaskRequest::Pause(task) => self.paused.insert(task),
+                    request => self.paused.remove(&request.id()),
                 };
             }
             // Whoever asked may have gone away meanwhile.
@@ -88,7 +87,7 @@ impl Board {
 
     /// How a task is now. How far it has come is told once a second, and is in its status only.
     fn take(&mut self, status: TaskStatus) -> News {
-        let before = self.known.insert(status.task, status.clone());
+        let before = self.known.insert(status.id, status.clone());
         let (state, detail) = before
             .as_ref()
             .map_or((TaskState::Idle, &None), |b| (b.state, &b.detail));
@@ -113,21 +112,21 @@ impl Board {
         for row in rows {
             let is_known = self
                 .known
-                .get(&row.task)
+                .get(&row.id)
                 .is_some_and(|known| known.state.is_under_way());
             if is_known {
                 continue;
             }
             if row.state == TaskState::Paused {
-                self.paused.insert(row.task);
+                self.paused.insert(row.id);
             }
             let status = TaskStatus {
                 state: TaskState::Waiting,
-                detail: Some(self.between_workers(row.task).into()),
+                detail: Some(self.between_workers(row.id).into()),
                 parameters: Some(row.parameters),
-                ..TaskStatus::idle(row.task, now())
+                ..TaskStatus::idle(row.id, now())
             };
-            self.known.insert(row.task, status);
+            self.known.insert(row.id, status);
         }
     }
 
@@ -138,7 +137,7 @@ impl Board {
         for status in &mut changed {
             (status.state, status.detail) = match (goes_on, status.task.lasts()) {
                 (true, true) => {
-                    let detail = self.between_workers(status.task);
+                    let detail = self.between_workers(status.id);
                     (TaskState::Waiting, Some(detail.into()))
                 }
                 (true, false) => (
@@ -148,14 +147,14 @@ impl Board {
                 (false, _) => (TaskState::Idle, None),
             };
             status.since = now();
-            self.known.insert(status.task, status.clone());
+            self.known.insert(status.id, status.clone());
         }
         changed
     }
 
     /// What the status of a task that lasts says while its worker is being replaced.
-    fn between_workers(&self, task: Task) -> &'static str {
-        if self.paused.contains(&task) {
+    fn between_workers(&self, id: TaskId) -> &'static str {
+        if self.paused.contains(&id) {
             "paused; the camera is being restarted"
         } else {
             "the camera is being restarted"
@@ -170,16 +169,19 @@ impl Board {
             let Some(parameters) = status.parameters.clone() else {
                 continue;
             };
-            requests.push(TaskRequest::Start(parameters));
-            if self.paused.contains(&status.task) {
-                requests.push(TaskRequest::Pause(status.task));
+            requests.push(TaskRequest::Start {
+                id: status.id,
+                parameters,
+            });
+            if self.paused.contains(&status.id) {
+                requests.push(TaskRequest::Pause(status.id));
             }
         }
         self.again.clear();
         let command = |request| {
             self.next += 1;
-            if let TaskRequest::Start(parameters) = &request {
-                self.again.insert(self.next, parameters.task());
+            if let TaskRequest::Start { id, .. } = &request {
+                self.again.insert(self.next, *id);
             }
             CaptureCommand::Task {
                 id: self.next,
@@ -200,18 +202,20 @@ struct News {
 }
 
 impl Camera {
-    /// How all its tasks are.
+    /// How all its tasks are: each of [`Task::ALL`], then the further recordings that were heard of.
     pub fn task_statuses(&self) -> Vec<TaskStatus> {
+        let known = &self.board.known;
+        let further = known.keys().copied().filter(|id| !id.is_first());
         Task::ALL
             .into_iter()
-            .map(|task| match task {
+            .map(TaskId::from)
+            .chain(further)
+            .map(|id| match id.task() {
                 Task::Detect => self.detect_status(),
-                task => self
-                    .board
-                    .known
-                    .get(&task)
+                _ => known
+                    .get(&id)
                     .cloned()
-                    .unwrap_or_else(|| TaskStatus::idle(task, seconds(self.health.since()))),
+                    .unwrap_or_else(|| TaskStatus::idle(id, seconds(self.health.since()))),
             })
             .map(|status| TaskStatus {
                 unavailable: self.board.unavailable.get(&status.task).cloned(),
@@ -253,8 +257,8 @@ impl Supervisor {
             let _ = reply.send(Err(TaskRefusal::NoCamera(name.to_owned())));
             return;
         };
-        if request.task() == Task::Detect {
-            let on = matches!(request, TaskRequest::Start(_) | TaskRequest::Resume(_));
+        if request.id().task() == Task::Detect {
+            let on = matches!(request, TaskRequest::Start { .. } | TaskRequest::Resume(_));
             camera.board.detect = Some(on);
             camera.board.detect_since = Some(SystemTime::now());
             let status = camera.detect_status();
@@ -264,9 +268,9 @@ impl Supervisor {
         }
         let worker = self.workers.capture(name);
         if worker.is_none()
-            && let TaskRequest::Stop(task) = request
+            && let TaskRequest::Stop(id) = request
         {
-            let status = TaskStatus::idle(task, now());
+            let status = TaskStatus::idle(id, now());
             self.task_changed(name, status.clone());
             let _ = reply.send(Ok(status));
             return;
@@ -304,7 +308,7 @@ impl Supervisor {
         };
         let news = camera.board.take(status.clone());
         if news.is_kept {
-            self.keep_task(name, status.task);
+            self.keep_task(name, status.id);
         }
         if news.is_told {
             self.note_task(name, &status);
@@ -322,29 +326,29 @@ impl Supervisor {
             return;
         };
         let asked = camera.board.pending.get(&id);
-        let asked = asked.map(|(request, _)| request.task());
+        let asked = asked.map(|(request, _)| request.id());
         if let Some(status) = camera.board.answer(id, answer) {
             self.task_changed(name, status);
         }
         // Whether it rests by request may be different now.
-        if let Some(task) = asked {
-            self.keep_task(name, task);
+        if let Some(id) = asked {
+            self.keep_task(name, id);
         }
     }
 
     /// Writes down how a task is to go on after a restart.
-    fn keep_task(&mut self, name: &str, task: Task) {
+    fn keep_task(&mut self, name: &str, id: TaskId) {
         let Some(board) = self.cameras.get(name).map(|camera| &camera.board) else {
             return;
         };
-        if let Some(status) = board.known.get(&task) {
-            let paused = board.paused.contains(&task);
+        if let Some(status) = board.known.get(&id) {
+            let paused = board.paused.contains(&id);
             self.history.keep_task(name, status, paused);
         }
     }
 
     fn note_task(&mut self, name: &str, status: &TaskStatus) {
-        let (task, state) = (status.task.as_str(), status.state);
+        let (task, state) = (status.id.to_string(), status.state);
         let detail = status.detail.as_ref();
         let said = detail.map_or(state.to_string(), |detail| format!("{state}: {detail}"));
         if state == TaskState::Error {
@@ -425,7 +429,7 @@ mod tests {
     fn what_a_new_worker_refuses_does_not_wait_for_ever() {
         let mut board = Board::default();
         let mut over = recording(TaskState::Waiting, "");
-        board.paused.insert(Task::Video);
+        board.paused.insert(Task::Video.into());
         over.parameters = parameters(serde_json::json!({"task": "video", "until": 1.0}));
         board.take(over);
         board.take(TaskStatus {
@@ -441,10 +445,13 @@ mod tests {
             };
             let refused = board.answer(id, Err("no".into()));
             match request {
-                TaskRequest::Start(Parameters::Video(_)) => {
+                TaskRequest::Start {
+                    parameters: Parameters::Video(_),
+                    ..
+                } => {
                     assert_eq!(refused.unwrap().state, TaskState::Idle);
                 }
-                TaskRequest::Start(_) => {
+                TaskRequest::Start { .. } => {
                     let status = refused.unwrap();
                     assert_eq!(status.state, TaskState::Error);
                     assert_eq!(status.detail.as_deref(), Some("no"));
@@ -452,6 +459,40 @@ mod tests {
                 _ => assert_eq!(refused, None),
             }
         }
+    }
+
+    #[test]
+    fn each_recording_of_a_camera_goes_on_by_itself() {
+        let mut board = Board::default();
+        let second: TaskId = "video-2".parse().unwrap();
+        let first = recording(TaskState::Active, "");
+        let further = TaskStatus {
+            id: second,
+            parameters: parameters(serde_json::json!({"task": "video", "until": 9e9})),
+            ..first.clone()
+        };
+        board.take(first.clone());
+        board.take(further.clone());
+        board.paused.insert(second);
+        let asked: Vec<TaskRequest> = board
+            .wanted()
+            .into_iter()
+            .map(|command| match command {
+                CaptureCommand::Task { request, .. } => request,
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        let start = |status: &TaskStatus| TaskRequest::Start {
+            id: status.id,
+            parameters: status.parameters.clone().unwrap(),
+        };
+        let expected = [start(&first), start(&further), TaskRequest::Pause(second)];
+        assert_eq!(asked, expected);
+        // One that a new worker refuses does not end the other.
+        let refused = board.answer(2, Err("no".into())).unwrap();
+        assert_eq!((refused.id, refused.state), (second, TaskState::Error));
+        board.take(refused);
+        assert_eq!(board.known[&first.id], first);
     }
 
     #[test]
@@ -476,7 +517,7 @@ mod tests {
         let (reply, _answer) = oneshot::channel();
         board
             .pending
-            .insert(7, (TaskRequest::Pause(Task::Video), reply));
+            .insert(7, (TaskRequest::Pause(Task::Video.into()), reply));
         let paused = recording(TaskState::Paused, "");
         board.take(paused.clone());
         assert_eq!(board.answer(7, Ok(paused)), None);
@@ -492,7 +533,7 @@ mod tests {
         let (reply, _answer) = oneshot::channel();
         board
             .pending
-            .insert(8, (TaskRequest::Resume(Task::Video), reply));
+            .insert(8, (TaskRequest::Resume(Task::Video.into()), reply));
         assert_eq!(board.answer(8, Ok(recording(TaskState::Active, ""))), None);
         board.interrupted(true, "killed");
         assert!(!pauses(&mut board));

@@ -22,7 +22,7 @@ use watchpost_pipelines::libcamera::Offer;
 use watchpost_pipelines::record::Order;
 use watchpost_pipelines::spec::CaptureSpec;
 use watchpost_pipelines::tasks::{
-    Conflict, MediaFolder, Outcome, Parameters, Step, Taps, Task, TaskState, Use, why_not,
+    Conflict, MediaFolder, Outcome, Parameters, Step, Taps, Task, TaskId, TaskState, Use, why_not,
 };
 
 /// From EOS to ending anyway.
@@ -65,7 +65,7 @@ struct Worker {
     recording: Recording,
     tasks: Tasks,
     turn: Option<Turn>,
-    queue: VecDeque<Parameters>,
+    queue: VecDeque<(TaskId, Parameters)>,
     end_by: Option<Instant>,
 }
 
@@ -134,7 +134,7 @@ impl Worker {
                     Ok(CaptureCommand::Stop) => self.finish(),
                     Ok(CaptureCommand::Record(order)) => self.record(order),
                     Ok(CaptureCommand::Task { id, request }) => {
-                        let task = request.task();
+                        let task = request.id();
                         let answer = self.request(request).map(|()| {
                             // Most begin at once, and the answer says so.
                             self.start_waiting();
@@ -226,17 +226,17 @@ impl Worker {
                 return Err(end);
             }
         }
-        let turn = self.turn.as_ref().map(Turn::task);
-        for (task, result) in self.tasks.take_news(turn) {
+        let turn = self.turn.as_ref().map(|turn| turn.id);
+        for (id, result) in self.tasks.take_news(turn) {
             if self.end_by.is_none() {
-                self.task_ended(task, result);
+                self.task_ended(id, result);
             }
         }
         if self.end_by.is_none() {
             self.start_waiting();
             let packets = &self.packets;
             self.feeds.look(
-                |task| self.tasks.is_under_way(task),
+                |task| self.tasks.is_any_under_way(task),
                 |role| packets.needs(role),
             );
             self.keep_recording();
@@ -251,67 +251,67 @@ impl Worker {
             return Err("the camera is stopping".into());
         }
         match request {
-            TaskRequest::Start(parameters) => self.ask(parameters),
-            TaskRequest::Pause(task) => {
-                if self.turn.as_ref().is_some_and(|turn| turn.task() == task) {
+            TaskRequest::Start { id, parameters } => self.ask(id, parameters),
+            TaskRequest::Pause(id) => {
+                if self.turn.as_ref().is_some_and(|turn| turn.id == id) {
                     return Err(format!(
-                        "{task} has the camera to itself, which would rest with it; stop it instead"
+                        "{id} has the camera to itself, which would rest with it; stop it instead"
                     ));
                 }
-                self.tasks.pause(task)?;
-                self.queue.retain(|waiting| waiting.task() != task);
+                self.tasks.pause(id)?;
+                self.queue.retain(|(waiting, _)| *waiting != id);
                 self.show_queue();
                 Ok(())
             }
-            TaskRequest::Resume(task) => {
-                let Some(parameters) = self.tasks.resume(task)? else {
+            TaskRequest::Resume(id) => {
+                let Some(parameters) = self.tasks.resume(id)? else {
                     return Ok(());
                 };
-                self.tasks.again(task);
+                self.tasks.again(id);
                 if !self.is_served(&parameters) {
-                    self.queue.push_back(parameters);
+                    self.queue.push_back((id, parameters));
                     self.show_queue();
                 }
                 Ok(())
             }
-            TaskRequest::Stop(task) => {
-                self.queue.retain(|waiting| waiting.task() != task);
-                match self.turn.as_mut().filter(|turn| turn.task() == task) {
+            TaskRequest::Stop(id) => {
+                self.queue.retain(|(waiting, _)| *waiting != id);
+                match self.turn.as_mut().filter(|turn| turn.id == id) {
                     // It is over when it has given the camera back.
                     Some(turn) => {
                         turn.cancelled = true;
-                        self.tasks.stop_work(task);
+                        self.tasks.stop_work(id);
                     }
-                    None => self.tasks.stop(task),
+                    None => self.tasks.stop(id),
                 }
                 Ok(())
             }
         }
     }
 
-    fn ask(&mut self, parameters: Parameters) -> Result<(), String> {
-        let task = parameters.task();
-        if self.tasks.is_under_way(task) {
+    fn ask(&mut self, id: TaskId, parameters: Parameters) -> Result<(), String> {
+        let task = id.task();
+        if self.tasks.is_under_way(id) {
             return match task {
                 Task::Live => Ok(()),
                 Task::Photo | Task::RawPhoto => Err(format!("{task}: one is being taken already")),
-                _ => Err(format!("{task} is under way already; stop it first")),
+                _ => Err(format!("{id} is under way already; stop it first")),
             };
         }
         if let Parameters::Video(video) = &parameters
             && video.is_over()
         {
-            return Err("video: its time is over".into());
+            return Err(format!("{id}: its time is over"));
         }
         if !self.feeds.serve(task)
             && let Some(reason) =
                 why_not_any(&self.spec.camera, &parameters.uses(), self.offer.as_ref())
         {
-            return Err(format!("{task}: {reason}"));
+            return Err(format!("{id}: {reason}"));
         }
         if self.is_served(&parameters) {
             self.tasks
-                .ask(parameters, "waiting for the camera's first picture");
+                .ask(id, parameters, "waiting for the camera's first picture");
             return Ok(());
         }
         if task == Task::Live {
@@ -319,16 +319,19 @@ impl Worker {
         }
         let offer = self.offer.as_ref();
         if let Err(conflicts) = Setup::alone(&self.spec.camera, &parameters.uses(), offer) {
-            return Err(format!("{task}: {}", Conflict::list(&conflicts)));
+            return Err(format!("{id}: {}", Conflict::list(&conflicts)));
         }
         if self.queue.len() >= TURNS {
             return Err(format!(
                 "{TURNS} tasks wait for the camera already; ask again later"
             ));
         }
-        self.tasks
-            .ask(parameters.clone(), "waiting for its turn with the camera");
-        self.queue.push_back(parameters);
+        self.tasks.ask(
+            id,
+            parameters.clone(),
+            "waiting for its turn with the camera",
+        );
+        self.queue.push_back((id, parameters));
         self.show_queue();
         Ok(())
     }
@@ -341,12 +344,11 @@ impl Worker {
     /// Tells everyone in the queue their place.
     fn show_queue(&mut self) {
         let ahead = usize::from(self.turn.is_some());
-        for (index, parameters) in self.queue.iter().enumerate() {
+        for (index, (id, _)) in self.queue.iter().enumerate() {
             let place = index + ahead;
             if place > 0 {
                 let text = format!("waiting for its turn with the camera, {place} before it");
-                self.tasks
-                    .show(parameters.task(), TaskState::Waiting, Some(text));
+                self.tasks.show(*id, TaskState::Waiting, Some(text));
             }
         }
     }
@@ -364,20 +366,19 @@ impl Worker {
         if self.turn.is_some() {
             return;
         }
-        for task in Task::ALL {
-            if !self.tasks.waits_for_a_picture(task)
-                || self.queue.iter().any(|waiting| waiting.task() == task)
-            {
+        for id in self.tasks.waiting() {
+            let task = id.task();
+            if self.queue.iter().any(|(waiting, _)| *waiting == id) {
                 continue;
             }
             let Some(taps) = Self::taps_of(self.running.as_ref(), &self.feeds, task) else {
                 if let Some(failure) = self.feeds.failure(task) {
-                    self.tasks.source_failed(task, failure);
+                    self.tasks.source_failed(id, failure);
                 }
                 continue;
             };
-            if let Err(reason) = self.tasks.start(task, &taps, false) {
-                self.tasks.end(task, Err(reason));
+            if let Err(reason) = self.tasks.start(id, &taps, false) {
+                self.tasks.end(id, Err(reason));
             }
         }
         let taps = Self::taps_of(self.running.as_ref(), &self.feeds, Task::Video);
@@ -419,8 +420,8 @@ impl Worker {
         }
     }
 
-    fn task_ended(&mut self, task: Task, result: Result<(), String>) {
-        let Some(turn) = self.turn.as_mut().filter(|turn| turn.task() == task) else {
+    fn task_ended(&mut self, id: TaskId, result: Result<(), String>) {
+        let Some(turn) = self.turn.as_mut().filter(|turn| turn.id == id) else {
             return;
         };
         if turn.step() == Some(Step::RunTask) {
@@ -442,11 +443,11 @@ impl Worker {
             {
                 return Ok(());
             }
-            let Some(parameters) = self.queue.pop_front() else {
+            let Some((id, parameters)) = self.queue.pop_front() else {
                 return Ok(());
             };
             let time = time_of(&parameters);
-            self.turn = Some(Turn::begin(parameters, time));
+            self.turn = Some(Turn::begin(id, parameters, time));
             self.show_queue();
         }
         loop {
@@ -473,10 +474,10 @@ impl Worker {
     /// Begins a step of the turn at hand.
     fn begin(&mut self, step: Step) {
         let Some(turn) = &mut self.turn else { return };
-        let task = turn.task();
-        tracing::info!("{task} has the camera to itself: {step}");
+        let id = turn.id;
+        tracing::info!("{id} has the camera to itself: {step}");
         let detail = Some(format!("it has the camera to itself: {step}"));
-        self.tasks.show(task, TaskState::Exclusive, detail);
+        self.tasks.show(id, TaskState::Exclusive, detail);
         match step {
             Step::PauseLive => {
                 report(&CaptureReport::Exclusive { active: true });
@@ -487,7 +488,7 @@ impl Worker {
             Step::StopLiveEncoder => {
                 self.packets.release();
                 self.recording.stop();
-                self.tasks.detach(task);
+                self.tasks.detach(id);
                 turn.begun(step, None);
                 turn.done();
             }
@@ -533,7 +534,7 @@ impl Worker {
                 turn.begun(step, None);
                 let taps = self.running.as_ref().and_then(Running::taps);
                 let taps = taps.ok_or_else(|| "no picture came".to_owned());
-                if let Err(reason) = taps.and_then(|taps| self.tasks.start(task, &taps, true)) {
+                if let Err(reason) = taps.and_then(|taps| self.tasks.start(id, &taps, true)) {
                     turn.failed(&reason);
                 }
             }
@@ -561,12 +562,12 @@ impl Worker {
         let Some(turn) = self.turn.take() else {
             return Ok(());
         };
-        let task = turn.task();
-        tracing::info!("{task} has given the camera back: {}", turn.trace());
+        let id = turn.id;
+        tracing::info!("{id} has given the camera back: {}", turn.trace());
         match outcome {
             Outcome::Live(failure) => {
                 self.tasks.end(
-                    task,
+                    id,
                     failure.map_or(Ok(()), |failure| Err(failure.to_string())),
                 );
                 self.show_queue();
@@ -575,10 +576,10 @@ impl Worker {
             Outcome::Failed(failures) => {
                 let reasons: Vec<_> = failures.iter().map(ToString::to_string).collect();
                 let reason = format!(
-                    "the camera did not come back from {task}: {}",
+                    "the camera did not come back from {id}: {}",
                     reasons.join("; ")
                 );
-                self.tasks.end(task, Err(reason.clone()));
+                self.tasks.end(id, Err(reason.clone()));
                 Err(End::Failed(Fault::source(reason)))
             }
         }

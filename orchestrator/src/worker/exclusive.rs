@@ -8,7 +8,7 @@ use super::link::Waker;
 use super::running::Running;
 use std::sync::mpsc::{Receiver, TryRecvError, sync_channel};
 use std::time::{Duration, Instant};
-use watchpost_pipelines::tasks::{Exclusive, Outcome, Parameters, Step, Task};
+use watchpost_pipelines::tasks::{Exclusive, Outcome, Parameters, Step, TaskId};
 
 /// What a step leaves.
 pub enum Done {
@@ -25,6 +25,8 @@ pub type Doing = Receiver<Result<Done, String>>;
 pub struct Turn {
     machine: Exclusive,
     begun: Instant,
+    /// The task whose turn it is.
+    pub id: TaskId,
     /// What it is for.
     pub parameters: Parameters,
     /// It was stopped before it had its turn.
@@ -47,19 +49,15 @@ pub enum Next {
 
 impl Turn {
     /// Begins; `task_time` is what the task itself may take.
-    pub fn begin(parameters: Parameters, task_time: Duration) -> Self {
+    pub fn begin(id: TaskId, parameters: Parameters, task_time: Duration) -> Self {
         Self {
             machine: Exclusive::begin(task_time, Duration::ZERO),
             begun: Instant::now(),
+            id,
             parameters,
             cancelled: false,
             doing: None,
         }
-    }
-
-    /// The task whose turn it is.
-    pub fn task(&self) -> Task {
-        self.parameters.task()
     }
 
     /// The step it is at.

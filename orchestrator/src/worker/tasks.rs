@@ -14,8 +14,8 @@ use watchpost_pipelines::camera::{CameraConfig, Source};
 use watchpost_pipelines::encode::{EncodedStream, EncoderSetup, OnDemand, Start};
 use watchpost_pipelines::tasks::{
     Events, LiveSetup, LiveTask, MediaFolder, Parameters, PhotoSetup, PhotoTask, Profile,
-    RawPhotoTask, RawSetup, SeriesSetup, SeriesTask, Stream, Taps, Task, TaskEvent, TaskState,
-    TaskStatus, VideoSetup, VideoTask, photo,
+    RawPhotoTask, RawSetup, SeriesSetup, SeriesTask, Stream, Taps, Task, TaskEvent, TaskId,
+    TaskState, TaskStatus, VideoSetup, VideoTask, photo,
 };
 
 /// A task at work. Letting go of one ends it, but for photos, which end by themselves.
@@ -59,20 +59,20 @@ impl Entry {
 
 /// What a task told.
 pub struct News {
-    task: Task,
+    id: TaskId,
     run: u64,
     event: TaskEvent,
 }
 
 /// How a task ended.
-pub type Ending = (Task, Result<(), String>);
+pub type Ending = (TaskId, Result<(), String>);
 
 /// The tasks of a camera.
 pub struct Tasks {
     camera: CameraConfig,
     live_socket: PathBuf,
     folder: MediaFolder,
-    entries: BTreeMap<Task, Entry>,
+    entries: BTreeMap<TaskId, Entry>,
     /// The stream that recordings and their pre-roll share.
     encoded: OnDemand,
     /// The recorder needs its pre-roll.
@@ -110,22 +110,30 @@ impl Tasks {
     }
 
     /// How a task is.
-    pub fn status(&self, task: Task) -> TaskStatus {
-        let entry = self.entries.get(&task);
-        entry.map_or_else(
-            || TaskStatus::idle(task, now()),
-            |entry| entry.status.clone(),
-        )
+    pub fn status(&self, id: TaskId) -> TaskStatus {
+        let entry = self.entries.get(&id);
+        entry.map_or_else(|| TaskStatus::idle(id, now()), |entry| entry.status.clone())
     }
 
     /// Whether it was asked for and has not ended.
-    pub fn is_under_way(&self, task: Task) -> bool {
-        self.status(task).state.is_under_way()
+    pub fn is_under_way(&self, id: TaskId) -> bool {
+        let entry = self.entries.get(&id);
+        entry.is_some_and(|entry| entry.status.state.is_under_way())
+    }
+
+    /// Whether one that does this was asked for and has not ended.
+    pub fn is_any_under_way(&self, task: Task) -> bool {
+        let mut entries = self.entries.iter();
+        entries.any(|(id, entry)| id.task() == task && entry.status.state.is_under_way())
+    }
+
+    /// Those that were asked for, in the order in which they are shown.
+    fn ids(&self) -> Vec<TaskId> {
+        self.entries.keys().copied().collect()
     }
 
     /// Notes that a task was asked for.
-    pub fn ask(&mut self, parameters: Parameters, detail: &str) {
-        let task = parameters.task();
+    pub fn ask(&mut self, id: TaskId, parameters: Parameters, detail: &str) {
         self.next_run += 1;
         let is_fresh = matches!(&parameters, Parameters::Video(video) if video.until.is_none());
         let parameters = with_end(parameters);
@@ -141,17 +149,17 @@ impl Tasks {
                 state: TaskState::Waiting,
                 detail: Some(detail.to_owned()),
                 parameters: Some(parameters.clone()),
-                ..TaskStatus::idle(task, now())
+                ..TaskStatus::idle(id, now())
             },
             parameters,
         };
         report(&CaptureReport::Task(entry.status.clone()));
-        self.entries.insert(task, entry);
+        self.entries.insert(id, entry);
     }
 
     /// Starts what was asked for.
-    pub fn start(&mut self, task: Task, taps: &Taps, exclusive: bool) -> Result<(), String> {
-        let Some(entry) = self.entries.get_mut(&task) else {
+    pub fn start(&mut self, id: TaskId, taps: &Taps, exclusive: bool) -> Result<(), String> {
+        let Some(entry) = self.entries.get_mut(&id) else {
             return Ok(());
         };
         if std::mem::take(&mut entry.is_fresh)
@@ -161,7 +169,7 @@ impl Tasks {
             entry.status.parameters = Some(entry.parameters.clone());
         }
         let (run, parameters) = (entry.run, entry.parameters.clone());
-        let events = self.events(task, run);
+        let events = self.events(id, run);
         let work = match &parameters {
             Parameters::Live(_) => {
                 LiveTask::start(self.live_setup(), Some(taps), events).map(Work::Live)
@@ -205,7 +213,7 @@ impl Tasks {
             }
             Parameters::Detect(_) => Err("detection is not a task of the capture worker".into()),
         }?;
-        if let Some(entry) = self.entries.get_mut(&task) {
+        if let Some(entry) = self.entries.get_mut(&id) {
             entry.work = Some(work);
         }
         let state = if exclusive {
@@ -213,15 +221,15 @@ impl Tasks {
         } else {
             TaskState::Active
         };
-        self.show(task, state, None);
+        self.show(id, state, None);
         Ok(())
     }
 
     /// Lets it rest until [`Tasks::resume`].
-    pub fn pause(&mut self, task: Task) -> Result<(), String> {
-        let entry = self.entries.get_mut(&task);
+    pub fn pause(&mut self, id: TaskId) -> Result<(), String> {
+        let entry = self.entries.get_mut(&id);
         let Some(entry) = entry.filter(|entry| entry.status.state.is_under_way()) else {
-            return Err(format!("{task} is not under way, so it cannot be paused"));
+            return Err(format!("{id} is not under way, so it cannot be paused"));
         };
         match &entry.work {
             Some(Work::Series(series)) => series.pause(),
@@ -229,22 +237,22 @@ impl Tasks {
             Some(Work::Video(_)) => {
                 entry.finish(&mut self.next_run);
             }
-            None if matches!(task, Task::Series | Task::Video) && !entry.ending => {}
-            _ => return Err(format!("{task} cannot be paused; stop it instead")),
+            None if matches!(id.task(), Task::Series | Task::Video) && !entry.ending => {}
+            _ => return Err(format!("{id} cannot be paused; stop it instead")),
         }
         entry.paused = true;
-        self.show(task, TaskState::Paused, None);
+        self.show(id, TaskState::Paused, None);
         Ok(())
     }
 
     /// Goes on with what was paused. Answers with what has to be started again.
-    pub fn resume(&mut self, task: Task) -> Result<Option<Parameters>, String> {
-        let entry = self.entries.get_mut(&task);
+    pub fn resume(&mut self, id: TaskId) -> Result<Option<Parameters>, String> {
+        let entry = self.entries.get_mut(&id);
         let Some(entry) = entry.filter(|entry| entry.status.state == TaskState::Paused) else {
-            return Err(format!("{task} is not paused"));
+            return Err(format!("{id} is not paused"));
         };
         if !entry.paused {
-            return Err(format!("{task}: {AWAY}; it goes on by itself after that"));
+            return Err(format!("{id}: {AWAY}; it goes on by itself after that"));
         }
         entry.paused = false;
         let away = entry.away;
@@ -255,25 +263,25 @@ impl Tasks {
             _ => return Ok(Some(entry.parameters.clone())),
         }
         if away {
-            self.show(task, TaskState::Paused, Some(AWAY.into()));
+            self.show(id, TaskState::Paused, Some(AWAY.into()));
         } else {
-            self.show(task, TaskState::Active, None);
+            self.show(id, TaskState::Active, None);
         }
         Ok(None)
     }
 
     /// Ends it. What does not run ends at once, the others say when they have.
-    pub fn stop(&mut self, task: Task) {
-        let entry = self.entries.get(&task);
+    pub fn stop(&mut self, id: TaskId) {
+        let entry = self.entries.get(&id);
         if entry.is_some_and(|e| e.work.is_none() && !e.ending && e.status.state.is_under_way()) {
-            self.end(task, Ok(()));
+            self.end(id, Ok(()));
         }
-        self.stop_work(task);
+        self.stop_work(id);
     }
 
     /// Ends what is at work for it.
-    pub fn stop_work(&mut self, task: Task) {
-        let Some(entry) = self.entries.get_mut(&task) else {
+    pub fn stop_work(&mut self, id: TaskId) {
+        let Some(entry) = self.entries.get_mut(&id) else {
             return;
         };
         match entry.work.take() {
@@ -293,8 +301,8 @@ impl Tasks {
         // Nobody asked them to end: the next worker goes on with them.
         self.quiet = true;
         self.encoded.stop();
-        for task in Task::ALL {
-            self.stop(task);
+        for id in self.ids() {
+            self.stop(id);
         }
     }
 
@@ -302,63 +310,68 @@ impl Tasks {
     pub fn is_writing(&self) -> bool {
         let writing = |entry: &Entry| entry.ending || entry.work.is_some();
         let mut entries = self.entries.iter();
-        entries.any(|(task, entry)| *task != Task::Live && writing(entry))
+        entries.any(|(id, entry)| id.task() != Task::Live && writing(entry))
     }
 
     /// Whether it was asked for and needs nothing more than a picture to start with.
-    pub fn waits_for_a_picture(&self, task: Task) -> bool {
-        let entry = self.entries.get(&task);
+    pub fn waits_for_a_picture(&self, id: TaskId) -> bool {
+        let entry = self.entries.get(&id);
         entry.is_some_and(|entry| entry.work.is_none() && entry.status.state == TaskState::Waiting)
     }
 
     /// The source it waits for has failed. A photo was meant for now, and does not wait for what may come later.
-    pub fn source_failed(&mut self, task: Task, failure: &Failure) {
-        let Some(entry) = self.entries.get(&task) else {
+    pub fn source_failed(&mut self, id: TaskId, failure: &Failure) {
+        let Some(entry) = self.entries.get(&id) else {
             return;
         };
         let is_over = failure.at > entry.asked
             || failure.try_at.saturating_duration_since(entry.asked) > photo::PATIENCE;
         let reason = failure.reason.clone();
-        if is_over && matches!(task, Task::Photo | Task::RawPhoto) {
-            self.end(task, Err(reason));
+        if is_over && matches!(id.task(), Task::Photo | Task::RawPhoto) {
+            self.end(id, Err(reason));
         } else if entry.status.detail.as_ref() != Some(&reason) {
-            self.show(task, TaskState::Waiting, Some(reason));
+            self.show(id, TaskState::Waiting, Some(reason));
         }
     }
 
     /// Whether any does.
     pub fn is_waiting(&self) -> bool {
-        Task::ALL
-            .into_iter()
-            .any(|task| self.waits_for_a_picture(task))
+        let mut ids = self.entries.keys();
+        ids.any(|id| self.waits_for_a_picture(*id))
+    }
+
+    /// Those that do.
+    pub fn waiting(&self) -> Vec<TaskId> {
+        let waits = |id: &TaskId| self.waits_for_a_picture(*id);
+        self.ids().into_iter().filter(waits).collect()
     }
 
     /// Has it started anew, by [`Tasks::start`].
-    pub fn again(&mut self, task: Task) {
-        self.show(task, TaskState::Waiting, None);
+    pub fn again(&mut self, id: TaskId) {
+        self.show(id, TaskState::Waiting, None);
     }
 
     /// The camera is there: everything that rests for want of it goes on, but for what rests by request.
     pub fn attach(&mut self, taps_of: &dyn Fn(Task) -> Option<Taps>) {
-        for task in Task::ALL {
-            let Some(entry) = self.entries.get_mut(&task).filter(|entry| entry.away) else {
+        for id in self.ids() {
+            let Some(entry) = self.entries.get_mut(&id).filter(|entry| entry.away) else {
                 continue;
             };
             entry.away = false;
             let paused = entry.paused;
-            let taps = taps_of(task);
+            let taps = taps_of(id.task());
             match (&entry.work, &taps) {
                 (Some(Work::Live(live)), Some(taps)) => live.attach(taps),
                 (Some(Work::Series(series)), taps) => series.set_taps(taps.as_ref()),
                 (Some(_), _) => {}
                 (None, _) if paused => {}
                 (None, _) => {
-                    self.again(task);
+                    self.again(id);
                     continue;
                 }
             }
             if !paused {
-                self.show(task, TaskState::Active, None);
+                self.show(id, TaskState::Active, None);
             }
         }
     }
@@ -411,10 +424,10 @@ impl Tasks {
     }
 
     /// Another task is to have the camera for itself: viewers see a notice, recordings end their file, series miss shots.
-    pub fn detach(&mut self, but: Task) {
+    pub fn detach(&mut self, but: TaskId) {
         self.encoded.stop();
-        for task in Task::ALL.into_iter().filter(|task| *task != but) {
-            let Some(entry) = self.entries.get_mut(&task) else {
+        for id in self.ids().into_iter().filter(|id| *id != but) {
+            let Some(entry) = self.entries.get_mut(&id) else {
                 continue;
             };
             match &entry.work {
@@ -430,32 +443,32 @@ impl Tasks {
             }
             entry.away = true;
             if !entry.paused {
-                self.show(task, TaskState::Paused, Some(AWAY.into()));
+                self.show(id, TaskState::Paused, Some(AWAY.into()));
             }
         }
     }
 
     /// Takes what the tasks have told since the last look; answers with those that have ended. The one whose `turn` with the
     /// camera it is ends when it has given the camera back.
-    pub fn take_news(&mut self, turn: Option<Task>) -> Vec<Ending> {
+    pub fn take_news(&mut self, turn: Option<TaskId>) -> Vec<Ending> {
         let mut endings = Vec::new();
-        while let Ok(News { task, run, event }) = self.news.try_recv() {
+        while let Ok(News { id, run, event }) = self.news.try_recv() {
             if let TaskEvent::File(file) = event {
                 // Also of one that has been replaced meanwhile.
-                if let Some(entry) = self.entries.get_mut(&task) {
+                if let Some(entry) = self.entries.get_mut(&id) {
                     entry.status.files += 1;
                 }
                 report(&CaptureReport::File(file));
                 continue;
             }
-            let Some(entry) = self.entries.get_mut(&task).filter(|entry| entry.run == run) else {
+            let Some(entry) = self.entries.get_mut(&id).filter(|entry| entry.run == run) else {
                 continue;
             };
             match event {
                 TaskEvent::File(_) => {}
                 TaskEvent::Progress(text) => {
                     let state = entry.status.state;
-                    self.show(task, state, Some(text));
+                    self.show(id, state, Some(text));
                 }
                 TaskEvent::Series(position) => {
                     if let Parameters::Series(series) = &mut entry.parameters {
@@ -464,42 +477,42 @@ impl Tasks {
                     entry.status.parameters = Some(entry.parameters.clone());
                     report(&CaptureReport::Task(entry.status.clone()));
                 }
-                TaskEvent::Warning(text) => tracing::warn!("{task}: {text}"),
-                TaskEvent::Ended => endings.push((task, Ok(()))),
-                TaskEvent::Failed(reason) => endings.push((task, Err(reason))),
+                TaskEvent::Warning(text) => tracing::warn!("{id}: {text}"),
+                TaskEvent::Ended => endings.push((id, Ok(()))),
+                TaskEvent::Failed(reason) => endings.push((id, Err(reason))),
             }
         }
-        for (task, ending) in &endings {
-            if turn == Some(*task) {
-                self.let_go(*task);
+        for (id, ending) in &endings {
+            if turn == Some(*id) {
+                self.let_go(*id);
             } else {
-                self.end(*task, ending.clone());
+                self.end(*id, ending.clone());
             }
         }
         endings
     }
 
     /// A task is over.
-    pub fn end(&mut self, task: Task, ending: Result<(), String>) {
-        self.let_go(task);
+    pub fn end(&mut self, id: TaskId, ending: Result<(), String>) {
+        self.let_go(id);
         let (state, detail) = match ending {
             Ok(()) => (TaskState::Idle, None),
             Err(reason) => (TaskState::Error, Some(reason)),
         };
-        self.show(task, state, detail);
+        self.show(id, state, detail);
     }
 
     /// Nothing is at work for a task any more.
-    fn let_go(&mut self, task: Task) {
-        if let Some(entry) = self.entries.get_mut(&task) {
+    fn let_go(&mut self, id: TaskId) {
+        if let Some(entry) = self.entries.get_mut(&id) {
             entry.work = None;
             entry.ending = false;
         }
     }
 
     /// Shows where a task is.
-    pub fn show(&mut self, task: Task, state: TaskState, detail: Option<String>) {
-        let Some(entry) = self.entries.get_mut(&task) else {
+    pub fn show(&mut self, id: TaskId, state: TaskState, detail: Option<String>) {
+        let Some(entry) = self.entries.get_mut(&id) else {
             return;
         };
         if entry.status.state != state {
@@ -511,11 +524,11 @@ impl Tasks {
         }
     }
 
-    fn events(&self, task: Task, run: u64) -> Events {
+    fn events(&self, id: TaskId, run: u64) -> Events {
         let (sender, waker) = (self.sender.clone(), self.waker.clone());
         Arc::new(move |event| {
             // Whoever listened is about to exit.
-            let _ = sender.send(News { task, run, event });
+            let _ = sender.send(News { id, run, event });
             waker.wake();
         })
     }

@@ -35,13 +35,20 @@ class TaskStrip extends HTMLElement {
   /** @param {any} task */
   chip(task) {
     const words = ofTask(task.state);
-    const name = t(TASK_NAME[task.task] ?? task.task);
+    const name = this.label(task);
     const since = task.since && task.state !== "idle" ? length(Date.now() / 1000 - task.since) : "";
     return h(
       "button",
       { type: "button", class: "task", role: "listitem", "data-state": task.state, "data-task": task.id ?? task.task, onclick: () => this.open(task) },
       icon(words.icon), h("span", null, name), h("span", { class: "word" }, t(words.word)), h("span", { class: "muted figure" }, since),
     );
+  }
+
+  /** Its name, with the number of a further recording (`video-2`).
+   * @param {any} task */
+  label(task) {
+    const number = /-(\d+)$/.exec(task.id ?? "")?.[1];
+    return [t(TASK_NAME[task.task] ?? task.task), number].filter(Boolean).join(" ");
   }
 
   /** @param {any} task */
@@ -63,7 +70,7 @@ class TaskStrip extends HTMLElement {
     }
     actions.push({ label: t("Close"), kind: "primary" });
     dialog({
-      title: t(TASK_NAME[task.task] ?? task.task),
+      title: this.label(task),
       body: h("table", null, ...rows.map(([name, value]) => h("tr", null, h("th", null, name), h("td", null, value)))),
       actions,
     });

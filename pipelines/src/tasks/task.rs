@@ -9,6 +9,7 @@ use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::id::TaskId;
 use super::merge::Use;
 use super::name::since_epoch;
 use super::series::SeriesPosition;
@@ -135,7 +136,9 @@ impl TaskState {
 /// A task's status indicator.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct TaskStatus {
-    /// Which task.
+    /// The key of the task: further recordings of a camera have a number.
+    pub id: TaskId,
+    /// What it does.
     pub task: Task,
     /// Where it is.
     pub state: TaskState,
@@ -157,9 +160,11 @@ pub struct TaskStatus {
 
 impl TaskStatus {
     /// The status of a task of which nothing is asked, since a time in seconds since 1970.
-    pub fn idle(task: Task, since: f64) -> Self {
+    pub fn idle(id: impl Into<TaskId>, since: f64) -> Self {
+        let id = id.into();
         Self {
-            task,
+            id,
+            task: id.task(),
             state: TaskState::Idle,
             since,
             detail: None,

@@ -2,7 +2,7 @@
 
 use super::*;
 use serde_json::json;
-use watchpost_pipelines::tasks::{Parameters, TaskState};
+use watchpost_pipelines::tasks::{Parameters, Task, TaskState};
 
 fn file(task: Task, name: &str, time: f64) -> MediaFile {
     MediaFile {
@@ -126,7 +126,7 @@ fn tasks_go_on_after_a_restart_until_they_or_their_camera_end() {
     let store = Store::open(folder.path()).unwrap();
     let row = |camera: &str, shots: u64| TaskRow {
         camera: camera.into(),
-        task: Task::Series,
+        id: Task::Series.into(),
         parameters: Parameters::parse(Task::Series, json!({"interval": 2, "count": 9})).unwrap(),
         progress: json!({"first": 12.5, "shots": shots}),
         state: TaskState::Paused,
@@ -143,12 +143,43 @@ fn tasks_go_on_after_a_restart_until_they_or_their_camera_end() {
     store.rename_camera("front", "door").unwrap();
     store.flush().unwrap();
     assert_eq!(tasks(&store), [row("door", 2)]);
-    store.forget_task("door", Task::Video).unwrap();
+    store.forget_task("door", Task::Video.into()).unwrap();
     store.flush().unwrap();
     assert_eq!(tasks(&store).len(), 1);
-    store.forget_task("door", Task::Series).unwrap();
+    store.forget_task("door", Task::Series.into()).unwrap();
     store.flush().unwrap();
     assert_eq!(tasks(&store), []);
+}
+
+#[test]
+fn recordings_of_one_camera_are_kept_apart_and_older_rows_are_the_first() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path()).unwrap();
+    let row = |id: &str, until: f64| TaskRow {
+        camera: "front".into(),
+        id: id.parse().unwrap(),
+        parameters: Parameters::parse(Task::Video, json!({ "until": until })).unwrap(),
+        progress: json!(null),
+        state: TaskState::Active,
+    };
+    store.save_task(row("video-2", 7.0)).unwrap();
+    store.save_task(row("video-2", 9.0)).unwrap();
+    drop(store);
+    // As versions wrote it that knew one recording only.
+    let old = Connection::open(folder.path().join(FILE_NAME)).unwrap();
+    let text = r#"{"task": "video", "until": 5.0}"#;
+    let insert =
+        "INSERT INTO tasks (camera, task, parameters, progress, state) VALUES (?1, ?2, ?3, ?4, ?5)";
+    old.execute(insert, ("front", "video", text, "null", "\"active\""))
+        .unwrap();
+    drop(old);
+    let store = Store::open(folder.path()).unwrap();
+    assert_eq!(tasks(&store), [row("video", 5.0), row("video-2", 9.0)]);
+    store
+        .forget_task("front", "video".parse().unwrap())
+        .unwrap();
+    store.flush().unwrap();
+    assert_eq!(tasks(&store), [row("video-2", 9.0)]);
 }
 
 #[test]
