@@ -52,6 +52,9 @@ pub fn add_tracking(buffer: &mut gst::BufferRef, object: i32, identity: Identity
     else {
         return;
     };
+    // Fails only for ids that are not there, and both were just seen.
+    let _ = relations.set_relation(RelTypes::RELATE_TO, object, tracking);
+    // Last, since the entry borrows the metadata for good.
     if let Some(mut tracking) = relations.mtd_mut::<AnalyticsTrackingMtd>(tracking) {
         // Both fail only for entries that are not there.
         let _ = tracking.update_last_seen(last_seen);
@@ -59,8 +62,6 @@ pub fn add_tracking(buffer: &mut gst::BufferRef, object: i32, identity: Identity
             let _ = tracking.set_lost();
         }
     }
-    // Fails only for ids that are not there, and both were just seen.
-    let _ = relations.set_relation(RelTypes::RELATE_TO, object, tracking);
 }
 
 /// An object entry as it was written: its id, label, rectangle in pixels, confidence.
